@@ -1,0 +1,259 @@
+//! The records the kernel programs write to the ring buffer and capture replay produces by the same accounting.
+//!
+//! Times are nanoseconds: `CLOCK_MONOTONIC` live, the capture's Unix time in replay. Counters are cumulative
+//! since the slot's birth, so that a lost record loses no bytes: the next one carries them.
+
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+
+use crate::key::{ConversationKey, FlowKey};
+
+/// Longest payload a [`PayloadRecord`] carries, in bytes. Covers a 1500-byte segment: an ordinary ClientHello, an
+/// HTTP request head, a DNS message over UDP with EDNS.
+pub const PAYLOAD_SNAP: usize = 1_472;
+
+/// What follows a [`Header`].
+#[repr(u16)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    Flow = 1,
+    Turn = 2,
+    Payload = 3,
+    Socket = 4,
+}
+
+impl Kind {
+    /// Returns the kind of a header's number, or `None` for one of another version.
+    #[must_use]
+    pub const fn from_number(number: u16) -> Option<Self> {
+        match number {
+            1 => Some(Self::Flow),
+            2 => Some(Self::Turn),
+            3 => Some(Self::Payload),
+            4 => Some(Self::Socket),
+            _ => None,
+        }
+    }
+}
+
+/// The start of every record.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+pub struct Header {
+    /// A [`Kind`].
+    pub kind: u16,
+    /// The CPU whose table holds the conversation's slot: counters of several CPUs add up.
+    pub cpu: u16,
+    /// Length of the whole record in bytes.
+    pub len: u32,
+    pub time_ns: u64,
+}
+
+/// Why a [`FlowRecord`] was written.
+#[repr(u8)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum FlowEvent {
+    /// First packet of the conversation on this CPU. Payload in it is the conversation's first turn: no turn record
+    /// follows for it.
+    Begin = 1,
+    /// Still alive after the active timeout (IPFIX flowEndReason 2).
+    Active = 2,
+    /// A first FIN of either side, or RST (IPFIX flowEndReason 3); `state` says which. The connection is over when
+    /// the FIN bits of all its CPUs together hold both, or one holds `ENDED`.
+    End = 3,
+    /// Its slot was needed for another conversation (IPFIX flowEndReason 5).
+    Evicted = 4,
+    /// The five-tuple began anew: a SYN after the end. These are the old conversation's last counters.
+    Reused = 5,
+}
+
+impl FlowEvent {
+    /// Returns the event of a record's number, or `None` for one of another version.
+    #[must_use]
+    pub const fn from_number(number: u8) -> Option<Self> {
+        match number {
+            1 => Some(Self::Begin),
+            2 => Some(Self::Active),
+            3 => Some(Self::End),
+            4 => Some(Self::Evicted),
+            5 => Some(Self::Reused),
+            _ => None,
+        }
+    }
+}
+
+/// A conversation's counters as one CPU saw them. Arrays are indexed by [`crate::key::Direction`].
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+pub struct FlowRecord {
+    pub header: Header,
+    pub key: ConversationKey,
+    /// Bytes on the wire, link layer included, segmentation offload undone.
+    pub bytes: [u64; 2],
+    /// Transport payload bytes, retransmissions included.
+    pub payload: [u64; 2],
+    /// First packet; with the key and the CPU it names this conversation among reuses of its five-tuple.
+    pub first_ns: u64,
+    pub last_ns: u64,
+    /// Socket cookie of this host's end, 0 when forwarded or not known.
+    pub cookie: u64,
+    /// Packets on the wire, modulo 2^32.
+    pub packets: [u32; 2],
+    pub ifindex: u32,
+    /// Rule that decided the conversation, 0 for none: see [`crate::verdict`].
+    pub rule: u32,
+    /// VLAN identifier (outermost), 0 for none.
+    pub vlan: u16,
+    /// TCP flags seen, or the first ICMP type.
+    pub flags: [u8; 2],
+    /// [`state`] bits.
+    pub state: u8,
+    /// A [`FlowEvent`].
+    pub event: u8,
+    pub pad: [u8; 2],
+}
+
+const _: () = assert!(size_of::<FlowRecord>() == 136);
+
+/// Bits of a slot's and a record's `state`.
+pub mod state {
+    /// The originator is end `b` (the conversation's first packet went b to a).
+    pub const ORIGINATOR_IS_B: u8 = 1;
+    /// The originator is certain: a SYN, a SYN+ACK, an ICMP echo request was seen.
+    pub const ORIGINATOR_CERTAIN: u8 = 1 << 1;
+    /// Payload has been seen.
+    pub const PAYLOAD: u8 = 1 << 2;
+    /// FIN from a / from b.
+    pub const FIN_A: u8 = 1 << 3;
+    pub const FIN_B: u8 = 1 << 4;
+    /// Ended: reset, or FIN from both.
+    pub const ENDED: u8 = 1 << 5;
+    /// Seen at egress with a five-tuple other than at ingress: the translated face of another conversation.
+    pub const TRANSLATED: u8 = 1 << 6;
+    /// Reset by either side.
+    pub const RESET: u8 = 1 << 7;
+}
+
+/// Payload appeared after an idle time of at least g: see DETECTION.md 2.1.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+pub struct TurnRecord {
+    pub header: Header,
+    pub key: ConversationKey,
+    /// Cumulative payload before this turn, all CPUs: the difference between two records is the turn between.
+    pub payload: [u64; 2],
+    /// First packet of the conversation, as in [`FlowRecord`].
+    pub first_ns: u64,
+    /// Time since the previous payload in either direction; 0 for a conversation's first.
+    pub idle_ns: u64,
+    /// Payload bytes of the packet that starts the turn.
+    pub first_len: u32,
+    /// Who starts it: a [`crate::key::Direction`].
+    pub starter: u8,
+    /// 1 for the conversation's first payload.
+    pub is_first: u8,
+    /// [`state`] bits of the conversation.
+    pub state: u8,
+    pub pad: u8,
+}
+
+const _: () = assert!(size_of::<TurnRecord>() == 96);
+
+/// Why payload was exported.
+#[repr(u8)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PayloadKind {
+    /// The first data segment one side of a connection sent.
+    FirstData = 1,
+    /// A DNS message over UDP.
+    Dns = 2,
+}
+
+/// The fixed part of a payload record; `captured` bytes follow it.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+pub struct PayloadRecord {
+    pub header: Header,
+    pub key: ConversationKey,
+    /// Payload length on the wire.
+    pub wire_len: u32,
+    /// Bytes that follow, at most [`PAYLOAD_SNAP`].
+    pub captured: u16,
+    /// A [`crate::key::Direction`].
+    pub direction: u8,
+    /// A [`PayloadKind`].
+    pub kind: u8,
+}
+
+const _: () = assert!(size_of::<PayloadRecord>() == 64);
+
+/// What happened to a socket of this host.
+#[repr(u8)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SocketEvent {
+    /// connect(2) or a first unconnected send: source address and port may be unknown (zero).
+    Open = 1,
+    /// TCP established by connect(2).
+    Connected = 2,
+    /// TCP established from a listener.
+    Accepted = 3,
+    /// TCP closed; `rtt_us` is the smoothed round-trip time.
+    Closed = 4,
+    /// A verdict refused connect(2) or a send.
+    Refused = 5,
+    /// listen(2): names the process behind later `Accepted` records of that port.
+    Listen = 6,
+}
+
+impl SocketEvent {
+    /// Returns the event of a record's number, or `None` for one of another version.
+    #[must_use]
+    pub const fn from_number(number: u8) -> Option<Self> {
+        match number {
+            1 => Some(Self::Open),
+            2 => Some(Self::Connected),
+            3 => Some(Self::Accepted),
+            4 => Some(Self::Closed),
+            5 => Some(Self::Refused),
+            6 => Some(Self::Listen),
+            _ => None,
+        }
+    }
+}
+
+/// Who owns a socket: written by the cgroup programs in the process's own context, kept by socket cookie.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+pub struct Owner {
+    pub cgroup_id: u64,
+    pub netns_cookie: u64,
+    /// Thread group id: the process.
+    pub tgid: u32,
+    /// Thread id.
+    pub pid: u32,
+    pub uid: u32,
+    pub pad: u32,
+    pub comm: [u8; 16],
+}
+
+const _: () = assert!(size_of::<Owner>() == 48);
+
+/// A socket's event, directed from this host.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+pub struct SocketRecord {
+    pub header: Header,
+    /// Local end is the source.
+    pub key: FlowKey,
+    pub cookie: u64,
+    /// All zero when the kernel saw no owner (accepted, or older than netd).
+    pub owner: Owner,
+    /// Smoothed round-trip time in microseconds, 0 when not known.
+    pub rtt_us: u32,
+    /// The rule that refused, 0 otherwise.
+    pub rule: u32,
+    /// A [`SocketEvent`].
+    pub event: u8,
+    pub pad: [u8; 7],
+}
+
+const _: () = assert!(size_of::<SocketRecord>() == 128);

@@ -1,0 +1,78 @@
+//! What every hook needs first: the control record, the counters, the clocks.
+
+use aya_ebpf::helpers::{bpf_get_smp_processor_id, bpf_ktime_get_boot_ns, bpf_ktime_get_coarse_ns, bpf_ktime_get_ns};
+use netd_common::{
+    control::Control,
+    counter::{Counter, Counters},
+    packet::ParseError,
+};
+
+use crate::maps::{CONTROL, COUNTERS};
+
+/// This CPU's counters.
+pub struct Count(*mut Counters);
+
+impl Count {
+    /// Returns this CPU's counters; `None` cannot happen, but the verifier wants the case.
+    #[inline(always)]
+    pub fn new() -> Option<Self> {
+        COUNTERS.get_ptr_mut(0).map(Self)
+    }
+
+    #[inline(always)]
+    pub fn add(&self, counter: Counter, n: u64) {
+        // SAFETY: the pointer is this CPU's element, which no other program run on this CPU interleaves with at this
+        // instruction; the index is below `SLOTS` by construction.
+        unsafe { (*self.0).0[counter as usize] += n };
+    }
+
+    /// Counts a packet that could not be parsed.
+    #[inline(always)]
+    pub fn unparsed(&self, error: ParseError) {
+        self.add(
+            match error {
+                ParseError::NotIp => Counter::UnparsedNotIp,
+                ParseError::TruncatedLink => Counter::UnparsedTruncatedLink,
+                ParseError::TruncatedNetwork => Counter::UnparsedTruncatedNetwork,
+                ParseError::TruncatedTransport => Counter::UnparsedTruncatedTransport,
+                ParseError::BadHeader => Counter::UnparsedBadHeader,
+                ParseError::TooManyExtensions => Counter::UnparsedTooManyExtensions,
+                ParseError::TooManyTags => Counter::UnparsedTooManyTags,
+            },
+            1,
+        );
+    }
+}
+
+/// Returns the control record.
+#[inline(always)]
+pub fn control() -> Option<&'static Control> {
+    CONTROL.get(0)
+}
+
+/// Returns the monotonic clock to a few milliseconds, at a twentieth of the precise one's cost.
+#[inline(always)]
+pub fn coarse_ns() -> u64 {
+    // SAFETY: the helper has no preconditions.
+    unsafe { bpf_ktime_get_coarse_ns() }
+}
+
+/// Returns the monotonic clock.
+#[inline(always)]
+pub fn precise_ns() -> u64 {
+    // SAFETY: the helper has no preconditions.
+    unsafe { bpf_ktime_get_ns() }
+}
+
+/// Returns the clock that goes on during suspend: verdicts expire by it.
+#[inline(always)]
+pub fn boot_ns() -> u64 {
+    // SAFETY: the helper has no preconditions.
+    unsafe { bpf_ktime_get_boot_ns() }
+}
+
+#[inline(always)]
+pub fn cpu() -> u32 {
+    // SAFETY: the helper has no preconditions.
+    unsafe { bpf_get_smp_processor_id() }
+}

@@ -1,0 +1,30 @@
+//! netd's kernel programs, one file a hook over shared rooms.
+//!
+//! `tc` accounts every packet and applies verdicts, `xdp` drops listed hosts early, `cgroup` says who opens a socket
+//! and refuses it when a verdict says so, `sock_ops` joins socket and five-tuple. What a packet is, how it is
+//! accounted and what a verdict means stands in `netd-common`, which the host runs too.
+
+#![no_std]
+#![no_main]
+
+mod cgroup;
+mod context;
+mod maps;
+mod reader;
+mod reset;
+mod sink;
+mod sock_ops;
+mod tc;
+mod verdicts;
+mod xdp;
+
+/// The verifier refuses a program that can reach an endless loop: a panic path is a load error, not undefined
+/// behaviour.
+#[panic_handler]
+fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
+    loop {}
+}
+
+#[unsafe(link_section = "license")]
+#[unsafe(no_mangle)]
+static LICENSE: [u8; 13] = *b"Dual MIT/GPL\0";

@@ -1,0 +1,91 @@
+//! Every map, with its size where the loader does not choose another.
+
+use aya_ebpf::{
+    bindings::{BPF_F_MMAPABLE, BPF_F_NO_PREALLOC},
+    macros::map,
+    maps::{Array, HashMap, LpmTrie, LruHashMap, PerCpuArray, RingBuf},
+};
+use netd_common::{
+    control::Control,
+    counter::Counters,
+    flow::Set,
+    key::{Address, Endpoint, FlowKey},
+    packet::Packet,
+    record::{Owner, PAYLOAD_SNAP, PayloadRecord},
+    verdict::{FRONT_WORDS, Hits, MAX_RULES, Rule},
+};
+
+/// See [`netd_common::control`].
+#[map]
+pub static CONTROL: Array<Control> = Array::with_max_entries(1, 0);
+
+#[map]
+pub static COUNTERS: PerCpuArray<Counters> = PerCpuArray::with_max_entries(1, 0);
+
+/// The flow table: see [`netd_common::flow`]. Mapped into the daemon, hence page-aligned, hence every set starts a
+/// cache line.
+#[map]
+pub static FLOWS: Array<Set> = Array::with_max_entries(1024, BPF_F_MMAPABLE);
+
+#[map]
+pub static EVENTS: RingBuf = RingBuf::with_byte_size(8 << 20, 0);
+
+/// Owners by socket cookie. LRU: who opened a socket long ago is in user space by then.
+#[map]
+pub static SOCKETS: LruHashMap<u64, Owner> = LruHashMap::with_max_entries(65_536, 0);
+
+#[map]
+pub static RULES: Array<Rule> = Array::with_max_entries(MAX_RULES, 0);
+
+#[map]
+pub static BUCKETS: Array<u64> = Array::with_max_entries(MAX_RULES, 0);
+
+#[map]
+pub static HITS: PerCpuArray<Hits> = PerCpuArray::with_max_entries(MAX_RULES, 0);
+
+#[map]
+pub static FRONT: Array<u64> = Array::with_max_entries(FRONT_WORDS, 0);
+
+#[map]
+pub static ALLOW: LpmTrie<[u8; 16], u32> = LpmTrie::with_max_entries(65_536, BPF_F_NO_PREALLOC);
+
+// Verdicts are not in LRU maps: evicting one would silently let a blocked flow through.
+#[map]
+pub static BLOCK_FLOWS: HashMap<FlowKey, u32> = HashMap::with_max_entries(65_536, BPF_F_NO_PREALLOC);
+
+#[map]
+pub static BLOCK_ENDPOINTS: HashMap<Endpoint, u32> = HashMap::with_max_entries(65_536, BPF_F_NO_PREALLOC);
+
+#[map]
+pub static BLOCK_HOSTS: HashMap<Address, u32> = HashMap::with_max_entries(1 << 20, BPF_F_NO_PREALLOC);
+
+#[map]
+pub static BLOCK_PREFIXES: LpmTrie<[u8; 16], u32> = LpmTrie::with_max_entries(1 << 20, BPF_F_NO_PREALLOC);
+
+#[map]
+pub static WATCHED: HashMap<u32, u32> = HashMap::with_max_entries(1024, 0);
+
+#[map]
+pub static LAST_INGRESS: PerCpuArray<u64> = PerCpuArray::with_max_entries(1, 0);
+
+/// A payload record with its bytes: 1.5 KB do not fit the stack.
+#[repr(C)]
+pub struct Export {
+    pub head: PayloadRecord,
+    pub data: [u8; PAYLOAD_SNAP],
+}
+
+#[map]
+pub static SCRATCH: PerCpuArray<Export> = PerCpuArray::with_max_entries(1, 0);
+
+/// The packet being parsed. In a map, because the verifier follows every constant on the stack but none in a map:
+/// after parsing all paths join, and the programs verify in a hundredth of the steps.
+#[repr(C)]
+pub struct Parsing {
+    pub packet: Packet,
+    /// See [`crate::reader::joined`].
+    pub cell: u32,
+}
+
+#[map]
+pub static PACKET: PerCpuArray<Parsing> = PerCpuArray::with_max_entries(1, 0);

@@ -1,0 +1,211 @@
+//! Verdicts as the programs apply them: look up, decide once a flow, act.
+
+use aya_ebpf::maps::lpm_trie::Key;
+use netd_common::{
+    control::{Control, Mode},
+    counter::Counter,
+    flow::Slot,
+    key::{Address, Endpoint, FlowKey},
+    packet::Packet,
+    verdict::{Action, Rule, RuleId, Subject, Verdicts, conform, decide, front_bit},
+};
+
+use crate::{
+    context::{Count, boot_ns},
+    maps::{ALLOW, BLOCK_ENDPOINTS, BLOCK_FLOWS, BLOCK_HOSTS, BLOCK_PREFIXES, BUCKETS, FRONT, HITS, RULES},
+};
+
+/// What happens to a packet.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Fate {
+    Pass,
+    Drop,
+    Reset,
+}
+
+struct KernelMaps<'a> {
+    control: &'a Control,
+    boot_ns: u64,
+}
+
+impl KernelMaps<'_> {
+    #[inline(always)]
+    fn holding(&self, rule: Option<u32>) -> Option<RuleId> {
+        let id = rule?;
+        if RULES.get(id)?.holds(self.boot_ns) { Some(id) } else { None }
+    }
+}
+
+/// An address looked up in a trie. The key is 20 bytes, and the verifier wants the address in it aligned on the stack:
+/// so the key starts four bytes into this.
+#[repr(C)]
+struct Needle {
+    _aligned: u32,
+    bits: u32,
+    address: Address,
+}
+
+impl Needle {
+    #[inline(always)]
+    fn new(address: &Address) -> Self {
+        Self { _aligned: 0, bits: 128, address: *address }
+    }
+
+    #[inline(always)]
+    fn key(&self) -> &Key<[u8; 16]> {
+        // SAFETY: `bits` and `address` lie as in the packed `Key`, which has no alignment.
+        unsafe { &*core::ptr::from_ref(&self.bits).cast() }
+    }
+}
+
+impl Verdicts for KernelMaps<'_> {
+    #[inline(always)]
+    fn may_be_listed(&self, address: &Address) -> bool {
+        let bit = front_bit(address);
+        if self.control.short_v6_prefixes != 0 && !address.is_v4() {
+            return true;
+        }
+        match FRONT.get(bit >> 6) {
+            Some(word) => word >> (bit & 63) & 1 != 0,
+            None => true,
+        }
+    }
+
+    #[inline(always)]
+    fn is_allowed(&self, address: &Address) -> bool {
+        ALLOW.get(Needle::new(address).key()).is_some()
+    }
+
+    #[inline(always)]
+    fn five_tuple(&self, key: &FlowKey) -> Option<RuleId> {
+        // SAFETY: the value is a word, read once.
+        self.holding(unsafe { BLOCK_FLOWS.get(key) }.copied())
+    }
+
+    #[inline(always)]
+    fn endpoint(&self, endpoint: &Endpoint) -> Option<RuleId> {
+        // SAFETY: the value is a word, read once.
+        self.holding(unsafe { BLOCK_ENDPOINTS.get(endpoint) }.copied())
+    }
+
+    #[inline(always)]
+    fn host(&self, address: &Address) -> Option<RuleId> {
+        // SAFETY: the value is a word, read once.
+        self.holding(unsafe { BLOCK_HOSTS.get(address) }.copied())
+    }
+
+    #[inline(always)]
+    fn prefix(&self, address: &Address) -> Option<RuleId> {
+        self.holding(BLOCK_PREFIXES.get(Needle::new(address).key()).copied())
+    }
+}
+
+/// Returns the rule for a packet, 0 for none. Not inlined: a flow asks once, and the hooks stay small.
+#[inline(never)]
+pub fn rule_for(packet: &Packet, control: &Control) -> RuleId {
+    let key = packet.flow();
+    let maps = KernelMaps { control, boot_ns: 0 };
+    // The rules' clock is read only if something may be listed at all.
+    if !maps.may_be_listed(&key.src) && !maps.may_be_listed(&key.dst) {
+        return 0;
+    }
+    let maps = KernelMaps { control, boot_ns: boot_ns() };
+    decide(&maps, Subject { key: &key, has_ports: packet.has_ports() }).unwrap_or(0)
+}
+
+/// What a packet costs a rule.
+#[derive(Clone, Copy)]
+pub struct Weight {
+    pub bytes: u64,
+    pub packets: u32,
+}
+
+/// Judges a packet; its slot, where it has one, remembers the rule.
+#[inline(always)]
+pub fn judge(packet: &Packet, slot: Option<&mut Slot>, weight: Weight, now_ns: u64, control: &Control) -> Fate {
+    if matches!(Mode::from_number(control.mode), Mode::Observe) || control.kill_switch != 0 {
+        return Fate::Pass;
+    }
+    let rule = match slot {
+        Some(slot) => {
+            if slot.generation != control.generation || (slot.rule != 0 && !holds(slot.rule)) {
+                slot.rule = rule_for(packet, control);
+                slot.generation = control.generation;
+            }
+            slot.rule
+        }
+        None => rule_for(packet, control),
+    };
+    if rule == 0 {
+        return Fate::Pass;
+    }
+    apply(rule, weight.bytes, weight.packets, now_ns, control)
+}
+
+/// Expired: a wider list may still hold, so the flow decides again.
+#[inline(always)]
+fn holds(rule: RuleId) -> bool {
+    match RULES.get(rule) {
+        Some(rule) => rule.holds(boot_ns()),
+        None => false,
+    }
+}
+
+/// Returns what a rule that holds does to a packet, and counts it.
+#[inline(never)]
+pub fn apply(id: RuleId, bytes: u64, packets: u32, now_ns: u64, control: &Control) -> Fate {
+    let (Some(rule), Some(count)) = (RULES.get(id), Count::new()) else { return Fate::Pass };
+    let packets = u64::from(packets);
+    if control.heartbeat_is_stale(now_ns) {
+        count.add(Counter::FailOpenPackets, packets);
+        return Fate::Pass;
+    }
+    let fate = match Action::from_number(rule.action) {
+        None => return Fate::Pass,
+        Some(Action::Observe) => Fate::Pass,
+        Some(Action::Drop) => Fate::Drop,
+        Some(Action::Reset) => Fate::Reset,
+        Some(Action::Throttle) => {
+            if within_rate(id, rule, bytes, now_ns) {
+                return Fate::Pass;
+            }
+            Fate::Drop
+        }
+    };
+    let shadow = rule.shadow != 0 || matches!(Mode::from_number(control.mode), Mode::Shadow);
+    if let Some(hits) = HITS.get_ptr_mut(id) {
+        // SAFETY: this CPU's own element.
+        let hits = unsafe { &mut *hits };
+        if shadow && fate != Fate::Pass {
+            hits.shadow_packets += packets;
+            hits.shadow_bytes += bytes;
+        } else {
+            hits.packets += packets;
+            hits.bytes += bytes;
+        }
+    }
+    if fate == Fate::Pass {
+        return Fate::Pass;
+    }
+    if shadow {
+        count.add(Counter::ShadowDropped, packets);
+        return Fate::Pass;
+    }
+    if rule.action == Action::Throttle as u8 {
+        count.add(Counter::ThrottleDropped, packets);
+    }
+    fate
+}
+
+/// Charges a packet to the rule's bucket. Two CPUs may charge at once and one charge be lost: a rate is then exceeded
+/// by a packet, where a lock would stall the wire.
+#[inline(always)]
+fn within_rate(id: RuleId, rule: &Rule, bytes: u64, now_ns: u64) -> bool {
+    let Some(bucket) = BUCKETS.get_ptr_mut(id) else { return true };
+    // SAFETY: an aligned word of an array map, read and written whole.
+    let arrival = unsafe { bucket.read_volatile() };
+    let Some(next) = conform(rule, arrival, now_ns, bytes) else { return false };
+    // SAFETY: as above.
+    unsafe { bucket.write_volatile(next) };
+    true
+}
