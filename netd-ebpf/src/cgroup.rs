@@ -6,8 +6,8 @@ use aya_ebpf::{
     EbpfContext,
     bindings::bpf_sock_addr,
     helpers::{
-        bpf_get_current_cgroup_id, bpf_get_current_pid_tgid, bpf_get_current_uid_gid,
-        bpf_get_netns_cookie, bpf_get_socket_cookie, generated,
+        bpf_get_current_cgroup_id, bpf_get_current_pid_tgid, bpf_get_current_uid_gid, bpf_get_netns_cookie,
+        bpf_get_socket_cookie, generated,
     },
     macros::cgroup_sock_addr,
     programs::SockAddrContext,
@@ -21,9 +21,9 @@ use netd_common::{
 };
 
 use crate::{
-    context::{Count, coarse_ns, control, cpu, precise_ns},
+    context::{Context, Count, coarse_ns, control, cpu, precise_ns},
     maps::{EVENTS, SOCKETS},
-    verdicts::{Fate, apply, rule_for},
+    verdicts::{Fate, Weight, apply, rule_for},
 };
 
 const ALLOW: i32 = 1;
@@ -60,9 +60,7 @@ fn to_v4(ctx: &SockAddrContext) -> Packet {
 fn to_v6(ctx: &SockAddrContext) -> Packet {
     let addr = addr(ctx);
     let [a, b, c, d] = [addr.user_ip6[0], addr.user_ip6[1], addr.user_ip6[2], addr.user_ip6[3]].map(u32::to_ne_bytes);
-    let address = [
-        a[0], a[1], a[2], a[3], b[0], b[1], b[2], b[3], c[0], c[1], c[2], c[3], d[0], d[1], d[2], d[3],
-    ];
+    let address = [a[0], a[1], a[2], a[3], b[0], b[1], b[2], b[3], c[0], c[1], c[2], c[3], d[0], d[1], d[2], d[3]];
     destination(Address(address), addr)
 }
 
@@ -90,7 +88,7 @@ fn open(ctx: &SockAddrContext, packet: Packet, connects: bool) -> i32 {
     let cookie = unsafe { bpf_get_socket_cookie(ctx.as_ptr()) };
     if control.kill_switch == 0 && !matches!(Mode::from_number(control.mode), Mode::Observe) {
         let rule = rule_for(&packet, control);
-        if rule != 0 && apply(rule, 0, 1, coarse_ns(), control) != Fate::Pass {
+        if rule != 0 && apply(rule, Weight { bytes: 0, packets: 1 }, coarse_ns(), Context::Process) != Fate::Pass {
             report(ctx, SocketEvent::Refused, &packet, cookie, rule);
             return REFUSE;
         }
@@ -109,12 +107,12 @@ fn report(ctx: &SockAddrContext, event: SocketEvent, packet: &Packet, cookie: u6
     let Some(count) = Count::new() else { return };
     let owner = owner(ctx);
     if rule != 0 {
-        count.add(Counter::ConnectsRefused, 1);
+        count.add_in(Context::Process, Counter::ConnectsRefused, 1);
     } else if SOCKETS.insert(&cookie, &owner, 0).is_err() {
-        count.add(Counter::OwnersLost, 1);
+        count.add_in(Context::Process, Counter::OwnersLost, 1);
     }
     let Some(mut entry) = EVENTS.reserve::<SocketRecord>(0) else {
-        count.add(Counter::SocketRecordsLost, 1);
+        count.add_in(Context::Process, Counter::SocketRecordsLost, 1);
         return;
     };
     entry.write(SocketRecord {
@@ -133,7 +131,7 @@ fn report(ctx: &SockAddrContext, event: SocketEvent, packet: &Packet, cookie: u6
         pad: [0; 7],
     });
     entry.submit(0);
-    count.add(Counter::SocketRecords, 1);
+    count.add_in(Context::Process, Counter::SocketRecords, 1);
 }
 
 #[inline(always)]

@@ -1,5 +1,7 @@
 //! What every hook needs first: the control record, the counters, the clocks.
 
+use core::intrinsics::{AtomicOrdering, atomic_xadd};
+
 use aya_ebpf::helpers::{bpf_get_smp_processor_id, bpf_ktime_get_boot_ns, bpf_ktime_get_coarse_ns, bpf_ktime_get_ns};
 use netd_common::{
     control::Control,
@@ -8,6 +10,30 @@ use netd_common::{
 };
 
 use crate::maps::{CONTROL, COUNTERS};
+
+/// Where a program runs, which decides how it may count.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Context {
+    /// In the network stack: nothing that counts comes in between.
+    Network,
+    /// In a process: a packet's program, or another process's, may come in between.
+    Process,
+}
+
+impl Context {
+    /// Adds to a counter of this CPU, exactly.
+    #[inline(always)]
+    pub fn add(self, counter: *mut u64, n: u64) {
+        match self {
+            // SAFETY: an aligned word of this CPU's element of a map, which nothing else writes meanwhile.
+            Self::Network => unsafe { *counter += n },
+            // SAFETY: an aligned word of this CPU's element of a map.
+            Self::Process => {
+                unsafe { atomic_xadd::<u64, u64, { AtomicOrdering::Relaxed }>(counter, n) };
+            }
+        }
+    }
+}
 
 /// This CPU's counters.
 pub struct Count(*mut Counters);
@@ -24,6 +50,13 @@ impl Count {
         // SAFETY: the pointer is this CPU's element, which no other program run on this CPU interleaves with at this
         // instruction; the index is below `SLOTS` by construction.
         unsafe { (*self.0).0[counter as usize] += n };
+    }
+
+    /// Counts from either context.
+    #[inline(always)]
+    pub fn add_in(&self, context: Context, counter: Counter, n: u64) {
+        // SAFETY: only the address is taken; the index is below `SLOTS` by construction.
+        context.add(unsafe { &raw mut (*self.0).0[counter as usize] }, n);
     }
 
     /// Counts a packet that could not be parsed.

@@ -6,6 +6,11 @@
 
 #![no_std]
 #![no_main]
+#![feature(core_intrinsics)]
+#![expect(
+    internal_features,
+    reason = "the target has atomic addition, but `core` offers it with compare-and-swap only"
+)]
 
 mod cgroup;
 mod context;

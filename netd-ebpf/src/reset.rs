@@ -33,10 +33,7 @@ pub fn is_own(skb: &__sk_buff, packet: &Packet) -> bool {
 #[inline(never)]
 pub fn reply(ctx: &TcContext, packet: &Packet, hook: Hook, ethernet: bool) -> i32 {
     let Some(count) = Count::new() else { return TC_ACT_SHOT };
-    if packet.proto() != IPPROTO_TCP
-        || packet.flags & tcp::RST != 0
-        || !matches!(packet.fragment, Fragment::Whole)
-    {
+    if packet.proto() != IPPROTO_TCP || packet.flags & tcp::RST != 0 || !matches!(packet.fragment, Fragment::Whole) {
         return TC_ACT_SHOT;
     }
     if turn_round(ctx, packet, ethernet).is_none() {
@@ -87,11 +84,8 @@ fn turn_round(ctx: &TcContext, packet: &Packet, ethernet: bool) -> Option<()> {
             i += 1;
         }
     }
-    let pseudo = if is_v4 {
-        turn_ipv4(headers.block::<IPV4>(network)?)
-    } else {
-        turn_ipv6(headers.block::<IPV6>(network)?)
-    };
+    let pseudo =
+        if is_v4 { turn_ipv4(headers.block::<IPV4>(network)?) } else { turn_ipv6(headers.block::<IPV6>(network)?) };
     let transport = network + if is_v4 { IPV4 } else { IPV6 };
     turn_tcp(headers.block::<TCP>(transport)?, packet, pseudo);
     Some(())
@@ -166,9 +160,8 @@ fn turn_tcp(h: &mut [u8; TCP], packet: &Packet, pseudo: u32) {
     let (sequence, acknowledge, flags) = if packet.flags & tcp::ACK != 0 {
         (acknowledged, [0; 4], tcp::RST)
     } else {
-        let held = packet.payload_len
-            + u32::from(packet.flags & tcp::SYN != 0)
-            + u32::from(packet.flags & tcp::FIN != 0);
+        let held =
+            packet.payload_len + u32::from(packet.flags & tcp::SYN != 0) + u32::from(packet.flags & tcp::FIN != 0);
         ([0; 4], packet.seq.wrapping_add(held).to_be_bytes(), tcp::RST | tcp::ACK)
     };
     let [s0, s1, d0, d1] = [h[0], h[1], h[2], h[3]];

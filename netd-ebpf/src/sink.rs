@@ -13,9 +13,7 @@ use netd_common::{
     counter::Counter,
     flow::{Set, Slot, Tick, WAYS, tag},
     packet::Packet,
-    record::{
-        FlowEvent, FlowRecord, Header, Kind, PAYLOAD_SNAP, PayloadKind, PayloadRecord, TurnRecord, state,
-    },
+    record::{FlowEvent, FlowRecord, Header, Kind, PAYLOAD_SNAP, PayloadKind, PayloadRecord, TurnRecord, state},
 };
 
 use crate::{

@@ -18,7 +18,7 @@ use netd_common::{
 };
 
 use crate::{
-    context::{Count, cpu, precise_ns},
+    context::{Context, Count, cpu, precise_ns},
     maps::{EVENTS, SOCKETS},
 };
 
@@ -62,7 +62,7 @@ fn report(ctx: &SockOpsContext, event: SocketEvent) {
         return;
     }
     let Some(mut entry) = EVENTS.reserve::<SocketRecord>(0) else {
-        count.add(Counter::SocketRecordsLost, 1);
+        count.add_in(Context::Process, Counter::SocketRecordsLost, 1);
         return;
     };
     // SAFETY: every field is written before the record is submitted. Written in place: an address assembled on the
@@ -95,15 +95,14 @@ fn report(ctx: &SockOpsContext, event: SocketEvent) {
     record.event = event as u8;
     record.pad = [0; 7];
     entry.submit(0);
-    count.add(Counter::SocketRecords, 1);
+    count.add_in(Context::Process, Counter::SocketRecords, 1);
     if matches!(event, SocketEvent::Closed) {
         // Gone already when the table was full: nothing to do.
         let _ = SOCKETS.remove(&cookie);
     }
 }
 
-const NOBODY: Owner =
-    Owner { cgroup_id: 0, netns_cookie: 0, tgid: 0, pid: 0, uid: 0, pad: 0, comm: [0; 16] };
+const NOBODY: Owner = Owner { cgroup_id: 0, netns_cookie: 0, tgid: 0, pid: 0, uid: 0, pad: 0, comm: [0; 16] };
 
 // Not inlined: merged, the two would read through a computed context pointer.
 
@@ -115,12 +114,8 @@ fn set_v4(ops: *const bpf_sock_ops, key: &mut FlowKey) {
 
 #[inline(never)]
 fn set_v6(ops: *const bpf_sock_ops, key: &mut FlowKey) {
-    key.src = v6([
-        field!(ops.local_ip6[0]),
-        field!(ops.local_ip6[1]),
-        field!(ops.local_ip6[2]),
-        field!(ops.local_ip6[3]),
-    ]);
+    key.src =
+        v6([field!(ops.local_ip6[0]), field!(ops.local_ip6[1]), field!(ops.local_ip6[2]), field!(ops.local_ip6[3])]);
     key.dst = v6([
         field!(ops.remote_ip6[0]),
         field!(ops.remote_ip6[1]),

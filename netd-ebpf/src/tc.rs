@@ -2,7 +2,7 @@
 
 use aya_ebpf::{
     EbpfContext,
-    bindings::{TC_ACT_OK, TC_ACT_SHOT},
+    bindings::{TC_ACT_SHOT, TC_ACT_UNSPEC},
     helpers::{bpf_get_socket_cookie, bpf_skb_pull_data},
     macros::classifier,
     programs::TcContext,
@@ -39,6 +39,10 @@ enum Link {
     None,
 }
 
+/// Passes to the next program in the chain, ours or somebody else's: `TC_ACT_OK` would end the chain, and netd has no
+/// say in what others decide.
+pub const PASS: i32 = TC_ACT_UNSPEC;
+
 /// Headers are looked for in this many bytes when the linear part is too short: Ethernet, two tags, IPv6, eight
 /// extension headers of ordinary size, TCP.
 const PULL: u32 = 256;
@@ -66,7 +70,7 @@ pub fn tc_egress_l3(ctx: TcContext) -> i32 {
 #[inline(always)]
 fn act(ctx: &TcContext, hook: Hook, link: Link) -> i32 {
     let (Some(control), Some(count), Some(parsing)) = (control(), Count::new(), PACKET.get_ptr_mut(0)) else {
-        return TC_ACT_OK;
+        return PASS;
     };
     // SAFETY: this CPU's own element; network programs do not nest on one CPU.
     let parsing = unsafe { &mut *parsing };
@@ -81,10 +85,10 @@ fn act(ctx: &TcContext, hook: Hook, link: Link) -> i32 {
         // Parsed or not, it was seen.
         seen(&count, hook, Weight { packets: 1, bytes: u64::from(ctx.len()) });
         count.unparsed(error);
-        return TC_ACT_OK;
+        return PASS;
     }
     match fate(ctx, parsing, hook, control, &count) {
-        Fate::Pass => TC_ACT_OK,
+        Fate::Pass => PASS,
         Fate::Drop => {
             count.add(Counter::TcDropped, 1);
             TC_ACT_SHOT
@@ -98,10 +102,7 @@ fn act(ctx: &TcContext, hook: Hook, link: Link) -> i32 {
 
 #[inline(always)]
 const fn is_truncated(parsed: Result<(), ParseError>) -> bool {
-    matches!(
-        parsed,
-        Err(ParseError::TruncatedLink | ParseError::TruncatedNetwork | ParseError::TruncatedTransport)
-    )
+    matches!(parsed, Err(ParseError::TruncatedLink | ParseError::TruncatedNetwork | ParseError::TruncatedTransport))
 }
 
 /// A function of its own: the parser's paths end, and are forgotten, where it returns.

@@ -11,7 +11,7 @@ use netd_common::{
 };
 
 use crate::{
-    context::{Count, boot_ns},
+    context::{Context, Count, boot_ns, control},
     maps::{ALLOW, BLOCK_ENDPOINTS, BLOCK_FLOWS, BLOCK_HOSTS, BLOCK_PREFIXES, BUCKETS, FRONT, HITS, RULES},
 };
 
@@ -139,7 +139,7 @@ pub fn judge(packet: &Packet, slot: Option<&mut Slot>, weight: Weight, now_ns: u
     if rule == 0 {
         return Fate::Pass;
     }
-    apply(rule, weight.bytes, weight.packets, now_ns, control)
+    apply(rule, weight, now_ns, Context::Network)
 }
 
 /// Expired: a wider list may still hold, so the flow decides again.
@@ -153,11 +153,14 @@ fn holds(rule: RuleId) -> bool {
 
 /// Returns what a rule that holds does to a packet, and counts it.
 #[inline(never)]
-pub fn apply(id: RuleId, bytes: u64, packets: u32, now_ns: u64, control: &Control) -> Fate {
-    let (Some(rule), Some(count)) = (RULES.get(id), Count::new()) else { return Fate::Pass };
+pub fn apply(id: RuleId, weight: Weight, now_ns: u64, context: Context) -> Fate {
+    let (Some(rule), Some(count), Some(control)) = (RULES.get(id), Count::new(), control()) else {
+        return Fate::Pass;
+    };
+    let Weight { bytes, packets } = weight;
     let packets = u64::from(packets);
     if control.heartbeat_is_stale(now_ns) {
-        count.add(Counter::FailOpenPackets, packets);
+        count.add_in(context, Counter::FailOpenPackets, packets);
         return Fate::Pass;
     }
     let fate = match Action::from_number(rule.action) {
@@ -174,25 +177,26 @@ pub fn apply(id: RuleId, bytes: u64, packets: u32, now_ns: u64, control: &Contro
     };
     let shadow = rule.shadow != 0 || matches!(Mode::from_number(control.mode), Mode::Shadow);
     if let Some(hits) = HITS.get_ptr_mut(id) {
-        // SAFETY: this CPU's own element.
-        let hits = unsafe { &mut *hits };
-        if shadow && fate != Fate::Pass {
-            hits.shadow_packets += packets;
-            hits.shadow_bytes += bytes;
-        } else {
-            hits.packets += packets;
-            hits.bytes += bytes;
-        }
+        // SAFETY: only the fields' addresses are taken, of this CPU's own element.
+        let (packet_hits, byte_hits) = unsafe {
+            if shadow && fate != Fate::Pass {
+                (&raw mut (*hits).shadow_packets, &raw mut (*hits).shadow_bytes)
+            } else {
+                (&raw mut (*hits).packets, &raw mut (*hits).bytes)
+            }
+        };
+        context.add(packet_hits, packets);
+        context.add(byte_hits, bytes);
     }
     if fate == Fate::Pass {
         return Fate::Pass;
     }
     if shadow {
-        count.add(Counter::ShadowDropped, packets);
+        count.add_in(context, Counter::ShadowDropped, packets);
         return Fate::Pass;
     }
     if rule.action == Action::Throttle as u8 {
-        count.add(Counter::ThrottleDropped, packets);
+        count.add_in(context, Counter::ThrottleDropped, packets);
     }
     fate
 }

@@ -17,10 +17,10 @@ use netd_common::{
 };
 
 use crate::{
-    context::{Count, coarse_ns, control},
+    context::{Context, Count, coarse_ns, control},
     maps::{PACKET, Parsing, RULES},
     reader::Linear,
-    verdicts::{Fate, apply, rule_for},
+    verdicts::{Fate, Weight, apply, rule_for},
 };
 
 #[xdp(frags)]
@@ -52,7 +52,8 @@ fn drop(ctx: &XdpContext) -> Option<bool> {
     if rule.action != Action::Drop as u8 || rule.shadow != 0 || control.mode == Mode::Shadow as u32 {
         return None;
     }
-    let dropped = apply(id, u64::from(bytes), 1, coarse_ns(), control) == Fate::Drop;
+    let weight = Weight { bytes: u64::from(bytes), packets: 1 };
+    let dropped = apply(id, weight, coarse_ns(), Context::Network) == Fate::Drop;
     if dropped {
         Count::new()?.add(Counter::XdpDropped, 1);
     }

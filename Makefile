@@ -1,0 +1,66 @@
+# netd. The two commands of a newcomer: `make run` and `make test`.
+.DEFAULT_GOAL := help
+.PHONY: help run test check bench captures pcaps accuracy ebpf ebpf-tools ebpf-check fmt deps install-deny clean
+
+SHELL := bash
+CARGO ?= cargo
+SUDO := $(if $(filter 0,$(shell id -u)),,$(shell command -v sudo))
+
+help: ## Lists the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-12s %s\n", $$1, $$2 }'
+
+run: deps ## Builds netd and shows it find, explain and cut a beacon (as root; without root it replays a capture)
+	$(CARGO) build --locked --release -p netd
+	@if [ "$$(id -u)" = 0 ] || [ -n "$(SUDO)" ]; then $(SUDO) target/release/netd demo; else target/release/netd demo; fi
+
+test: deps ## Runs every test; as root also those with kernel programs and network namespaces
+	$(CARGO) build --locked -p netd
+	$(CARGO) test --locked --workspace
+
+check: install-deny ## Formatting, lints, licences, bans, sources, advisories
+	$(CARGO) fmt --all --check
+	cd netd-ebpf && rustfmt --edition 2024 --check src/main.rs src/bin/limits.rs
+	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
+	$(CARGO) deny --all-features check bans licenses sources
+	@$(CARGO) deny --all-features check advisories 2>target/advisories.log \
+		|| { grep -qE '^error\[|advisory' target/advisories.log && ! grep -qiE 'fetch|resolve|connect|network' target/advisories.log \
+			&& { cat target/advisories.log; exit 1; } || echo 'advisories: left out, their database cannot be reached'; }
+
+bench: deps ## Prints the packet path's, replay's and engine's figures beside their limits
+	$(CARGO) bench --locked -p netd-lab
+
+captures: deps ## Prints what netd finds in a folder of labelled captures (NETD_CAPTURES, default ../shared/captures)
+	$(CARGO) build --locked --release -p netd
+	$(CARGO) run --locked --release -p netd --example captures -- $(or $(NETD_CAPTURES),../shared/captures)
+
+pcaps: ## Writes the captures in pcaps/ anew, byte for byte as they are
+	$(CARGO) run --locked --release -p netd-lab --bin pcaps -- pcaps
+
+accuracy: ## Prints the beacon detector's check-in table and false-alarm rate
+	$(CARGO) run --locked --release -p netd-engine --example beacon_table
+
+ebpf: ## Builds netd-ebpf/netd.bpf.o from source, with its provenance
+	netd-ebpf/build.sh
+
+ebpf-check: ## Builds the object again and compares it with the committed one
+	netd-ebpf/build.sh --check
+
+ebpf-tools: ## Installs what `make ebpf` needs (Debian)
+	netd-ebpf/tools.sh
+
+fmt: ## Formats the sources
+	$(CARGO) fmt --all
+	cd netd-ebpf && rustfmt --edition 2024 src/main.rs src/bin/limits.rs
+
+deps:
+	@missing=(); command -v cc >/dev/null || missing+=(gcc libc6-dev); command -v ip >/dev/null || missing+=(iproute2); \
+	if [ $${#missing[@]} -gt 0 ]; then \
+		echo "installing $${missing[*]}"; $(SUDO) apt-get update -q && $(SUDO) apt-get install -y -q $${missing[*]}; fi
+	@command -v $(CARGO) >/dev/null || { echo 'Rust is missing: https://rustup.rs, or your distribution (1.95 or later)'; exit 1; }
+
+install-deny:
+	@command -v cargo-deny >/dev/null || $(CARGO) install cargo-deny --locked
+
+clean:
+	$(CARGO) clean
+	rm -rf netd-ebpf/target
