@@ -147,45 +147,48 @@ pub trait Verdicts {
 /// Returns the rule that applies to a packet: allow-list, then five-tuple, endpoint, host, prefix.
 ///
 /// A match on an end counts unless that end is allow-listed; a five-tuple unless either end is. Both ends are
-/// looked up, so a listed address is cut whichever side began.
+/// looked up, so a listed address is cut whichever side began. The allow-list is asked last, of a match alone:
+/// almost nothing in a listed neighbourhood is listed itself.
 #[inline(always)]
 pub fn decide<V: Verdicts>(verdicts: &V, subject: Subject<'_>) -> Option<RuleId> {
     let key = subject.key;
     let (src, dst) = (verdicts.may_be_listed(&key.src), verdicts.may_be_listed(&key.dst));
-    if !src && !dst {
-        return None;
+    // The front marks both ends of a listed five-tuple.
+    if subject.has_ports && src && dst {
+        if let Some(rule) = verdicts.five_tuple(&key.conversation().0.flow(crate::key::Direction::AToB)) {
+            if !verdicts.is_allowed(&key.src) && !verdicts.is_allowed(&key.dst) {
+                return Some(rule);
+            }
+        }
     }
-    let dst_open = dst && !verdicts.is_allowed(&key.dst);
-    let src_open = src && !verdicts.is_allowed(&key.src);
     if subject.has_ports {
-        // The front marks both ends of a listed five-tuple.
-        if src_open && dst_open {
-            if let Some(rule) = verdicts.five_tuple(&key.conversation().0.flow(crate::key::Direction::AToB)) {
-                return Some(rule);
-            }
-        }
-        if dst_open {
+        if dst {
             let end = Endpoint::new(key.dst, key.dst_port, key.proto);
-            if let Some(rule) = verdicts.endpoint(&end) {
+            if let Some(rule) = unless_allowed(verdicts, verdicts.endpoint(&end), &key.dst) {
                 return Some(rule);
             }
         }
-        if src_open {
+        if src {
             let end = Endpoint::new(key.src, key.src_port, key.proto);
-            if let Some(rule) = verdicts.endpoint(&end) {
+            if let Some(rule) = unless_allowed(verdicts, verdicts.endpoint(&end), &key.src) {
                 return Some(rule);
             }
         }
     }
-    if dst_open {
-        if let Some(rule) = by_address(verdicts, &key.dst) {
+    if dst {
+        if let Some(rule) = unless_allowed(verdicts, by_address(verdicts, &key.dst), &key.dst) {
             return Some(rule);
         }
     }
-    if src_open {
-        return by_address(verdicts, &key.src);
+    if src {
+        return unless_allowed(verdicts, by_address(verdicts, &key.src), &key.src);
     }
     None
+}
+
+#[inline(always)]
+fn unless_allowed<V: Verdicts>(verdicts: &V, rule: Option<RuleId>, end: &Address) -> Option<RuleId> {
+    if rule.is_some() && !verdicts.is_allowed(end) { rule } else { None }
 }
 
 #[inline(always)]
@@ -206,11 +209,12 @@ pub const FRONT_WORDS: u32 = 2 * FRONT_BITS / 64;
 #[inline(always)]
 #[must_use]
 pub fn front_bit(address: &Address) -> u32 {
-    let b = &address.0;
+    let (high, low) = address.words();
     if address.is_v4() {
-        u32::from_be_bytes([0, b[12], b[13], b[14]])
+        // The first three octets of the IPv4 address, which is the second half of the word.
+        u64::from_be_bytes(low.to_ne_bytes()) as u32 >> 8
     } else {
-        let site = u64::from_be_bytes([0, 0, b[0], b[1], b[2], b[3], b[4], b[5]]);
+        let site = u64::from_be_bytes(high.to_ne_bytes()) >> 16;
         FRONT_BITS + ((site.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 40) as u32)
     }
 }

@@ -25,14 +25,13 @@ pub enum Fate {
 
 struct KernelMaps<'a> {
     control: &'a Control,
-    boot_ns: u64,
 }
 
 impl KernelMaps<'_> {
     #[inline(always)]
     fn holding(&self, rule: Option<u32>) -> Option<RuleId> {
         let id = rule?;
-        if RULES.get(id)?.holds(self.boot_ns) { Some(id) } else { None }
+        if holds(id) { Some(id) } else { None }
     }
 }
 
@@ -100,17 +99,22 @@ impl Verdicts for KernelMaps<'_> {
     }
 }
 
-/// Returns the rule for a packet, 0 for none. Not inlined: a flow asks once, and the hooks stay small.
-#[inline(never)]
+/// Returns the rule for a packet, 0 for none.
+#[inline(always)]
 pub fn rule_for(packet: &Packet, control: &Control) -> RuleId {
-    let key = packet.flow();
-    let maps = KernelMaps { control, boot_ns: 0 };
-    // The rules' clock is read only if something may be listed at all.
-    if !maps.may_be_listed(&key.src) && !maps.may_be_listed(&key.dst) {
+    let maps = KernelMaps { control };
+    let conversation = &packet.conversation;
+    if !maps.may_be_listed(&conversation.a) && !maps.may_be_listed(&conversation.b) {
         return 0;
     }
-    let maps = KernelMaps { control, boot_ns: boot_ns() };
-    decide(&maps, Subject { key: &key, has_ports: packet.has_ports() }).unwrap_or(0)
+    look_up(packet, control)
+}
+
+/// Not inlined: what passes the front is rare, and the hooks stay small.
+#[inline(never)]
+fn look_up(packet: &Packet, control: &Control) -> RuleId {
+    let key = packet.flow();
+    decide(&KernelMaps { control }, Subject { key: &key, has_ports: packet.has_ports() }).unwrap_or(0)
 }
 
 /// What a packet costs a rule.
@@ -128,6 +132,7 @@ pub fn judge(packet: &Packet, slot: Option<&mut Slot>, weight: Weight, now_ns: u
     }
     let rule = match slot {
         Some(slot) => {
+            // Expired: a wider list may still hold, so the flow decides again.
             if slot.generation != control.generation || (slot.rule != 0 && !holds(slot.rule)) {
                 slot.rule = rule_for(packet, control);
                 slot.generation = control.generation;
@@ -142,11 +147,11 @@ pub fn judge(packet: &Packet, slot: Option<&mut Slot>, weight: Weight, now_ns: u
     apply(rule, weight, now_ns, Context::Network)
 }
 
-/// Expired: a wider list may still hold, so the flow decides again.
+/// Returns whether a rule holds. The clock is read for those alone that end some day.
 #[inline(always)]
 fn holds(rule: RuleId) -> bool {
     match RULES.get(rule) {
-        Some(rule) => rule.holds(boot_ns()),
+        Some(rule) => rule.expires_ns == u64::MAX || rule.holds(boot_ns()),
         None => false,
     }
 }

@@ -18,8 +18,8 @@ use aya_ebpf::{
     programs::{TcContext, XdpContext},
 };
 use netd_common::{
-    key::{Address, ConversationKey},
-    packet::{self, ETHERNET, Packet},
+    key::Address,
+    packet::{self, ETH_P_IP, ETH_P_IPV6, ETHERNET, Packet},
 };
 use reader::Linear;
 
@@ -32,6 +32,16 @@ fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
 #[unsafe(no_mangle)]
 static LICENSE: [u8; 13] = *b"Dual MIT/GPL\0";
 
+/// A directed five-tuple in words.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct Tuple {
+    pub source: [u64; 2],
+    pub destination: [u64; 2],
+    pub ports: u32,
+    pub proto: u32,
+}
+
 /// What a bare flow counter keeps.
 #[repr(C)]
 #[derive(Clone, Copy)]
@@ -43,10 +53,10 @@ pub struct Bare {
 }
 
 #[map]
-static LRU: LruPerCpuHashMap<ConversationKey, Bare> = LruPerCpuHashMap::with_max_entries(1 << 16, 0);
+static LRU: LruPerCpuHashMap<Tuple, Bare> = LruPerCpuHashMap::with_max_entries(1 << 16, 0);
 
 #[map]
-static SHARED_LRU: LruHashMap<ConversationKey, Bare> = LruHashMap::with_max_entries(1 << 16, 0);
+static SHARED_LRU: LruHashMap<Tuple, Bare> = LruHashMap::with_max_entries(1 << 16, 0);
 
 #[map]
 static LIMIT_EVENTS: RingBuf = RingBuf::with_byte_size(8 << 20, 0);
@@ -67,10 +77,6 @@ struct Parsing {
 
 #[map]
 static PARSING: PerCpuArray<Parsing> = PerCpuArray::with_max_entries(1, 0);
-
-/// See `reader::joined`.
-#[map]
-static CELL: PerCpuArray<u32> = PerCpuArray::with_max_entries(1, 0);
 
 /// What the drivers write into the packet before they hand it on.
 #[repr(C)]
@@ -118,23 +124,12 @@ pub fn lru_with_event(ctx: TcContext) -> i32 {
 
 #[inline(always)]
 fn count(ctx: &TcContext, event: bool) -> i32 {
-    let Some(cell) = CELL.get_ptr_mut(0) else { return TC_ACT_OK };
-    // SAFETY: only the fields' addresses are taken, of a context that outlives the program's run.
-    let (data, data_end) = unsafe { (&raw const (*ctx.skb.skb).data, &raw const (*ctx.skb.skb).data_end) };
-    let linear = Linear::new(data, data_end, cell);
-    let mut packet = Packet::EMPTY;
-    if packet::ethernet(&linear, ctx.len(), None, &mut packet).is_err() {
-        return TC_ACT_OK;
-    }
-    let key = packet.conversation;
+    let Some(key) = five_tuple(ctx) else { return TC_ACT_OK };
     // SAFETY: the helper has no preconditions.
     let now = unsafe { bpf_ktime_get_coarse_ns() };
     if let Some(bare) = LRU.get_ptr_mut(&key) {
         // SAFETY: this CPU's own value.
-        let bare = unsafe { &mut *bare };
-        bare.packets += 1;
-        bare.bytes += u64::from(ctx.len());
-        bare.last_ns = now;
+        add(unsafe { &mut *bare }, ctx.len(), now);
         return TC_ACT_OK;
     }
     let bare = Bare { packets: 1, bytes: u64::from(ctx.len()), last_ns: now, first_ns: now };
@@ -148,29 +143,68 @@ fn count(ctx: &TcContext, event: bool) -> i32 {
     TC_ACT_OK
 }
 
-/// Parses, and counts in one LRU hash of all CPUs.
-#[classifier]
-pub fn shared_lru_in_place(ctx: TcContext) -> i32 {
-    let Some(parsing) = parsing() else { return TC_ACT_OK };
+#[inline(always)]
+fn add(bare: &mut Bare, len: u32, now: u64) {
+    bare.packets += 1;
+    bare.bytes += u64::from(len);
+    bare.last_ns = now;
+}
+
+/// Returns the five-tuple, and believes that every packet is TCP or UDP over IP without options.
+#[inline(always)]
+fn five_tuple(ctx: &TcContext) -> Option<Tuple> {
     // SAFETY: only the fields' addresses are taken, of a context that outlives the program's run.
     let (data, data_end) = unsafe { (&raw const (*ctx.skb.skb).data, &raw const (*ctx.skb.skb).data_end) };
-    let linear = Linear::new(data, data_end, &raw mut parsing.cell);
-    if packet::ethernet(&linear, ctx.len(), None, &mut parsing.packet).is_err() {
-        return TC_ACT_OK;
+    // SAFETY: both are fields of the program's context; volatile as in `Linear::new`.
+    let (start, end) = unsafe { (data.read_volatile() as usize, data_end.read_volatile() as usize) };
+    if start + ETHERNET + 24 > end {
+        return None;
     }
+    let network = start + ETHERNET;
+    // SAFETY: within the packet, as checked above and below; the kernel loads unaligned words.
+    unsafe {
+        match word::<u16>(start + 12).to_be() {
+            ETH_P_IP => Some(Tuple {
+                source: [0, V4_MAPPED | u64::from(word::<u32>(network + 12)) << 32],
+                destination: [0, V4_MAPPED | u64::from(word::<u32>(network + 16)) << 32],
+                ports: word(network + 20),
+                proto: u32::from(word::<u8>(network + 9)),
+            }),
+            ETH_P_IPV6 if network + 44 <= end => Some(Tuple {
+                source: [word(network + 8), word(network + 16)],
+                destination: [word(network + 24), word(network + 32)],
+                ports: word(network + 40),
+                proto: u32::from(word::<u8>(network + 6)),
+            }),
+            _ => None,
+        }
+    }
+}
+
+/// The second half of an IPv4-mapped address, but for the address.
+const V4_MAPPED: u64 = 0xffff_0000;
+
+/// # Safety
+/// The word lies within the packet.
+#[inline(always)]
+unsafe fn word<T>(at: usize) -> T {
+    // SAFETY: the caller's promise.
+    unsafe { (at as *const T).read_unaligned() }
+}
+
+/// Parses, and counts in one LRU hash of all CPUs; two may lose a packet between them.
+#[classifier]
+pub fn shared_lru_in_place(ctx: TcContext) -> i32 {
+    let Some(key) = five_tuple(&ctx) else { return TC_ACT_OK };
     // SAFETY: the helper has no preconditions.
     let now = unsafe { bpf_ktime_get_coarse_ns() };
-    let key = &parsing.packet.conversation;
-    if let Some(bare) = SHARED_LRU.get_ptr_mut(key) {
-        // SAFETY: aligned words of a map's value, read and written whole; two CPUs may lose a packet here.
-        let bare = unsafe { &mut *bare };
-        bare.packets += 1;
-        bare.bytes += u64::from(ctx.len());
-        bare.last_ns = now;
+    if let Some(bare) = SHARED_LRU.get_ptr_mut(&key) {
+        // SAFETY: aligned words of a map's value, read and written whole.
+        add(unsafe { &mut *bare }, ctx.len(), now);
         return TC_ACT_OK;
     }
     let bare = Bare { packets: 1, bytes: u64::from(ctx.len()), last_ns: now, first_ns: now };
-    let _ = SHARED_LRU.insert(key, &bare, 0);
+    let _ = SHARED_LRU.insert(&key, &bare, 0);
     TC_ACT_OK
 }
 

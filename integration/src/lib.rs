@@ -1,0 +1,16 @@
+//! Laboratories of network namespaces and harmless traffic.
+//!
+//! The library is what `netd demo` and the tests of this crate are made of; its binary `pcaps` writes the captures that
+//! the project ships.
+
+pub mod binary;
+pub mod capture;
+pub mod demo;
+pub mod frames;
+pub mod lab;
+pub mod left_out;
+pub mod namespace;
+pub mod pcaps;
+pub mod process;
+pub mod synth;
+pub mod traffic;

@@ -1,0 +1,95 @@
+//! What an operator may set. Every field has a default; a mistyped key is an error.
+
+use ipnet::IpNet;
+use serde::Deserialize;
+
+use crate::policy::Policy;
+
+/// The engine's configuration.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    pub networks: Networks,
+    pub flows: Flows,
+    pub histories: Histories,
+    pub names: Names,
+    #[serde(skip)]
+    pub policy: Policy,
+    /// Added to record times to give Unix time, nanoseconds: 0 in replay, wall minus monotonic clock live.
+    #[serde(skip)]
+    pub clock_offset_ns: u64,
+}
+
+/// Which addresses are whose.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Networks {
+    /// Monitored networks. None given: the private, unique-local and link-local ones and the host's own addresses.
+    pub local: Vec<IpNet>,
+    /// This host's own addresses: monitored whatever `local` says.
+    pub own: Vec<IpNet>,
+    /// Never blocked: gateway, resolvers, time servers, whoever administers this host.
+    pub protected: Vec<IpNet>,
+}
+
+/// The conversation table.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Flows {
+    /// Conversations held at once, about 400 bytes each; the one silent longest gives way.
+    pub limit: usize,
+    /// Idle timeouts, seconds. Longer than the kernel's active timeout, or a busy flow would seem idle.
+    pub tcp_idle_s: u32,
+    pub half_open_idle_s: u32,
+    pub udp_idle_s: u32,
+    pub other_idle_s: u32,
+    /// Idle time after which payload starts a turn, milliseconds: as the kernel programs were told.
+    pub turn_gap_ms: u32,
+    /// Whether ended conversations are handed out as commands.
+    pub report: bool,
+}
+
+impl Default for Flows {
+    fn default() -> Self {
+        Self {
+            limit: 262_144,
+            tcp_idle_s: 3_600,
+            half_open_idle_s: 60,
+            udp_idle_s: 180,
+            other_idle_s: 60,
+            turn_gap_ms: 750,
+            report: false,
+        }
+    }
+}
+
+/// The histories of pairs and names.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Histories {
+    /// Histories held at once, about 400 bytes each, 1 KB more once regular; the one with least evidence gives way.
+    pub limit: usize,
+}
+
+impl Default for Histories {
+    fn default() -> Self {
+        Self { limit: 65_536 }
+    }
+}
+
+/// What DNS answers said of addresses.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Names {
+    /// Answers remembered at once, about 150 bytes each; the oldest gives way.
+    pub limit: usize,
+    /// An answer is remembered for its TTL, but at least and at most this long, seconds: clients hold on to addresses.
+    pub least_s: u32,
+    pub most_s: u32,
+}
+
+impl Default for Names {
+    fn default() -> Self {
+        Self { limit: 65_536, least_s: 3_600, most_s: 86_400 }
+    }
+}

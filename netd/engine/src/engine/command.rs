@@ -1,0 +1,17 @@
+//! What the shell must do for the engine.
+
+use crate::finding::Finding;
+use crate::flow::Conversation;
+use crate::verdict::{Target, Verdict};
+
+#[derive(Clone, Debug, PartialEq)]
+pub enum Command {
+    /// Tell everybody.
+    Report(Box<Finding>),
+    /// Make a verdict act.
+    Enforce { verdict: Verdict, finding: u64 },
+    /// The verdict on this target has expired.
+    Release { target: Target, finding: u64 },
+    /// A conversation ended; only where the configuration asks for it.
+    FlowEnded(Box<Conversation>),
+}

@@ -1,0 +1,248 @@
+//! The engine: records in, commands out.
+//!
+//! It asks and does not act: whatever the shell must do is a [`Command`]. Its time is that of the records and of
+//! [`Engine::tick`]; the same calls in the same order give the same commands.
+
+mod command;
+mod conversations;
+mod counts;
+mod incident;
+mod judge;
+mod verdicts;
+
+use std::collections::VecDeque;
+
+use netd_common::key::Direction;
+use netd_common::record::{FlowRecord, PayloadKind, PayloadRecord, SocketEvent, SocketRecord, TurnRecord};
+
+pub use command::Command;
+pub use counts::Counts;
+
+use crate::config::Config;
+use crate::dns::{self, Answers, Message};
+use crate::flow::{self, Conversation, EndReason, GOODBYE_WAIT_NS};
+use crate::history::{Histories, Place};
+use crate::name::{self, Facts, NameSource};
+use crate::policy::Policy;
+use crate::process::{Processes, Provenance};
+use crate::scope::Scope;
+use crate::slab::Handle;
+use crate::time::Timestamp;
+
+/// The analytics of one shard.
+pub struct Engine {
+    scope: Scope,
+    gap_ns: u64,
+    reports_flows: bool,
+    offset_ns: u64,
+    /// The latest time of any record or tick, and the first; record time.
+    now_ns: u64,
+    began_ns: Option<u64>,
+    table: flow::Table,
+    histories: Histories,
+    answers: Answers,
+    processes: Processes,
+    /// Turns that wait for their name, or for the end that would make them a goodbye: until when, whose, which.
+    held: VecDeque<(u64, Handle, u64)>,
+    incidents: incident::Incidents,
+    verdicts: verdicts::Verdicts,
+    commands: VecDeque<Command>,
+    counts: Counts,
+}
+
+impl Engine {
+    #[must_use]
+    pub fn new(config: Config) -> Self {
+        Self {
+            scope: Scope::new(&config.networks),
+            gap_ns: u64::from(config.flows.turn_gap_ms) * 1_000_000,
+            reports_flows: config.flows.report,
+            offset_ns: config.clock_offset_ns,
+            now_ns: 0,
+            began_ns: None,
+            table: flow::Table::new(&config.flows),
+            histories: Histories::new(&config.histories),
+            answers: Answers::new(&config.names),
+            processes: Processes::new(),
+            held: VecDeque::new(),
+            incidents: incident::Incidents::new(),
+            verdicts: verdicts::Verdicts::new(config.policy),
+            commands: VecDeque::new(),
+            counts: Counts::default(),
+        }
+    }
+
+    /// Takes a conversation's counters into account.
+    pub fn observe_flow(&mut self, record: &FlowRecord) {
+        self.counts.flow_records += 1;
+        self.advance(record.header.time_ns);
+        self.take_flow(record);
+    }
+
+    /// Takes the beginning of a turn into account.
+    pub fn observe_turn(&mut self, record: &TurnRecord) {
+        self.counts.turn_records += 1;
+        self.advance(record.header.time_ns);
+        let handle = self.conversation(&record.key, record.header.time_ns);
+        self.take_turn(handle, record);
+    }
+
+    /// Takes first data or a DNS message into account; `bytes` is what was captured of it.
+    pub fn observe_payload(&mut self, record: &PayloadRecord, bytes: &[u8]) {
+        self.counts.payload_records += 1;
+        self.advance(record.header.time_ns);
+        let handle = self.conversation(&record.key, record.header.time_ns);
+        let direction = Direction::from_bit(record.direction);
+        if record.kind == PayloadKind::Dns as u8 {
+            self.hear_dns(handle, record, direction, bytes);
+        } else if record.kind == PayloadKind::FirstData as u8 {
+            self.hear_first_data(handle, direction, bytes);
+        }
+    }
+
+    /// Takes what happened to a socket of this host into account.
+    pub fn observe_socket(&mut self, record: &SocketRecord) {
+        self.counts.socket_records += 1;
+        self.advance(record.header.time_ns);
+        let owner = self.processes.learn_owner(record.cookie, &record.owner);
+        let is_whole = record.key.src_port != [0; 2] && record.key.dst_port != [0; 2];
+        let Some(event) = SocketEvent::from_number(record.event) else { return };
+        let names_conversation = match event {
+            SocketEvent::Connected | SocketEvent::Accepted => true,
+            SocketEvent::Open | SocketEvent::Closed | SocketEvent::Refused | SocketEvent::Listen => false,
+        };
+        if !is_whole || !names_conversation {
+            return;
+        }
+        let (key, _) = record.key.conversation();
+        if let Some(entry) = self.table.find(&key).and_then(|handle| self.table.get_mut(handle)) {
+            entry.cookie = record.cookie;
+            entry.process = owner.or_else(|| entry.process.take());
+        }
+    }
+
+    /// Takes in what the shell found out about a process.
+    pub fn observe_process(&mut self, pid: u32, exe: Option<String>, provenance: Provenance) {
+        self.processes.learn_provenance(pid, exe, provenance);
+    }
+
+    /// Ends what has been idle, releases what has expired.
+    pub fn tick(&mut self, now: Timestamp) {
+        self.advance(now.0.saturating_sub(self.offset_ns));
+        while let Some(handle) = self.table.expired(self.now_ns) {
+            self.expire(handle);
+        }
+        self.verdicts.release(self.timestamp(self.now_ns), &mut self.commands);
+    }
+
+    /// Ends every conversation: the source has nothing more to say.
+    pub fn finish(&mut self) {
+        self.release_held(u64::MAX);
+        for place in 0..self.table.places() {
+            if let Some(handle) = self.table.at(place) {
+                self.end(handle, EndReason::Forced);
+                self.table.remove(handle);
+            }
+        }
+    }
+
+    /// Returns the next thing that the shell must do.
+    pub fn poll_command(&mut self) -> Option<Command> {
+        self.commands.pop_front()
+    }
+
+    /// Returns the conversations that are alive, in no order that means anything.
+    pub fn conversations(&self) -> impl Iterator<Item = Conversation> {
+        let alive = self.table.iter().filter(|entry| entry.phase != flow::Phase::Reported);
+        alive.map(|entry| Conversation::of(entry, EndReason::Active, self.offset_ns))
+    }
+
+    /// Changes the policy; verdicts in force stay.
+    pub fn set_policy(&mut self, policy: Policy) {
+        self.verdicts.set_policy(policy);
+    }
+
+    /// Forgets a verdict that an operator released, so that it is not released again.
+    pub fn forget_verdict(&mut self, target: &crate::verdict::Target) {
+        self.verdicts.forget(target);
+    }
+
+    #[must_use]
+    pub fn counts(&self) -> Counts {
+        Counts {
+            conversations: self.table.len() as u64,
+            histories: self.histories.len() as u64,
+            histories_evicted: self.histories.evicted,
+            names_forgotten: self.answers.forgotten,
+            ..self.counts
+        }
+    }
+
+    /// Moves time on. Times of several CPUs may overlap a little; the latest counts.
+    fn advance(&mut self, at_ns: u64) {
+        self.began_ns.get_or_insert(at_ns);
+        if at_ns > self.now_ns {
+            self.now_ns = at_ns;
+            self.release_held(at_ns);
+        }
+    }
+
+    fn release_held(&mut self, until_ns: u64) {
+        while let Some((due_ns, handle, at_ns)) = self.held.front().copied() {
+            if due_ns > until_ns {
+                return;
+            }
+            self.held.pop_front();
+            let Some(entry) = self.table.get_mut(handle) else { continue };
+            if entry.open.is_some_and(|open| open.at_ns == at_ns)
+                && let Some((at_ns, starter)) = entry.release_turn()
+            {
+                self.commit(handle, at_ns, starter);
+            }
+        }
+    }
+
+    fn hold(&mut self, handle: Handle, at_ns: u64) {
+        self.held.push_back((at_ns.saturating_add(GOODBYE_WAIT_NS), handle, at_ns));
+    }
+
+    fn hear_dns(&mut self, handle: Handle, record: &PayloadRecord, direction: Direction, bytes: &[u8]) {
+        let message = dns::read(bytes);
+        if let Some(entry) = self.table.get_mut(handle) {
+            let fact = if message.is_some() { Facts::DNS } else { Facts::NOT_DNS };
+            entry.facts = entry.facts.with(fact);
+        }
+        let Some(Message::Answer { name, addresses }) = message else { return };
+        let client = record.key.flow(direction).dst;
+        for (address, ttl_s) in addresses {
+            self.answers.learn(client, address.into(), &name, ttl_s, record.header.time_ns);
+        }
+    }
+
+    fn hear_first_data(&mut self, handle: Handle, direction: Direction, bytes: &[u8]) {
+        let Some(entry) = self.table.get_mut(handle) else { return };
+        if direction != entry.originator() {
+            entry.facts = entry.facts.with(name::first_answer(bytes));
+            if let Place::At { pair, name } = entry.place {
+                self.histories.observe_facts((pair, name), entry.facts);
+            }
+            return;
+        }
+        let heard = name::first_data(bytes);
+        entry.facts = entry.facts.with(heard.facts);
+        if heard.source != NameSource::None && heard.source > entry.name_source {
+            (entry.name, entry.name_source) = (heard.name, heard.source);
+            entry.place = Place::Unknown;
+        }
+        if let Place::At { pair, name } = entry.place {
+            self.histories.observe_facts((pair, name), entry.facts);
+        }
+        if let Some((at_ns, starter)) = entry.release_named_turn() {
+            self.commit(handle, at_ns, starter);
+        }
+    }
+
+    pub(crate) fn timestamp(&self, at_ns: u64) -> Timestamp {
+        Timestamp(at_ns.saturating_add(self.offset_ns))
+    }
+}

@@ -1,0 +1,99 @@
+//! What a detector saw, how sure the engine is, and why.
+
+use std::net::IpAddr;
+
+use serde::Serialize;
+
+use crate::time::Timestamp;
+
+/// What a history is about: who speaks to whom, on which port.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+pub struct Pair {
+    pub originator: IpAddr,
+    pub responder: IpAddr,
+    pub responder_port: u16,
+    /// IANA protocol number.
+    pub proto: u8,
+}
+
+/// How urgent a finding is, from posterior and impact.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Severity {
+    Info,
+    Low,
+    Medium,
+    High,
+    Critical,
+}
+
+/// Kinds of evidence. A block needs two different ones.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Kind {
+    /// When: the rhythm of turns.
+    Timing,
+    /// Who: the process.
+    Process,
+    /// Where: the destination.
+    Destination,
+    /// What: sizes, direction, protocol.
+    Content,
+}
+
+impl Kind {
+    /// How many kinds there are.
+    pub const COUNT: usize = 4;
+}
+
+/// One named term of the log-odds.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Reason {
+    /// Stable name, snake case: `interval_regularity`.
+    pub evidence: &'static str,
+    pub kind: Kind,
+    /// What was measured, in words with numbers.
+    pub value: String,
+    /// Nats added to the log-odds; negative speaks against.
+    pub weight: f64,
+}
+
+/// Process at the originator's end, where the kernel saw it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Process {
+    pub pid: u32,
+    pub uid: u32,
+    pub comm: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub exe: Option<String>,
+    pub cgroup_id: u64,
+}
+
+/// A finding: one per incident; it is raised once, and again when its severity rises.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Finding {
+    /// Stable within a run: counts incidents from 1.
+    pub id: u64,
+    pub time: Timestamp,
+    pub first_seen: Timestamp,
+    pub detector: &'static str,
+    pub severity: Severity,
+    /// Posterior probability.
+    pub score: f64,
+    pub pair: Pair,
+    /// SNI, HTTP Host or the DNS name that gave the address.
+    pub name: Option<String>,
+    pub process: Option<Process>,
+    /// Whether the evidence suffices for an automatic block.
+    pub block: bool,
+    pub interval_s: f64,
+    /// MAD of the interval over its median.
+    pub jitter: f64,
+    pub turns: u32,
+    /// Strongest first.
+    pub reasons: Vec<Reason>,
+    /// Benign classes considered, and why each was rejected.
+    pub considered: Vec<String>,
+    /// MITRE ATT&CK technique ids.
+    pub attack: Vec<&'static str>,
+}

@@ -1,0 +1,138 @@
+//! A conversation as it is shown: both directions, who began, what it carried.
+
+use std::net::IpAddr;
+
+use serde::{Serialize, Serializer};
+
+use super::community::community_id;
+use super::entry::{Entry, Phase};
+use crate::finding::Process;
+use crate::name::NameSource;
+use crate::time::Timestamp;
+
+/// Why a conversation ended, after IPFIX `flowEndReason`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum EndReason {
+    /// Still going on.
+    Active,
+    /// 1: silent for longer than the idle timeout.
+    Idle,
+    /// 3: FIN from both sides.
+    Closed,
+    /// 3: RST.
+    Reset,
+    /// 3: the five-tuple began anew.
+    Reused,
+    /// 4: the source ended (end of the capture, shutdown).
+    Forced,
+    /// 5: the table was full.
+    LackOfRoom,
+}
+
+/// What one side sent.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Sent {
+    pub packets: u64,
+    /// On the wire, link layer included.
+    pub bytes: u64,
+    /// Transport payload, retransmissions left out.
+    pub payload: u64,
+    /// TCP flags seen, or the first ICMP type.
+    pub flags: u8,
+}
+
+/// Both directions of a five-tuple.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Conversation {
+    pub start: Timestamp,
+    pub end: Timestamp,
+    pub duration_s: f64,
+    pub originator: IpAddr,
+    pub originator_port: u16,
+    pub responder: IpAddr,
+    pub responder_port: u16,
+    #[serde(serialize_with = "protocol")]
+    pub protocol: u8,
+    pub originated: Sent,
+    pub responded: Sent,
+    pub turns: u32,
+    /// Zeek's `conn_state`, as far as flags without their order tell.
+    pub state: &'static str,
+    pub end_reason: EndReason,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub community_id: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    #[serde(skip_serializing_if = "NameSource::is_none")]
+    pub name_source: NameSource,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub process: Option<Process>,
+    #[serde(skip_serializing_if = "is_zero")]
+    pub vlan: u16,
+    pub ifindex: u32,
+    /// Rule that decided the conversation's packets, 0 for none.
+    pub rule: u32,
+}
+
+impl Conversation {
+    pub(crate) fn of(entry: &Entry, end_reason: EndReason, offset_ns: u64) -> Self {
+        let flow = entry.key.flow(entry.originator());
+        let sent = |end: usize| Sent {
+            packets: entry.totals.packets[end],
+            bytes: entry.totals.bytes[end],
+            payload: entry.totals.payload[end],
+            flags: entry.flags[end],
+        };
+        let (orig, resp) = (entry.originator() as usize, entry.originator().opposite() as usize);
+        let time = |ns: u64| Timestamp(ns.saturating_add(offset_ns));
+        let last_ns = entry.last_ns.max(entry.first_ns);
+        Self {
+            start: time(entry.first_ns),
+            end: time(last_ns),
+            duration_s: (last_ns - entry.first_ns) as f64 / 1e9,
+            originator: flow.src.ip(),
+            originator_port: flow.src_port(),
+            responder: flow.dst.ip(),
+            responder_port: flow.dst_port(),
+            protocol: entry.key.proto,
+            originated: sent(orig),
+            responded: sent(resp),
+            turns: entry.turns,
+            state: entry.conn_state(),
+            end_reason: match (end_reason, entry.phase) {
+                (_, Phase::Ended) if entry.was_reset() => EndReason::Reset,
+                (_, Phase::Ended) => EndReason::Closed,
+                (reason, Phase::Alive | Phase::Reported) => reason,
+            },
+            community_id: community_id(&entry.key, entry.originator(), entry.flags[orig]),
+            name: entry.name.as_deref().map(str::to_owned),
+            name_source: entry.name_source,
+            process: entry.process.as_deref().cloned(),
+            vlan: entry.vlan,
+            ifindex: entry.ifindex,
+            rule: entry.rule,
+        }
+    }
+}
+
+/// Returns the name of an IP protocol, or its number in decimal.
+#[must_use]
+pub fn protocol_name(number: u8) -> String {
+    match number {
+        1 => "icmp".to_owned(),
+        6 => "tcp".to_owned(),
+        17 => "udp".to_owned(),
+        58 => "icmpv6".to_owned(),
+        132 => "sctp".to_owned(),
+        other => other.to_string(),
+    }
+}
+
+fn protocol<S: Serializer>(number: &u8, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(&protocol_name(*number))
+}
+
+fn is_zero(vlan: &u16) -> bool {
+    *vlan == 0
+}

@@ -1,0 +1,14 @@
+//! Conversations: what the kernel's per-CPU records add up to.
+
+mod community;
+mod conversation;
+mod entry;
+mod queue;
+mod table;
+mod turns;
+
+pub use crate::name::NameSource;
+pub use conversation::{Conversation, EndReason, Sent, protocol_name};
+pub(crate) use entry::{Entry, Phase, Relation, Totals};
+pub(crate) use table::Table;
+pub(crate) use turns::{ClosedTurn, GOODBYE_WAIT_NS, SizedTurn, Step};

@@ -1,0 +1,27 @@
+//! netd's analytics: pure state and arithmetic. Time and randomness are arguments.
+//!
+//! Rooms, in the order in which data walks: `flow` adds the kernel's records up to conversations and turns, `name` and
+//! `dns` say whom a conversation asks for, `history` remembers pairs and names, `detect` reads one kind of evidence
+//! each, `score` adds it up by the weights of `weights`, `policy` says what a finding may lead to, `engine` ties them.
+
+mod benign;
+mod certificate;
+pub mod config;
+pub mod detect;
+mod dns;
+pub mod engine;
+pub mod finding;
+pub mod flow;
+mod history;
+mod name;
+pub mod policy;
+pub mod process;
+mod scope;
+mod score;
+mod slab;
+pub mod stats;
+pub mod time;
+pub mod verdict;
+mod weights;
+
+pub use engine::{Command, Counts, Engine};

@@ -1,0 +1,136 @@
+//! What findings lead to.
+
+use netd_engine::Command;
+use netd_engine::config::Config;
+use netd_engine::policy::{Mode, Policy, PolicyFile};
+use netd_engine::verdict::{Target, Verdict};
+
+use super::support::{World, at, check_ins, ip};
+
+/// A policy that blocks on timing alone, explicitly.
+fn policy() -> Policy {
+    let mut policy = Policy::default();
+    policy.spec.mode = Mode::Enforce;
+    policy.spec.block_at.insert("beacon".to_owned(), 0.95);
+    policy
+}
+
+fn world(policy: Policy) -> World {
+    World::new(Config { policy, ..Config::default() })
+}
+
+fn beacon(world: &mut World, responder: &str) {
+    for (n, at_s) in check_ins(30, 60.0, 0.1).enumerate() {
+        world.connection(&format!("10.0.0.7:{}", 40_000 + n), responder, at_s, 300, 200);
+    }
+}
+
+fn enforced(world: &mut World) -> Vec<Verdict> {
+    let commands = world.commands().into_iter();
+    commands.filter_map(|c| if let Command::Enforce { verdict, .. } = c { Some(verdict) } else { None }).collect()
+}
+
+#[test]
+fn by_default_nothing_is_enforced() {
+    let mut world = world(Policy::default());
+    beacon(&mut world, "198.51.100.9:443");
+
+    assert!(enforced(&mut world).is_empty());
+}
+
+#[test]
+fn an_explicit_policy_cuts_the_endpoint_once_and_releases_it_when_its_time_is_over() {
+    let mut world = world(policy());
+    beacon(&mut world, "198.51.100.9:443");
+
+    let verdicts = enforced(&mut world);
+    let endpoint = Target::Endpoint { address: ip("198.51.100.9"), port: 443, proto: 6 };
+    assert_eq!(verdicts.iter().map(|verdict| verdict.target).collect::<Vec<_>>(), [endpoint]);
+    let until = verdicts[0].until.unwrap();
+
+    world.engine.tick(at(1_800.0));
+    assert_eq!(world.commands(), []);
+    world.engine.tick(until);
+    assert_eq!(world.commands(), [Command::Release { target: endpoint, finding: 1 }]);
+}
+
+#[test]
+fn a_beacon_that_goes_on_after_release_is_cut_again() {
+    let mut policy = policy();
+    policy.spec.ttl.seconds = 300;
+    let mut world = world(policy);
+    beacon(&mut world, "198.51.100.9:443");
+    world.engine.tick(at(10_000.0));
+    enforced(&mut world);
+
+    world.connection("10.0.0.7:50000", "198.51.100.9:443", 10_060.0, 300, 200);
+
+    assert_eq!(enforced(&mut world).len(), 1);
+}
+
+#[test]
+fn without_an_explicit_word_timing_alone_cuts_nothing() {
+    let mut policy = policy();
+    policy.spec.block_at.clear();
+    let mut world = world(policy);
+    beacon(&mut world, "198.51.100.9:443");
+
+    assert!(enforced(&mut world).is_empty());
+}
+
+#[test]
+fn protected_addresses_are_spared_and_counted() {
+    let mut config = Config { policy: policy(), ..Config::default() };
+    config.networks.protected.push("198.51.100.9/32".parse().unwrap());
+    let mut world = World::new(config);
+    beacon(&mut world, "198.51.100.9:443");
+
+    assert!(enforced(&mut world).is_empty());
+    assert!(world.engine.counts().spared_protected > 0);
+}
+
+#[test]
+fn exceptions_are_spared() {
+    let mut policy = policy();
+    policy.spec.exceptions.originators.push("10.0.0.0/24".parse().unwrap());
+    let mut world = world(policy);
+    beacon(&mut world, "198.51.100.9:443");
+
+    assert!(enforced(&mut world).is_empty());
+}
+
+#[test]
+fn the_budget_bounds_what_an_hour_may_cut() {
+    let mut policy = policy();
+    policy.spec.max_blocks_per_hour = 2;
+    let mut world = world(policy);
+    for (n, at_s) in check_ins(30, 60.0, 0.1).enumerate() {
+        for peer in 0..3 {
+            let originator = format!("10.0.0.{}:{}", 7 + peer, 40_000 + n);
+            world.connection(&originator, &format!("198.51.100.{}:443", 9 + peer), at_s + f64::from(peer), 300, 200);
+        }
+    }
+
+    assert_eq!(enforced(&mut world).len(), 2);
+    assert!(world.engine.counts().spared_budget > 0);
+}
+
+#[test]
+fn the_shipped_policy_observes() {
+    let text = include_str!("../../../../policies/default.yaml");
+
+    let policy = serde_saphyr::from_str::<PolicyFile>(text).unwrap().into_policy();
+
+    assert_eq!(policy.spec.mode, Mode::Observe);
+    assert!(policy.spec.block_at.is_empty());
+    assert_eq!(policy.spec.ttl.seconds, 3_600);
+}
+
+#[test]
+fn a_mistyped_key_is_an_error() {
+    let text = include_str!("../../../../policies/default.yaml").replace("block_when", "blok_when");
+
+    let error = serde_saphyr::from_str::<PolicyFile>(&text).unwrap_err().to_string();
+
+    assert!(error.contains("blok_when"), "{error}");
+}

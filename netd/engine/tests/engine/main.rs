@@ -1,0 +1,7 @@
+//! The engine from outside: records in, commands out.
+
+mod beacons;
+mod conversations;
+mod enforcement;
+mod names;
+mod support;

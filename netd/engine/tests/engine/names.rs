@@ -1,0 +1,113 @@
+//! Whom conversations ask for, and what joins by name.
+
+use netd_common::record::{FlowEvent, PayloadKind, state};
+use netd_engine::config::Config;
+use netd_engine::flow::NameSource;
+
+use super::support::{Flow, TCP, UDP, World, check_ins, people};
+
+/// A response that says `name` has `address` for a minute.
+fn answer(name: &str, address: [u8; 4]) -> Vec<u8> {
+    let mut bytes = vec![0x12, 0x34, 0x81, 0x80, 0, 1, 0, 1, 0, 0, 0, 0];
+    for label in name.split('.') {
+        bytes.push(label.len() as u8);
+        bytes.extend(label.as_bytes());
+    }
+    bytes.extend([0, 0, 1, 0, 1]);
+    bytes.extend([0xc0, 0x0c, 0, 1, 0, 1, 0, 0, 0, 60, 0, 4]);
+    bytes.extend(address);
+    bytes
+}
+
+fn tell(world: &mut World, client: &str, name: &str, address: [u8; 4], at_s: f64) {
+    let mut flow = Flow::new(&format!("{client}:5353"), "9.9.9.9:53", UDP, at_s);
+    let bytes = answer(name, address);
+    world.engine.observe_payload(&flow.payload_record(false, PayloadKind::Dns, bytes.len(), at_s), &bytes);
+    flow.carry(40, bytes.len() as u64);
+    world.engine.observe_flow(&flow.record(FlowEvent::Begin, at_s));
+}
+
+fn request(world: &mut World, originator: &str, responder: &str, host: &str, at_s: f64) {
+    let mut flow = Flow::new(originator, responder, TCP, at_s);
+    let bytes = format!("GET / HTTP/1.1\r\nHost: {host}\r\n\r\n").into_bytes();
+    world.engine.observe_flow(&flow.record(FlowEvent::Begin, at_s));
+    world.engine.observe_turn(&flow.turn(true, 300, at_s + 0.05));
+    let record = flow.payload_record(true, PayloadKind::FirstData, bytes.len(), at_s + 0.05);
+    world.engine.observe_payload(&record, &bytes);
+    flow.carry(300, 200);
+    flow.state |= state::ENDED;
+    world.engine.observe_flow(&flow.record(FlowEvent::End, at_s + 0.2));
+}
+
+#[test]
+fn a_dns_answer_names_later_flows_of_the_client_that_asked() {
+    let mut world = World::with_flows();
+    tell(&mut world, "10.0.0.7", "c2.example.org", [198, 51, 100, 9], 0.0);
+    world.connection("10.0.0.7:40000", "198.51.100.9:443", 1.0, 300, 200);
+    world.connection("10.0.0.8:40000", "198.51.100.9:443", 1.0, 300, 200);
+    world.engine.finish();
+
+    let ended = world.ended();
+    let name = |originator: &str| {
+        let flow = ended.iter().find(|flow| flow.originator.to_string() == originator && flow.responder_port == 443);
+        flow.unwrap().name.clone()
+    };
+
+    assert_eq!(name("10.0.0.7").as_deref(), Some("c2.example.org"));
+    assert_eq!(name("10.0.0.8"), None);
+}
+
+#[test]
+fn what_a_connection_asks_for_is_better_than_what_dns_said() {
+    let mut world = World::with_flows();
+    tell(&mut world, "10.0.0.7", "cdn.example.org", [198, 51, 100, 9], 0.0);
+    request(&mut world, "10.0.0.7:40000", "198.51.100.9:80", "www.example.org", 1.0);
+    world.engine.finish();
+
+    let ended = world.ended();
+    let flow = ended.iter().find(|flow| flow.responder_port == 80).unwrap();
+
+    assert_eq!((flow.name.as_deref(), flow.name_source), (Some("www.example.org"), NameSource::Host));
+}
+
+#[test]
+fn rotating_addresses_behind_one_name_are_one_finding() {
+    let mut world = World::new(Config::default());
+    for (n, at_s) in check_ins(60, 60.0, 0.1).enumerate() {
+        let responder = format!("198.51.100.{}:80", 10 + n % 20);
+        request(&mut world, &format!("10.0.0.7:{}", 40_000 + n), &responder, "c2.example.org", at_s);
+    }
+
+    let findings = world.findings();
+
+    assert!(!findings.is_empty());
+    assert!(findings.iter().all(|finding| finding.id == 1 && finding.name.as_deref() == Some("c2.example.org")));
+}
+
+#[test]
+fn a_beacon_with_a_name_and_one_address_is_one_finding() {
+    let mut world = World::new(Config::default());
+    for (n, at_s) in check_ins(200, 60.0, 0.1).enumerate() {
+        request(&mut world, &format!("10.0.0.7:{}", 40_000 + n), "198.51.100.9:80", "c2.example.org", at_s);
+    }
+
+    let findings = world.findings();
+
+    assert!(findings.iter().all(|finding| finding.id == 1));
+}
+
+#[test]
+fn a_beacon_behind_a_shared_address_is_found_by_its_name() {
+    let mut world = World::new(Config::default());
+    let mut turns: Vec<(f64, &str)> = check_ins(60, 60.0, 0.1).map(|at_s| (at_s, "c2.example.org")).collect();
+    turns.extend(people(90, 1.5).map(|at_s| (at_s, "news.example.net")));
+    turns.sort_by(|a, b| a.0.total_cmp(&b.0));
+    for (n, (at_s, host)) in turns.into_iter().enumerate() {
+        request(&mut world, &format!("10.0.0.7:{}", 30_000 + n), "198.51.100.9:80", host, at_s);
+    }
+
+    let findings = world.findings();
+
+    assert!(findings.iter().any(|finding| finding.name.as_deref() == Some("c2.example.org")));
+    assert!(findings.iter().all(|finding| finding.name.as_deref() != Some("news.example.net")));
+}

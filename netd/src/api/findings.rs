@@ -1,0 +1,163 @@
+//! `GET /api/v1/findings`: what the detectors found, newest first.
+
+use std::net::IpAddr;
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::Uri;
+use axum::response::{IntoResponse as _, Response};
+use netd_engine::finding::{Finding, Process, Reason, Severity};
+use netd_engine::flow::protocol_name;
+use netd_engine::time::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::Context;
+use super::input::{Name, Params};
+use super::page;
+use super::problem::Problem;
+use crate::store::{Rise, Stored};
+use crate::time;
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct Query {
+    detector: Option<String>,
+    /// This severity or a higher one.
+    severity: Option<Least>,
+    /// Either end.
+    ip: Option<IpAddr>,
+    since: Option<String>,
+    limit: Option<usize>,
+    cursor: Option<String>,
+}
+
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Least {
+    Info,
+    Low,
+    Medium,
+    High,
+    Critical,
+}
+
+impl Least {
+    const fn severity(self) -> Severity {
+        match self {
+            Self::Info => Severity::Info,
+            Self::Low => Severity::Low,
+            Self::Medium => Severity::Medium,
+            Self::High => Severity::High,
+            Self::Critical => Severity::Critical,
+        }
+    }
+}
+
+/// A finding as the API shows it: the words of `netd replay -o jsonl`.
+#[derive(Serialize)]
+struct View<'a> {
+    id: u64,
+    #[serde(serialize_with = "time::serialize")]
+    time: Timestamp,
+    #[serde(serialize_with = "time::serialize")]
+    first_seen: Timestamp,
+    detector: &'static str,
+    severity: Severity,
+    score: f64,
+    originator: IpAddr,
+    responder: IpAddr,
+    responder_port: u16,
+    protocol: String,
+    name: &'a Option<String>,
+    process: &'a Option<Process>,
+    block: bool,
+    interval_s: f64,
+    jitter: f64,
+    turns: u32,
+    reasons: &'a [Reason],
+    considered: &'a [String],
+    attack: &'a [&'static str],
+    history: Vec<RiseView>,
+}
+
+#[derive(Serialize)]
+struct RiseView {
+    #[serde(serialize_with = "time::serialize")]
+    time: Timestamp,
+    severity: Severity,
+    score: f64,
+}
+
+pub(super) async fn list(
+    State(context): State<Context>,
+    uri: Uri,
+    Params(query): Params<Query>,
+) -> Result<Response, Problem> {
+    let limit = page::limit(query.limit)?;
+    let before = page::place('i', query.cursor.as_deref())?;
+    let since = query.since.as_deref().map(|text| time::moment(text, time::now())).transpose();
+    let since = since.map_err(|error| Problem::bad_parameter("since", error.to_string()))?;
+    let keep = |stored: &Stored| {
+        let finding = &stored.finding;
+        query.detector.as_ref().is_none_or(|detector| finding.detector == detector)
+            && query.severity.is_none_or(|least| finding.severity >= least.severity())
+            && query.ip.is_none_or(|ip| finding.pair.originator == ip || finding.pair.responder == ip)
+            && since.is_none_or(|since| finding.time >= since)
+    };
+    let (stored, more) = context.findings.page(before, limit, keep);
+    let next = stored.last().filter(|_| more).map(|stored| stored.finding.id);
+    Ok(page::respond(&uri, 'i', stored.iter().map(view).collect(), next))
+}
+
+pub(super) async fn get(State(context): State<Context>, name: Name) -> Result<Response, Problem> {
+    let id = name.id("finding")?;
+    let stored = context.findings.get(id).ok_or_else(|| Problem::not_found(format!("there is no finding {id}")))?;
+    Ok(Json(view(&stored)).into_response())
+}
+
+fn view(stored: &Stored) -> View<'_> {
+    let Finding {
+        id,
+        time,
+        first_seen,
+        detector,
+        severity,
+        score,
+        pair,
+        name,
+        process,
+        block,
+        interval_s,
+        jitter,
+        turns,
+        reasons,
+        considered,
+        attack,
+    } = &stored.finding;
+    View {
+        id: *id,
+        time: *time,
+        first_seen: *first_seen,
+        detector,
+        severity: *severity,
+        score: *score,
+        originator: pair.originator,
+        responder: pair.responder,
+        responder_port: pair.responder_port,
+        protocol: protocol_name(pair.proto),
+        name,
+        process,
+        block: *block,
+        interval_s: *interval_s,
+        jitter: *jitter,
+        turns: *turns,
+        reasons,
+        considered,
+        attack,
+        history: stored.rises.iter().map(|Rise { time, severity, score }| RiseView {
+            time: *time,
+            severity: *severity,
+            score: *score,
+        }).collect(),
+    }
+}

@@ -1,0 +1,40 @@
+//! Whether netd lives, whether it does its work, and which version it is.
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::{IntoResponse as _, Response};
+use serde_json::json;
+
+use super::Context;
+use super::problem::{Detail, Problem};
+
+pub(super) async fn livez() -> Response {
+    Json(json!({"live": true})).into_response()
+}
+
+/// 503 with every reason when netd runs but does not do its work.
+pub(super) async fn readyz(State(context): State<Context>) -> Result<Response, Problem> {
+    let mut reasons = context.sources.borrow().not_ready.clone();
+    if context.sources.has_changed().is_err() {
+        reasons.push("the pipeline has ended".to_owned());
+    }
+    if let Err(refusal) = context.verdicts.status().await {
+        reasons.push(refusal.to_string());
+    }
+    if reasons.is_empty() {
+        return Ok(Json(json!({"ready": true})).into_response());
+    }
+    let problem = Problem::new(StatusCode::SERVICE_UNAVAILABLE, "not-ready", "Not ready", reasons.join("; "));
+    Err(reasons.into_iter().fold(problem, |problem, detail| problem.with(Detail { detail, ..Detail::default() })))
+}
+
+pub(super) async fn version() -> Response {
+    let body = json!({
+        "name": "netd",
+        "version": env!("CARGO_PKG_VERSION"),
+        "api": "v1",
+        "map_layout": netd_common::names::ABI,
+    });
+    Json(body).into_response()
+}

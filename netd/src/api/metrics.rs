@@ -1,0 +1,175 @@
+//! `GET /metrics`: OpenMetrics text. Labels are bounded: never an address, a name, a process.
+
+use std::sync::atomic::AtomicU64;
+
+use axum::extract::State;
+use axum::http::{HeaderValue, header};
+use axum::response::{IntoResponse as _, Response};
+use netd_common::control::Mode;
+use netd_common::counter::Counter;
+use prometheus_client::encoding::text::encode;
+use prometheus_client::metrics::counter::Counter as Count;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::info::Info;
+use prometheus_client::registry::Registry;
+
+use super::Context;
+use super::problem::Problem;
+use super::status::mode_name;
+use crate::store::status::{Snapshot, UNPARSED};
+use crate::verdicts::{ListView, Status};
+
+const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+type Labels = Vec<(&'static str, String)>;
+
+pub(super) async fn get(State(context): State<Context>) -> Result<Response, Problem> {
+    let status = context.verdicts.status().await?;
+    let lists = context.verdicts.lists().await?;
+    let snapshot = context.sources.borrow().clone();
+    let mut metrics = Metrics(Registry::with_prefix("netd"));
+    metrics.packets(&snapshot);
+    metrics.flows(&snapshot);
+    metrics.losses(&snapshot);
+    metrics.findings(&context);
+    metrics.verdicts(&status, &lists);
+    metrics.state(&snapshot, &status);
+    let mut text = String::new();
+    encode(&mut text, &metrics.0).map_err(|_| Problem::internal())?;
+    let mut response = text.into_response();
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(CONTENT_TYPE));
+    Ok(response)
+}
+
+/// A registry for one answer: every value is read where it is kept, so none is kept here.
+struct Metrics(Registry);
+
+impl Metrics {
+    fn packets(&mut self, snapshot: &Snapshot) {
+        let both = |ingress, egress| {
+            [(direction("ingress"), snapshot.kernel(ingress)), (direction("egress"), snapshot.kernel(egress))]
+        };
+        self.count("packets", "Packets met on the watched interfaces", both(
+            Counter::IngressPackets,
+            Counter::EgressPackets,
+        ));
+        self.count("bytes", "Bytes met on the watched interfaces", both(Counter::IngressBytes, Counter::EgressBytes));
+        let unparsed = UNPARSED.map(|(reason, counter)| (label("reason", reason), snapshot.kernel(counter)));
+        self.count("unparsed_packets", "Packets that could not be parsed and passed", unparsed);
+        let dropped = [
+            ("tc", Counter::TcDropped),
+            ("xdp", Counter::XdpDropped),
+            ("throttle", Counter::ThrottleDropped),
+            ("shadow", Counter::ShadowDropped),
+        ];
+        let dropped = dropped.map(|(by, counter)| (label("by", by), snapshot.kernel(counter)));
+        self.count("dropped_packets", "Packets a verdict dropped; by shadow: would have been dropped", dropped);
+        let total = |counter| [(Vec::new(), snapshot.kernel(counter))];
+        self.count("resets", "TCP resets sent", total(Counter::ResetsSent));
+        self.count("connects_refused", "Connects and sends refused to processes", total(Counter::ConnectsRefused));
+        self.count("fail_open_packets", "Packets that passed for want of a heartbeat", total(Counter::FailOpenPackets));
+    }
+
+    fn flows(&mut self, snapshot: &Snapshot) {
+        let engine = &snapshot.engine;
+        self.gauge("flows_active", "Conversations alive", [(Vec::new(), engine.conversations)]);
+        self.count("flows", "Conversations begun", [(Vec::new(), engine.conversations_begun)]);
+        self.gauge("flow_table_entries", "Conversations in the kernel's table", [(
+            Vec::new(),
+            snapshot.flow_slots.entries,
+        )]);
+        self.gauge("flow_table_capacity", "Conversations the kernel's table can hold", [(
+            Vec::new(),
+            snapshot.flow_slots.capacity,
+        )]);
+        self.count("flow_evictions", "Flows that gave way to others", [
+            (label("table", "kernel"), snapshot.kernel(Counter::FlowsEvicted)),
+            (label("table", "engine"), engine.conversations_evicted),
+        ]);
+        self.count("turns", "Turns begun", [(Vec::new(), engine.turns)]);
+        self.gauge("histories", "Histories of pairs and names", [(Vec::new(), engine.histories)]);
+    }
+
+    fn losses(&mut self, snapshot: &Snapshot) {
+        let losses: Vec<_> =
+            snapshot.losses().into_iter().map(|loss| (label("stage", loss.stage), loss.lost)).collect();
+        self.count("events_lost", "What could not be kept, by place", losses);
+    }
+
+    fn findings(&mut self, context: &Context) {
+        let counts: Vec<_> = context
+            .findings
+            .counts()
+            .into_iter()
+            .map(|((detector, severity), count)| {
+                let severity = format!("{severity:?}").to_lowercase();
+                (vec![("detector", detector.to_owned()), ("severity", severity)], count)
+            })
+            .collect();
+        self.count("findings", "Findings that reached a severity", counts);
+    }
+
+    fn verdicts(&mut self, status: &Status, lists: &[ListView]) {
+        self.gauge("verdicts", "Verdicts in force", [(Vec::new(), status.verdicts)]);
+        let blocked: Vec<_> = lists.iter().map(|list| (label("list", &list.name), list.hits.packets)).collect();
+        self.count("blocked_packets", "Packets a block-list's rule acted on", blocked);
+        let families = |list: &ListView| [("ipv4", list.entries_v4), ("ipv6", list.entries_v6)];
+        let entries: Vec<_> = lists
+            .iter()
+            .flat_map(|list| families(list).map(|(family, entries)| {
+                (vec![("list", list.name.clone()), ("family", family.to_owned())], entries)
+            }))
+            .collect();
+        self.gauge("blocklist_entries", "Entries of a block-list", entries);
+        let maps: Vec<_> = status.tables.iter().map(|fill| (label("map", fill.table.name()), fill)).collect();
+        let rules = (label("map", "rules"), status.rules_used, status.rules_capacity);
+        let mut held: Vec<_> = maps.iter().map(|(label, fill)| (label.clone(), fill.entries)).collect();
+        held.push((rules.0.clone(), rules.1));
+        self.gauge("bpf_map_entries", "Entries of a verdict table", held);
+        let mut capacity: Vec<_> = maps.into_iter().map(|(label, fill)| (label, fill.capacity)).collect();
+        capacity.push((rules.0, rules.2));
+        self.gauge("bpf_map_capacity", "Entries a verdict table can hold", capacity);
+    }
+
+    fn state(&mut self, snapshot: &Snapshot, status: &Status) {
+        let version = vec![("version", env!("CARGO_PKG_VERSION"))];
+        self.0.register("build", "netd itself", Info::new(version));
+        let modes = [Mode::Observe, Mode::Shadow, Mode::Enforce];
+        let modes = modes.map(|mode| (label("mode", mode_name(mode)), u64::from(mode == status.effective)));
+        self.gauge("mode", "1 for the mode the programs are in", modes);
+        self.gauge("kill_switch", "1 when every program passes everything", [(
+            Vec::new(),
+            u64::from(status.kill_switch),
+        )]);
+        self.gauge("ready", "1 when netd does its work", [(Vec::new(), u64::from(snapshot.not_ready.is_empty()))]);
+        self.gauge("degraded", "Things netd goes on without", [(Vec::new(), snapshot.degraded.len() as u64)]);
+        let started = snapshot.started.0 / 1_000_000_000;
+        self.gauge("start_time_seconds", "When the daemon began, Unix time", [(Vec::new(), started)]);
+    }
+
+    /// Adds a counter; its name gets `_total`.
+    fn count(&mut self, name: &str, help: &str, values: impl IntoIterator<Item = (Labels, u64)>) {
+        let family = Family::<Labels, Count>::default();
+        for (labels, value) in values {
+            family.get_or_create(&labels).inc_by(value);
+        }
+        self.0.register(name, help, family);
+    }
+
+    fn gauge(&mut self, name: &str, help: &str, values: impl IntoIterator<Item = (Labels, u64)>) {
+        let family = Family::<Labels, Gauge<u64, AtomicU64>>::default();
+        for (labels, value) in values {
+            family.get_or_create(&labels).set(value);
+        }
+        self.0.register(name, help, family);
+    }
+}
+
+fn label(name: &'static str, value: &str) -> Labels {
+    vec![(name, value.to_owned())]
+}
+
+fn direction(value: &str) -> Labels {
+    label("direction", value)
+}

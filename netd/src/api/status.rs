@@ -1,0 +1,143 @@
+//! `/api/v1/status`, the kill switch and the mode.
+
+use axum::Json;
+use axum::body::Body;
+use axum::extract::State;
+use axum::http::HeaderMap;
+use axum::response::{IntoResponse as _, Response};
+use netd_common::control::Mode;
+use netd_common::counter::Counter;
+use serde::Deserialize;
+use serde_json::{Map, Value, json};
+
+use super::Context;
+use super::input::{self, Fields};
+use super::problem::Problem;
+use crate::store::status::UNPARSED;
+use crate::time;
+use crate::verdicts::{Status, TableFill};
+
+#[derive(Debug, Deserialize)]
+pub(super) struct KillSwitch {
+    on: bool,
+}
+
+impl Fields for KillSwitch {
+    const FIELDS: &'static [&'static str] = &["on"];
+}
+
+#[derive(Debug, Deserialize)]
+pub(super) struct ModeBody {
+    mode: ModeName,
+}
+
+impl Fields for ModeBody {
+    const FIELDS: &'static [&'static str] = &["mode"];
+}
+
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum ModeName {
+    Observe,
+    Shadow,
+    Enforce,
+}
+
+pub(super) async fn get(State(context): State<Context>) -> Result<Response, Problem> {
+    let status = context.verdicts.status().await?;
+    let snapshot = context.sources.borrow().clone();
+    let unparsed: Map<_, _> =
+        UNPARSED.iter().map(|(reason, counter)| ((*reason).to_owned(), snapshot.kernel(*counter).into())).collect();
+    let uptime_s = time::now().secs_since(snapshot.started).floor();
+    let (findings, findings_forgotten) = context.findings.len_and_forgotten();
+    let (flows_live, flows_held, flows_forgotten) = context.flows.counts();
+    let packets = |counter| snapshot.kernel(counter);
+    let body = json!({
+        "version": env!("CARGO_PKG_VERSION"),
+        "started": time::rfc3339(snapshot.started),
+        "uptime_s": uptime_s,
+        "mode": modes(&status),
+        "kill_switch": status.kill_switch,
+        "ready": snapshot.not_ready.is_empty(),
+        "not_ready": snapshot.not_ready,
+        "degraded": snapshot.degraded,
+        "interfaces": snapshot.interfaces,
+        "packets": {
+            "ingress": packets(Counter::IngressPackets),
+            "egress": packets(Counter::EgressPackets),
+            "ingress_bytes": packets(Counter::IngressBytes),
+            "egress_bytes": packets(Counter::EgressBytes),
+            "accounted": packets(Counter::AccountedPackets),
+            "dropped_tc": packets(Counter::TcDropped),
+            "dropped_xdp": packets(Counter::XdpDropped),
+            "dropped_throttle": packets(Counter::ThrottleDropped),
+            "dropped_shadow": packets(Counter::ShadowDropped),
+            "resets_sent": packets(Counter::ResetsSent),
+            "connects_refused": packets(Counter::ConnectsRefused),
+        },
+        "unparsed": unparsed,
+        "losses": snapshot.losses(),
+        "flow_slots": snapshot.flow_slots,
+        "engine": snapshot.engine,
+        "tables": tables(&status.tables),
+        "rules": {"entries": status.rules_used, "capacity": status.rules_capacity},
+        "verdicts": status.verdicts,
+        "verdicts_refused": snapshot.enforce_refused,
+        "blocklists": status.lists,
+        "findings": {"held": findings, "forgotten": findings_forgotten},
+        "flows": {"live": flows_live, "held": flows_held, "forgotten": flows_forgotten},
+        "unsaved": status.unsaved,
+        "out_of_step": status.out_of_step,
+    });
+    Ok(Json(body).into_response())
+}
+
+pub(super) async fn get_kill_switch(State(context): State<Context>) -> Result<Response, Problem> {
+    Ok(Json(switch(&context.verdicts.status().await?)).into_response())
+}
+
+pub(super) async fn put_kill_switch(
+    State(context): State<Context>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, Problem> {
+    let KillSwitch { on } = input::json(&headers, body).await?;
+    Ok(Json(switch(&context.verdicts.set_kill_switch(on).await?)).into_response())
+}
+
+pub(super) async fn put_mode(
+    State(context): State<Context>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, Problem> {
+    let ModeBody { mode } = input::json(&headers, body).await?;
+    let mode = match mode {
+        ModeName::Observe => Mode::Observe,
+        ModeName::Shadow => Mode::Shadow,
+        ModeName::Enforce => Mode::Enforce,
+    };
+    let status = context.verdicts.set_mode(mode).await?;
+    Ok(Json(json!({"mode": modes(&status), "kill_switch": status.kill_switch})).into_response())
+}
+
+fn switch(status: &Status) -> Value {
+    json!({"on": status.kill_switch, "mode": modes(status), "saved": status.unsaved.is_none()})
+}
+
+fn modes(status: &Status) -> Value {
+    json!({"requested": mode_name(status.requested), "effective": mode_name(status.effective)})
+}
+
+fn tables(tables: &[TableFill]) -> Vec<Value> {
+    let fill = |fill: &TableFill| json!({"table": fill.table.name(), "entries": fill.entries, "capacity": fill.capacity});
+    tables.iter().map(fill).collect()
+}
+
+/// Returns a mode's name, as the configuration writes it.
+pub(super) const fn mode_name(mode: Mode) -> &'static str {
+    match mode {
+        Mode::Observe => "observe",
+        Mode::Shadow => "shadow",
+        Mode::Enforce => "enforce",
+    }
+}

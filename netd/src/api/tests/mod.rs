@@ -1,0 +1,125 @@
+//! Facts about the API, through its router and over real sockets, above a fake kernel.
+
+mod blocklists;
+mod reading;
+mod sockets;
+mod strictness;
+mod verdicts;
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::body::{Body, to_bytes};
+use axum::http::{HeaderMap, Method, Request, StatusCode};
+use netd_common::control::Mode;
+use netd_common::counter::Counter;
+use netd_engine::time::Timestamp;
+use serde_json::Value;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+use tower::ServiceExt as _;
+
+use super::{Context, router};
+use crate::store::status::{self, Degraded, Fill, Interface, Loss, Snapshot};
+use crate::store::{Findings, Flows};
+use crate::verdicts::fake::Fake;
+use crate::verdicts::{self, Guard, Now, Service, Settings};
+
+/// The API over a fake kernel in enforce mode, with 10.0.0.1 as its gateway.
+struct Api {
+    router: Router,
+    fake: Fake,
+    findings: Arc<Findings>,
+    flows: Arc<Flows>,
+    snapshots: watch::Sender<Arc<Snapshot>>,
+    _service: JoinHandle<Service<Fake>>,
+}
+
+struct Answer {
+    status: StatusCode,
+    headers: HeaderMap,
+    text: String,
+}
+
+impl Answer {
+    fn json(&self) -> Value {
+        serde_json::from_str(&self.text).unwrap_or_else(|error| panic!("{error}: {}", self.text))
+    }
+
+    fn header(&self, name: &str) -> &str {
+        self.headers.get(name).map_or("", |value| value.to_str().unwrap())
+    }
+
+    /// Asserts that this is a problem of a status, and returns it.
+    fn problem(&self, status: u16) -> Value {
+        assert_eq!(self.status.as_u16(), status, "{}", self.text);
+        assert_eq!(self.header("content-type"), "application/problem+json");
+        let problem = self.json();
+        assert_eq!(problem["status"], status);
+        assert!(problem["type"].as_str().unwrap().starts_with("urn:netd:problem:"));
+        problem
+    }
+}
+
+impl Api {
+    fn new() -> Self {
+        let fake = Fake::default();
+        let settings = Settings {
+            mode: Mode::Enforce,
+            protect: vec![(Guard::Gateway, vec!["10.0.0.1/32".parse().unwrap()])],
+            ..Settings::default()
+        };
+        let service = Service::start(fake.clone(), None, settings, Now::read()).unwrap();
+        let (handle, commands) = verdicts::channel();
+        let (snapshots, sources) = status::channel(snapshot());
+        let (findings, flows) = (Arc::new(Findings::new(1_000)), Arc::new(Flows::new(1_000)));
+        let context = Context {
+            verdicts: handle,
+            findings: Arc::clone(&findings),
+            flows: Arc::clone(&flows),
+            sources,
+            hosts: Arc::from(["netd.example".to_owned()]),
+        };
+        let service = tokio::spawn(verdicts::run(service, commands, CancellationToken::new()));
+        Self { router: router(context), fake, findings, flows, snapshots, _service: service }
+    }
+
+    async fn get(&self, path: &str) -> Answer {
+        self.send(Method::GET, path, &[], "").await
+    }
+
+    async fn put_list(&self, path: &str, content: &str) -> Answer {
+        self.send(Method::PUT, &format!("/api/v1/blocklists/{path}"), &[("content-type", "text/plain")], content).await
+    }
+
+    async fn post(&self, path: &str, body: &str) -> Answer {
+        self.send(Method::POST, path, &[("content-type", "application/json")], body).await
+    }
+
+    async fn send(&self, method: Method, path: &str, headers: &[(&str, &str)], body: &str) -> Answer {
+        let mut request = Request::builder().method(method).uri(path);
+        if !headers.iter().any(|(name, _)| *name == "host") {
+            request = request.header("host", "127.0.0.1:9443");
+        }
+        for (name, value) in headers.iter().filter(|(_, value)| !value.is_empty()) {
+            request = request.header(*name, *value);
+        }
+        let response = self.router.clone().oneshot(request.body(Body::from(body.to_owned())).unwrap()).await.unwrap();
+        let (parts, body) = response.into_parts();
+        let bytes = to_bytes(body, 64 << 20).await.unwrap();
+        Answer { status: parts.status, headers: parts.headers, text: String::from_utf8(bytes.to_vec()).unwrap() }
+    }
+}
+
+fn snapshot() -> Snapshot {
+    Snapshot {
+        started: Timestamp(1_800_000_000_000_000_000),
+        interfaces: vec![Interface { name: "eth0".into(), index: 2, attached: vec!["tcx ingress".into()] }],
+        kernel: vec![(Counter::IngressPackets, 7), (Counter::TurnRecordsLost, 3)],
+        losses: vec![Loss { stage: "verdict_queue", lost: 0 }],
+        flow_slots: Fill { entries: 5, capacity: 65_536 },
+        degraded: vec![Degraded { what: "XDP".into(), why: "no driver support".into(), consequence: "slower".into() }],
+        ..Snapshot::default()
+    }
+}

@@ -1,0 +1,223 @@
+use netd_engine::finding::Severity;
+use netd_engine::flow::EndReason;
+
+use super::*;
+use crate::store::findings_for_tests::finding;
+use crate::store::flows_for_tests::conversation;
+
+#[tokio::test]
+async fn flows_are_filtered_by_each_parameter() {
+    let api = Api::new();
+    api.flows.put(conversation(1, EndReason::Active));
+    let mut other = conversation(2, EndReason::Active);
+    (other.responder, other.protocol, other.name) = ("2001:db8::1".parse().unwrap(), 17, None);
+    other.originator = "2001:db8::7".parse().unwrap();
+    other.process = Some(netd_engine::finding::Process { pid: 7, comm: "curl".into(), ..Default::default() });
+    other.start = Timestamp(1_800_003_600_000_000_000);
+    other.end = other.start;
+    api.flows.put(other);
+    api.findings.report(finding(1, Severity::High, 0.9));
+    let table = [
+        ("", 2),
+        ("?ip=198.51.100.9", 1),
+        ("?ip=2001:db8::7", 1),
+        ("?src=10.0.0.7", 1),
+        ("?src=198.51.100.9", 0),
+        ("?dst=198.51.100.9", 1),
+        ("?cidr=198.51.100.0/24", 1),
+        ("?cidr=2001:db8::/32", 1),
+        ("?port=443", 2),
+        ("?port=1", 1),
+        ("?proto=udp", 1),
+        ("?proto=6", 1),
+        ("?pid=7", 1),
+        ("?comm=curl", 1),
+        ("?comm=wget", 0),
+        ("?name=example.net", 1),
+        ("?name=ample.net", 0),
+        ("?community_id=1:abc%3D", 2),
+        ("?min_score=0.8", 1),
+        ("?min_score=0.95", 0),
+        ("?since=2027-01-15T08:30:00Z", 1),
+        ("?until=2027-01-15T08:30:00Z", 1),
+        ("?ip=198.51.100.9&proto=udp", 0),
+    ];
+    for (query, expected) in table {
+        let answer = api.get(&format!("/api/v1/flows{query}")).await;
+
+        assert_eq!(answer.status, StatusCode::OK, "{query}: {}", answer.text);
+        assert_eq!(answer.json()["items"].as_array().unwrap().len(), expected, "{query}");
+    }
+}
+
+#[tokio::test]
+async fn a_flow_is_shown_with_its_finding() {
+    let api = Api::new();
+    api.flows.put(conversation(1, EndReason::Active));
+    api.findings.report(finding(4, Severity::High, 0.9));
+
+    let flow = api.get("/api/v1/flows").await.json()["items"][0].take();
+
+    assert_eq!(flow["start"], "2027-01-15T08:00:00Z");
+    assert_eq!(flow["originator"], "10.0.0.7");
+    assert_eq!(flow["protocol"], "tcp");
+    assert_eq!(flow["originated"]["packets"], 1);
+    assert_eq!(flow["end_reason"], "active");
+    assert_eq!((flow["finding"].as_u64(), flow["score"].as_f64()), (Some(4), Some(0.9)));
+}
+
+#[tokio::test]
+async fn pages_are_linked_and_a_cursor_survives_inserts() {
+    let api = Api::new();
+    for port in 1..=25 {
+        api.flows.put(conversation(port, EndReason::Active));
+    }
+    let (mut seen, mut path) = (Vec::new(), "/api/v1/flows?proto=tcp&limit=10".to_owned());
+    loop {
+        let answer = api.get(&path).await;
+        let page = answer.json();
+        seen.extend(page["items"].as_array().unwrap().iter().map(|flow| flow["originator_port"].as_u64().unwrap()));
+        api.flows.put(conversation(1_000 + seen.len() as u16, EndReason::Active));
+        let link = answer.header("link");
+        assert_eq!(link.is_empty(), page["next_cursor"].is_null());
+        match link.strip_prefix('<').and_then(|link| link.strip_suffix(">; rel=\"next\"")) {
+            Some(next) => path = next.to_owned(),
+            None => break,
+        }
+    }
+
+    assert_eq!(seen, (1..=25).rev().collect::<Vec<_>>());
+}
+
+#[tokio::test]
+async fn findings_are_listed_filtered_and_shown() {
+    let api = Api::new();
+    api.findings.report(finding(1, Severity::Low, 0.5));
+    api.findings.report(finding(2, Severity::Medium, 0.8));
+    api.findings.report(finding(2, Severity::Critical, 0.99));
+
+    let count = async |query: &str| {
+        api.get(&format!("/api/v1/findings{query}")).await.json()["items"].as_array().unwrap().len()
+    };
+    assert_eq!(count("").await, 2);
+    assert_eq!(count("?severity=high").await, 1);
+    assert_eq!(count("?detector=shell").await, 0);
+    assert_eq!(count("?ip=198.51.100.9").await, 2);
+    assert_eq!(count("?since=2027-01-15T08:00:02Z").await, 1);
+
+    let finding = api.get("/api/v1/findings/2").await.json();
+    assert_eq!(finding["severity"], "critical");
+    assert_eq!(finding["history"].as_array().unwrap().len(), 2);
+    assert_eq!(finding["first_seen"], "2027-01-15T07:43:20Z");
+    assert_eq!(finding["responder_port"], 443);
+    api.get("/api/v1/findings/9").await.problem(404);
+    api.get("/api/v1/findings/x").await.problem(404);
+}
+
+#[tokio::test]
+async fn the_status_names_every_loss() {
+    let api = Api::new();
+
+    let status = api.get("/api/v1/status").await.json();
+
+    assert_eq!(status["mode"]["requested"], "enforce");
+    assert_eq!(status["kill_switch"], false);
+    assert_eq!(status["interfaces"][0]["attached"][0], "tcx ingress");
+    assert_eq!(status["packets"]["ingress"], 7);
+    assert_eq!(status["degraded"][0]["what"], "XDP");
+    assert_eq!(status["rules"]["capacity"], 65_535);
+    let losses = status["losses"].as_array().unwrap();
+    assert!(losses.contains(&serde_json::json!({"stage": "kernel_turn_records", "lost": 3})));
+    assert!(losses.contains(&serde_json::json!({"stage": "verdict_queue", "lost": 0})));
+}
+
+#[tokio::test]
+async fn ready_turns_to_503_with_the_reasons() {
+    let api = Api::new();
+    assert_eq!(api.get("/readyz").await.status, StatusCode::OK);
+    assert_eq!(api.get("/livez").await.status, StatusCode::OK);
+
+    api.snapshots.send_replace(Arc::new(Snapshot { not_ready: vec!["no interface is watched".into()], ..snapshot() }));
+
+    let problem = api.get("/readyz").await.problem(503);
+    assert_eq!(problem["errors"][0]["detail"], "no interface is watched");
+    assert_eq!(api.get("/livez").await.status, StatusCode::OK);
+}
+
+#[tokio::test]
+async fn the_version_is_told() {
+    let version = Api::new().get("/api/v1/version").await.json();
+
+    assert_eq!(version["name"], "netd");
+    assert_eq!(version["version"], env!("CARGO_PKG_VERSION"));
+}
+
+/// What dashboards and alerts are written against: a name that changes here breaks them.
+const METRICS: &str = "\
+netd_blocked_packets counter
+netd_blocklist_entries gauge
+netd_bpf_map_capacity gauge
+netd_bpf_map_entries gauge
+netd_build info
+netd_bytes counter
+netd_connects_refused counter
+netd_degraded gauge
+netd_dropped_packets counter
+netd_events_lost counter
+netd_fail_open_packets counter
+netd_findings counter
+netd_flow_evictions counter
+netd_flow_table_capacity gauge
+netd_flow_table_entries gauge
+netd_flows counter
+netd_flows_active gauge
+netd_histories gauge
+netd_kill_switch gauge
+netd_mode gauge
+netd_packets counter
+netd_ready gauge
+netd_resets counter
+netd_start_time_seconds gauge
+netd_turns counter
+netd_unparsed_packets counter
+netd_verdicts gauge";
+
+#[tokio::test]
+async fn the_metrics_are_open_metrics_with_stable_names() {
+    let api = Api::new();
+    api.findings.report(finding(1, Severity::High, 0.9));
+    api.put_list("corp", "192.0.2.1\n2001:db8::/32\n").await;
+
+    let answer = api.get("/metrics").await;
+
+    assert_eq!(answer.header("content-type"), "application/openmetrics-text; version=1.0.0; charset=utf-8");
+    let mut names: Vec<_> = answer.text.lines().filter_map(|line| line.strip_prefix("# TYPE ")).collect();
+    names.sort_unstable();
+    assert_eq!(names.join("\n"), METRICS);
+    for line in [
+        "netd_packets_total{direction=\"ingress\"} 7",
+        "netd_events_lost_total{stage=\"kernel_turn_records\"} 3",
+        "netd_findings_total{detector=\"beacon\",severity=\"high\"} 1",
+        "netd_blocklist_entries{list=\"corp\",family=\"ipv6\"} 1",
+        "netd_bpf_map_entries{map=\"block_hosts\"} 1",
+        "netd_mode{mode=\"enforce\"} 1",
+        "netd_build_info{version=\"0.1.0\"} 1",
+        "# EOF",
+    ] {
+        assert!(answer.text.lines().any(|other| other == line), "{line}\n{}", answer.text);
+    }
+}
+
+#[tokio::test]
+async fn no_metric_is_labelled_by_an_address_or_a_process() {
+    let api = Api::new();
+    api.flows.put(conversation(1, EndReason::Active));
+    api.findings.report(finding(1, Severity::High, 0.9));
+    api.post("/api/v1/verdicts", "{\"target\":{\"address\":\"198.51.100.9\"}}").await;
+
+    let text = api.get("/metrics").await.text;
+
+    for forbidden in ["198.51.100.9", "10.0.0.7", "cdn.example.net"] {
+        assert!(!text.contains(forbidden), "{forbidden}");
+    }
+}

@@ -1,0 +1,36 @@
+//! `netd config`: the configuration file, printed and checked.
+
+use std::io::Write;
+use std::path::PathBuf;
+
+use super::Error;
+use crate::config::{self, Config};
+
+/// Prints the default configuration, or checks a file.
+#[derive(Clone, Debug, clap::Args)]
+pub(super) struct Args {
+    #[command(subcommand)]
+    action: Action,
+}
+
+#[derive(Clone, Debug, clap::Subcommand)]
+enum Action {
+    /// Prints every key with its default and what it means.
+    Default,
+    /// Says whether a file can be used.
+    Check {
+        #[arg(default_value = config::DEFAULT_PATH)]
+        file: PathBuf,
+    },
+}
+
+pub(super) fn run(args: &Args, out: &mut dyn Write) -> Result<(), Error> {
+    match &args.action {
+        Action::Default => out.write_all(config::DEFAULT.as_bytes())?,
+        Action::Check { file } => {
+            Config::read(file)?;
+            writeln!(out, "{} can be used", file.display())?;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,101 @@
+//! `netd flows`: conversations alive and lately ended.
+
+use std::io::Write;
+
+use serde_json::Value;
+
+use super::output::{self, Format, amount, end, moment, text};
+use super::{Asking, Error};
+
+/// Shows conversations, newest first.
+#[derive(Clone, Debug, clap::Args)]
+pub(super) struct Args {
+    /// Either end.
+    #[arg(long, value_name = "ADDRESS")]
+    ip: Option<String>,
+    /// Who began.
+    #[arg(long, value_name = "ADDRESS")]
+    src: Option<String>,
+    /// Who was addressed.
+    #[arg(long, value_name = "ADDRESS")]
+    dst: Option<String>,
+    /// A prefix that holds either end.
+    #[arg(long, value_name = "PREFIX")]
+    cidr: Option<String>,
+    /// Either port.
+    #[arg(long)]
+    port: Option<u16>,
+    /// tcp, udp, icmp, icmpv6, sctp or a number.
+    #[arg(long, value_name = "PROTOCOL")]
+    proto: Option<String>,
+    #[arg(long)]
+    pid: Option<u32>,
+    /// The process's name.
+    #[arg(long, value_name = "NAME")]
+    comm: Option<String>,
+    /// The host name asked for, or its domain.
+    #[arg(long)]
+    name: Option<String>,
+    /// Only flows of pairs with a finding of at least this score.
+    #[arg(long, value_name = "0..1")]
+    min_score: Option<f64>,
+    #[arg(long, value_name = "ID")]
+    community_id: Option<String>,
+    /// Alive since: RFC 3339, or a duration ago like 15m.
+    #[arg(long, value_name = "TIME")]
+    since: Option<String>,
+    /// Begun before.
+    #[arg(long, value_name = "TIME")]
+    until: Option<String>,
+    /// At most so many.
+    #[arg(short = 'n', long, default_value_t = 100)]
+    limit: usize,
+    #[command(flatten)]
+    asking: Asking,
+}
+
+pub(super) fn run(args: &Args, out: &mut dyn Write) -> Result<(), Error> {
+    let query = [
+        ("ip", args.ip.clone()),
+        ("src", args.src.clone()),
+        ("dst", args.dst.clone()),
+        ("cidr", args.cidr.clone()),
+        ("port", args.port.map(|port| port.to_string())),
+        ("proto", args.proto.clone()),
+        ("pid", args.pid.map(|pid| pid.to_string())),
+        ("comm", args.comm.clone()),
+        ("name", args.name.clone()),
+        ("min_score", args.min_score.map(|score| score.to_string())),
+        ("community_id", args.community_id.clone()),
+        ("since", args.since.clone()),
+        ("until", args.until.clone()),
+    ];
+    let flows = super::items(&args.asking.client()?, "/api/v1/flows", &query, args.limit)?;
+    match args.asking.output {
+        Format::Table => {
+            let rows: Vec<_> = flows.iter().map(row).collect();
+            output::table(out, &["BEGAN (UTC)", "PROTO", "FROM", "TO", "OUT", "IN", "STATE", "NAME", "PROCESS"], &rows)?;
+        }
+        format @ (Format::Json | Format::Jsonl) => output::json(out, format, &flows)?,
+    }
+    Ok(())
+}
+
+fn row(flow: &Value) -> Vec<String> {
+    let process = &flow["process"];
+    let process = match process {
+        Value::Null => "-".to_owned(),
+        _ => format!("{}[{}]", text(&process["comm"]), text(&process["pid"])),
+    };
+    vec![
+        moment(&flow["start"]).split_off(11.min(moment(&flow["start"]).len())),
+        text(&flow["protocol"]),
+        end(&flow["originator"], &flow["originator_port"]),
+        end(&flow["responder"], &flow["responder_port"]),
+        amount(&flow["originated"]["bytes"]),
+        amount(&flow["responded"]["bytes"]),
+        text(&flow["state"]),
+        text(&flow["name"]),
+        process,
+    ]
+}

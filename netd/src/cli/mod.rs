@@ -1,0 +1,183 @@
+//! The command line: one file a subcommand. All but `run`, `demo`, `replay` and `config` are clients of the API.
+
+mod block;
+pub mod client;
+mod config;
+mod demo;
+mod findings;
+mod flows;
+mod kill_switch;
+mod output;
+pub mod replay;
+mod run;
+mod shown;
+mod status;
+mod unload;
+mod verdicts;
+
+use std::io::{self, Write};
+
+use clap::{Parser, Subcommand};
+use serde_json::Value;
+
+use self::client::{Client, Server, escaped};
+use self::output::Format;
+
+/// Finds command-and-control beacons from inside the kernel, proves why, and cuts them where the packets pass.
+#[derive(Debug, Parser)]
+#[command(name = "netd", version, propagate_version = true, max_term_width = 100)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Run(run::Args),
+    Demo(demo::Args),
+    Replay(replay::Args),
+    Flows(flows::Args),
+    Findings(findings::Args),
+    Verdicts(verdicts::Args),
+    Block(block::Args),
+    Status(status::Args),
+    KillSwitch(kill_switch::Args),
+    Unload(unload::Args),
+    Config(config::Args),
+}
+
+/// Why a subcommand did not do its work.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error(transparent)]
+    Client(#[from] client::Error),
+    #[error("cannot write the output")]
+    Output(#[from] io::Error),
+    #[error("cannot read {path}: {source}")]
+    Input { path: String, source: io::Error },
+    #[error(transparent)]
+    Config(#[from] crate::config::Error),
+    /// The daemon, or what works without one.
+    #[error(transparent)]
+    Own(#[from] anyhow::Error),
+    #[error("{0}")]
+    Usage(String),
+}
+
+/// What every client subcommand takes.
+#[derive(Clone, Debug, clap::Args)]
+struct Asking {
+    /// Where netd's API is: http://host:port or unix:/path.
+    #[arg(long, env = "NETD_SERVER", default_value = "http://127.0.0.1:9443", value_name = "URL")]
+    server: Server,
+    /// What to print.
+    #[arg(short, long, value_enum, default_value_t)]
+    output: Format,
+}
+
+impl Asking {
+    fn client(&self) -> Result<Client, Error> {
+        Ok(Client::new(self.server.clone())?)
+    }
+}
+
+/// Runs a subcommand, and returns the exit status: 0 done, 1 failed, 2 wrong usage, others as it says.
+pub fn run(cli: &Cli, out: &mut dyn Write, err: &mut dyn Write) -> u8 {
+    let done = match &cli.command {
+        Command::Run(args) => run::run(args).map(|()| 0).map_err(Error::from),
+        Command::Demo(args) => demo::run(args, out).map(|()| 0).map_err(Error::from),
+        Command::Unload(args) => unload::run(args, out).map(|()| 0).map_err(Error::from),
+        Command::Replay(args) => replay::run(args, out, err).map_err(Error::from),
+        Command::Flows(args) => flows::run(args, out).map(|()| 0),
+        Command::Findings(args) => findings::run(args, out).map(|()| 0),
+        Command::Verdicts(args) => verdicts::run(args, out).map(|()| 0),
+        Command::Block(args) => block::run(args, out),
+        Command::Status(args) => status::run(args, out).map(|()| 0),
+        Command::KillSwitch(args) => kill_switch::run(args, out).map(|()| 0),
+        Command::Config(args) => config::run(args, out).map(|()| 0),
+    };
+    match done.and_then(|status| out.flush().map(|()| status).map_err(Error::from)) {
+        Ok(status) => status,
+        // Whoever read the output has enough of it.
+        Err(Error::Output(error)) if error.kind() == io::ErrorKind::BrokenPipe => 0,
+        Err(error) => {
+            // There is nowhere else to say it.
+            let _ = writeln!(err, "netd: {}", chain(&error));
+            if matches!(error, Error::Usage(_)) { 2 } else { 1 }
+        }
+    }
+}
+
+/// Returns an error with all its causes.
+fn chain(error: &Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = std::error::Error::source(error);
+    while let Some(error) = cause {
+        let said = error.to_string();
+        if !text.contains(&said) {
+            text.push_str(": ");
+            text.push_str(&said);
+        }
+        cause = error.source();
+    }
+    text
+}
+
+/// Returns up to `limit` items of a list, however many pages that takes.
+fn items(client: &Client, path: &str, query: &[(&str, Option<String>)], limit: usize) -> Result<Vec<Value>, Error> {
+    let given = query.iter().filter_map(|(name, value)| value.as_ref().map(|value| format!("{name}={}", escaped(value))));
+    let given: Vec<_> = given.collect();
+    let (mut items, mut cursor) = (Vec::new(), None);
+    while items.len() < limit {
+        let mut query = given.clone();
+        query.push(format!("limit={}", (limit - items.len()).min(1_000)));
+        query.extend(cursor.take().map(|cursor: String| format!("cursor={}", escaped(&cursor))));
+        let mut page = client.get(&format!("{path}?{}", query.join("&")))?;
+        if let Some(Value::Array(more)) = page.get_mut("items").map(Value::take) {
+            items.extend(more);
+        }
+        match page.get("next_cursor").and_then(Value::as_str) {
+            Some(next) => cursor = Some(next.to_owned()),
+            None => break,
+        }
+    }
+    Ok(items)
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn a_reader_that_has_enough_is_no_failure() {
+        struct Closed;
+        impl Write for Closed {
+            fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+                Err(io::ErrorKind::BrokenPipe.into())
+            }
+
+            fn flush(&mut self) -> io::Result<()> {
+                Ok(())
+            }
+        }
+        let cli = Cli::try_parse_from(["netd", "config", "default"]).unwrap();
+
+        assert_eq!(run(&cli, &mut Closed, &mut Vec::new()), 0);
+    }
+
+    #[test]
+    fn a_daemon_that_is_not_there_fails_with_one() {
+        let cli = Cli::try_parse_from(["netd", "status", "--server", "http://127.0.0.1:1"]).unwrap();
+        let mut err = Vec::new();
+
+        assert_eq!(run(&cli, &mut Vec::new(), &mut err), 1);
+        assert!(String::from_utf8(err).unwrap().starts_with("netd: netd is not running at"));
+    }
+}

@@ -1,0 +1,337 @@
+//! `netd replay`: what would have been found in captures.
+
+use std::collections::BTreeMap;
+use std::io::{self, Write};
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+
+use ipnet::IpNet;
+use netd_engine::config::Config;
+use netd_engine::finding::{Finding, Process, Reason, Severity};
+use netd_engine::flow::{Conversation, EndReason, Sent, protocol_name};
+use netd_engine::time::Timestamp;
+use netd_engine::{Command, Engine};
+use serde::Serialize;
+
+use super::shown::Shown;
+use crate::source::accounting::{Accounting, Settings};
+use crate::source::capture::Capture;
+use crate::source::replay::Replay;
+use crate::time;
+
+/// Exit status when `--fail-on` is met.
+const FOUND: u8 = 3;
+/// Exit status when a capture could not be read to its end.
+const DAMAGED: u8 = 1;
+
+/// Replays captures through the detectors, without root and on the captures' own time.
+#[derive(Clone, Debug, clap::Args)]
+pub struct Args {
+    /// Captures: pcap or pcapng, plain or gzip; `-` is standard input. Several are merged by time.
+    #[arg(required = true, value_name = "FILE")]
+    pub files: Vec<PathBuf>,
+    /// What to print.
+    #[arg(short, long, value_enum, default_value_t)]
+    pub output: Output,
+    /// Exit with status 3 when a finding reaches this severity: info, low, medium, high or critical.
+    #[arg(long, value_name = "SEVERITY", value_parser = severity)]
+    pub fail_on: Option<Severity>,
+    /// A monitored network; may be given more than once. Without it: private, unique-local and link-local addresses.
+    #[arg(long, value_name = "NETWORK")]
+    pub local: Vec<IpNet>,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum Output {
+    /// Findings with their reasons, for people.
+    #[default]
+    Report,
+    /// Findings when they are raised, then a summary: one JSON object a line.
+    Jsonl,
+    /// Flow records with Community ID: one JSON object a line.
+    Flows,
+}
+
+fn severity(text: &str) -> Result<Severity, String> {
+    match text {
+        "info" => Ok(Severity::Info),
+        "low" => Ok(Severity::Low),
+        "medium" => Ok(Severity::Medium),
+        "high" => Ok(Severity::High),
+        "critical" => Ok(Severity::Critical),
+        other => Err(format!("'{other}' is none of info, low, medium, high, critical")),
+    }
+}
+
+/// Runs the command and returns its exit status.
+///
+/// # Errors
+///
+/// If the output cannot be written.
+pub fn run(args: &Args, out: &mut dyn Write, err: &mut dyn Write) -> io::Result<u8> {
+    let out: &mut dyn Write = &mut io::BufWriter::new(out);
+    let mut config = Config::default();
+    config.networks.local.clone_from(&args.local);
+    config.flows.report = args.output == Output::Flows;
+    let mut engine = Engine::new(config);
+    let mut replay = Replay::new(Accounting::new(&Settings::default()));
+    let mut heard = Heard::new(args.output);
+
+    let errors = replay.run(&args.files, &mut engine, |command| heard.take(command, out));
+
+    heard.written?;
+    let summary = Summary::of(&replay, &engine);
+    match args.output {
+        Output::Report => report(&names(args), &heard.incidents, &summary, out)?,
+        Output::Jsonl => line(out, &summary)?,
+        Output::Flows => {}
+    }
+    out.flush()?;
+    for error in &errors {
+        writeln!(err, "netd: {}", chain(error))?;
+    }
+    let worst = heard.incidents.values().map(|finding| finding.severity).max();
+    Ok(match args.fail_on {
+        _ if !errors.is_empty() => DAMAGED,
+        Some(least) if worst.is_some_and(|worst| worst >= least) => FOUND,
+        Some(_) | None => 0,
+    })
+}
+
+/// Replays a capture that is part of this program and reports on it.
+///
+/// # Errors
+///
+/// If the capture cannot be read, or the report not be written.
+pub fn show(capture: &'static [u8], name: &str, out: &mut dyn Write) -> anyhow::Result<()> {
+    let capture = Capture::read(Path::new(name), capture)?;
+    let mut engine = Engine::new(Config::default());
+    let mut replay = Replay::new(Accounting::new(&Settings::default()));
+    let mut heard = Heard::new(Output::Report);
+    let errors = replay.run_open(vec![capture], &mut engine, |command| heard.take(command, out));
+    if let Some(error) = errors.into_iter().next() {
+        return Err(error.into());
+    }
+    report(name, &heard.incidents, &Summary::of(&replay, &engine), out)?;
+    Ok(())
+}
+
+fn names(args: &Args) -> String {
+    let files: Vec<String> = args.files.iter().map(|file| file.display().to_string()).collect();
+    files.join(", ")
+}
+
+/// An error and what caused it, on one line.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text = format!("{text}: {cause}");
+        source = cause.source();
+    }
+    text
+}
+
+/// What the engine said so far.
+struct Heard {
+    output: Output,
+    /// Findings as they were last raised, by number.
+    incidents: BTreeMap<u64, Finding>,
+    written: io::Result<()>,
+}
+
+impl Heard {
+    const fn new(output: Output) -> Self {
+        Self { output, incidents: BTreeMap::new(), written: Ok(()) }
+    }
+
+    fn take(&mut self, command: Command, out: &mut dyn Write) {
+        if self.written.is_err() {
+            return;
+        }
+        match command {
+            Command::Report(finding) => {
+                if self.output == Output::Jsonl {
+                    self.written = line(out, &FindingLine::of(&finding));
+                }
+                self.incidents.insert(finding.id, *finding);
+            }
+            Command::FlowEnded(conversation) => {
+                if self.output == Output::Flows {
+                    self.written = line(out, &FlowLine::of(&conversation));
+                }
+            }
+            Command::Enforce { .. } | Command::Release { .. } => {}
+        }
+    }
+}
+
+fn line(out: &mut dyn Write, value: &impl Serialize) -> io::Result<()> {
+    serde_json::to_writer(&mut *out, value)?;
+    out.write_all(b"\n")
+}
+
+#[derive(Serialize)]
+struct FindingLine<'a> {
+    event: &'static str,
+    #[serde(serialize_with = "time::serialize")]
+    time: Timestamp,
+    id: u64,
+    detector: &'static str,
+    severity: Severity,
+    score: f64,
+    originator: IpAddr,
+    responder: IpAddr,
+    responder_port: u16,
+    protocol: String,
+    name: &'a Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    process: &'a Option<Process>,
+    block: bool,
+    interval_s: f64,
+    jitter: f64,
+    turns: u32,
+    #[serde(serialize_with = "time::serialize")]
+    first_seen: Timestamp,
+    reasons: &'a [Reason],
+    considered: &'a [String],
+    attack: &'a [&'static str],
+}
+
+impl<'a> FindingLine<'a> {
+    fn of(finding: &'a Finding) -> Self {
+        let pair = &finding.pair;
+        Self {
+            event: "finding",
+            time: finding.time,
+            id: finding.id,
+            detector: finding.detector,
+            severity: finding.severity,
+            score: rounded(finding.score),
+            originator: pair.originator,
+            responder: pair.responder,
+            responder_port: pair.responder_port,
+            protocol: protocol_name(pair.proto),
+            name: &finding.name,
+            process: &finding.process,
+            block: finding.block,
+            interval_s: rounded(finding.interval_s),
+            jitter: rounded(finding.jitter),
+            turns: finding.turns,
+            first_seen: finding.first_seen,
+            reasons: &finding.reasons,
+            considered: &finding.considered,
+            attack: &finding.attack,
+        }
+    }
+}
+
+/// Six decimals: more would be noise, and would differ between machines' mathematical libraries.
+fn rounded(value: f64) -> f64 {
+    (value * 1e6).round() / 1e6
+}
+
+#[derive(Serialize)]
+struct FlowLine<'a> {
+    event: &'static str,
+    #[serde(serialize_with = "time::serialize")]
+    start: Timestamp,
+    #[serde(serialize_with = "time::serialize")]
+    end: Timestamp,
+    duration_s: f64,
+    originator: IpAddr,
+    originator_port: u16,
+    responder: IpAddr,
+    responder_port: u16,
+    protocol: String,
+    community_id: &'a Option<String>,
+    originated: Sent,
+    responded: Sent,
+    turns: u32,
+    state: &'static str,
+    end_reason: EndReason,
+    name: &'a Option<String>,
+    #[serde(skip_serializing_if = "is_zero")]
+    vlan: u16,
+}
+
+impl<'a> FlowLine<'a> {
+    fn of(conversation: &'a Conversation) -> Self {
+        Self {
+            event: "flow",
+            start: conversation.start,
+            end: conversation.end,
+            duration_s: rounded(conversation.duration_s),
+            originator: conversation.originator,
+            originator_port: conversation.originator_port,
+            responder: conversation.responder,
+            responder_port: conversation.responder_port,
+            protocol: protocol_name(conversation.protocol),
+            community_id: &conversation.community_id,
+            originated: conversation.originated,
+            responded: conversation.responded,
+            turns: conversation.turns,
+            state: conversation.state,
+            end_reason: conversation.end_reason,
+            name: &conversation.name,
+            vlan: conversation.vlan,
+        }
+    }
+}
+
+fn is_zero(vlan: &u16) -> bool {
+    *vlan == 0
+}
+
+/// The last line.
+#[derive(Serialize)]
+struct Summary {
+    event: &'static str,
+    packets: u64,
+    bytes: u64,
+    flows: u64,
+    turns: u64,
+    parsed: u64,
+    unparsed: BTreeMap<&'static str, u64>,
+    findings: u64,
+    duration_s: f64,
+}
+
+impl Summary {
+    fn of(replay: &Replay, engine: &Engine) -> Self {
+        let (tally, counts) = (replay.tally(), engine.counts());
+        Self {
+            event: "summary",
+            packets: tally.packets,
+            bytes: tally.bytes,
+            flows: counts.conversations_begun,
+            turns: counts.turns,
+            parsed: tally.parsed,
+            unparsed: tally.unparsed().collect(),
+            findings: counts.findings,
+            duration_s: rounded(tally.first.map_or(0.0, |first| tally.last.secs_since(first))),
+        }
+    }
+}
+
+fn report(
+    name: &str,
+    incidents: &BTreeMap<u64, Finding>,
+    summary: &Summary,
+    out: &mut dyn Write,
+) -> io::Result<()> {
+    let Summary { packets, duration_s, flows, turns, .. } = summary;
+    writeln!(out, "{name}: {packets} packets in {duration_s:.1} s, {flows} flows, {turns} turns")?;
+    for (reason, count) in &summary.unparsed {
+        writeln!(out, "  {count} packets not parsed: {}", reason.replace('_', " "))?;
+    }
+    if incidents.is_empty() {
+        return writeln!(out, "Nothing found.");
+    }
+    let mut sorted: Vec<&Finding> = incidents.values().collect();
+    sorted.sort_by(|a, b| b.severity.cmp(&a.severity).then(a.id.cmp(&b.id)));
+    sorted.into_iter().try_for_each(|finding| {
+        writeln!(out)?;
+        Shown::from(finding).write(out)
+    })
+}

@@ -1,0 +1,171 @@
+//! `netd run`: the daemon.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, bail};
+use netd_engine::{
+    config::{Config as EngineConfig, Flows, Histories, Networks},
+    policy::{Policy, PolicyFile},
+};
+
+use crate::{
+    config::{self, Config, Interfaces, LogFormat, Mode, Network, Xdp},
+    kernel::{self, interfaces::Choice},
+    pipeline::{self, Options},
+};
+
+/// The policy that netd ships: findings only.
+const DEFAULT_POLICY: &str = include_str!("../../../policies/default.yaml");
+
+/// A policy file is a few kilobytes; a larger one is a mistake or an attack on the parser.
+const MAX_POLICY: usize = 1 << 20;
+
+/// Watches the network until SIGINT or SIGTERM. Needs root, or CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON.
+#[derive(Clone, Debug, clap::Args)]
+pub(super) struct Args {
+    /// Configuration file; without it /etc/netd/netd.toml, if there is one.
+    #[arg(long, value_name = "FILE", env = "NETD_CONFIG")]
+    pub config: Option<PathBuf>,
+    /// How far netd goes, instead of what the configuration says.
+    #[arg(long, value_enum)]
+    pub mode: Option<ModeName>,
+    /// Interfaces to watch, separated by commas, or auto.
+    #[arg(long, value_name = "NAMES")]
+    pub interfaces: Option<String>,
+    /// Policy file.
+    #[arg(long, value_name = "FILE")]
+    pub policy: Option<PathBuf>,
+    /// Leaves enforcement in place when stopped; `netd unload` removes it.
+    #[arg(long)]
+    pub keep: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(super) enum ModeName {
+    /// Findings only.
+    Observe,
+    /// Counts what it would have dropped.
+    Shadow,
+    /// Drops, throttles, resets, refuses.
+    Enforce,
+}
+
+/// Runs the daemon.
+///
+/// # Errors
+/// When it cannot start, or a part of it ends early.
+pub(super) fn run(args: &Args) -> anyhow::Result<()> {
+    let mut config = match &args.config {
+        Some(path) => Config::read(path)?,
+        None => Config::read_default()?,
+    };
+    if let Some(mode) = args.mode {
+        config.mode = match mode {
+            ModeName::Observe => Mode::Observe,
+            ModeName::Shadow => Mode::Shadow,
+            ModeName::Enforce => Mode::Enforce,
+        };
+    }
+    if let Some(policy) = &args.policy {
+        config.policy.clone_from(policy);
+    }
+    let interfaces = match (&args.interfaces, &config.interfaces) {
+        (Some(names), _) => Choice::parse(names),
+        (None, Interfaces::Auto) => Choice::Auto,
+        (None, Interfaces::Named(names)) => Choice::Named(names.clone()),
+    };
+    log_to_stderr(&config.log)?;
+    pipeline::run(options(config, interfaces, args.keep)?)
+}
+
+fn options(config: Config, interfaces: Choice, keep: bool) -> anyhow::Result<Options> {
+    let policy = if config.policy.as_os_str().is_empty() {
+        parse_policy(DEFAULT_POLICY, Path::new("the policy netd ships"))?
+    } else {
+        read_policy(&config.policy)?
+    };
+    let nets = |networks: &[Network]| networks.iter().map(|Network(net)| *net).collect::<Vec<_>>();
+    Ok(Options {
+        kernel: kernel::Options {
+            bpffs: config.bpffs,
+            flows_per_cpu: config.limits.flows_per_cpu,
+            hosts: config.limits.listed_hosts,
+            prefixes: config.limits.listed_prefixes,
+            xdp: match config.xdp {
+                Xdp::Auto => kernel::Xdp::Auto,
+                Xdp::Native => kernel::Xdp::Native,
+                Xdp::Generic => kernel::Xdp::Generic,
+                Xdp::Off => kernel::Xdp::Off,
+            },
+            cgroup: config.cgroup,
+            ..kernel::Options::default()
+        },
+        interfaces,
+        mode: config.mode.control(),
+        engine: EngineConfig {
+            networks: Networks { local: nets(&config.local_networks), ..Networks::default() },
+            flows: Flows { limit: config.limits.conversations, ..Flows::default() },
+            histories: Histories { limit: config.limits.pairs },
+            policy,
+            ..EngineConfig::default()
+        },
+        state_dir: Some(config.state_dir),
+        listen: config.api.listen,
+        hosts: config.api.hosts,
+        findings: config.limits.findings,
+        blocklists: config.limits.blocklists,
+        protect: nets(&config.protect),
+        heartbeat_limit: config.heartbeat_limit,
+        keep,
+    })
+}
+
+/// Reads a policy file.
+///
+/// # Errors
+/// With file, line and column, and what was expected.
+pub(super) fn read_policy(path: &Path) -> anyhow::Result<Policy> {
+    let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+    parse_policy(&text, path)
+}
+
+fn parse_policy(text: &str, path: &Path) -> anyhow::Result<Policy> {
+    if text.len() > MAX_POLICY {
+        bail!("{} has {} bytes; a policy has at most {MAX_POLICY}", path.display(), text.len());
+    }
+    let file: PolicyFile =
+        serde_saphyr::from_str(text).with_context(|| format!("{} is not a policy", path.display()))?;
+    Ok(file.into_policy())
+}
+
+fn log_to_stderr(log: &config::Log) -> anyhow::Result<()> {
+    let filter = tracing_subscriber::EnvFilter::try_new(&log.level)
+        .with_context(|| format!("log.level '{}' is neither a level nor a filter", log.level))?;
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let started = match log.format {
+        LogFormat::Text => builder.with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr())).try_init(),
+        LogFormat::Json => builder.json().try_init(),
+    };
+    started.map_err(|error| anyhow::anyhow!(error).context("cannot start logging"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_shipped_policy_only_observes() {
+        let policy = parse_policy(DEFAULT_POLICY, Path::new("default.yaml")).unwrap();
+
+        assert_eq!(policy.spec.mode, netd_engine::policy::Mode::Observe);
+    }
+
+    #[test]
+    fn a_mistyped_key_names_file_and_line() {
+        let text = DEFAULT_POLICY.replace("ttl:", "tll:");
+
+        let error = format!("{:#}", parse_policy(&text, Path::new("my.yaml")).unwrap_err());
+
+        assert!(error.contains("my.yaml") && error.contains("tll") && error.contains("line"), "{error}");
+    }
+}

@@ -1,0 +1,8 @@
+//! What the daemon asks of the machine it runs on, apart from the kernel programs: sockets, processes, addresses,
+//! clocks.
+
+pub mod addresses;
+pub mod clock;
+pub(crate) mod netlink;
+pub mod process;
+pub mod sockets;

@@ -1,0 +1,389 @@
+//! Loading: the object's maps, made or adopted, and its programs.
+
+use std::{
+    collections::BTreeMap,
+    fs::File,
+    io::Read,
+    os::{
+        fd::{AsFd, BorrowedFd, OwnedFd},
+        unix::fs::MetadataExt,
+    },
+};
+
+use aya::{
+    Btf, Ebpf, EbpfLoader,
+    maps::{Map, MapData},
+    programs::{CgroupSockAddr, Program, ProgramError, SchedClassifier, SockOps, Xdp as XdpProgram},
+    util::KernelVersion,
+};
+use netd_common::{
+    flow::{HashKeys, WAYS},
+    names::{self, maps},
+};
+use rustix::process::{Resource, Rlimit, setrlimit};
+
+use super::{
+    Counters, Degraded, Error, Events, FlowTable, Kernel, Options, Steering, VerdictMaps, chain,
+    filter::Place,
+    pins::{Pins, open_pin},
+    sys,
+    table::{Plain, Table},
+};
+
+/// Built by `make ebpf`, committed, and put here by the build script.
+static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/netd.bpf.o"));
+
+/// Kinds of map (`enum bpf_map_type`).
+const HASH: u32 = 1;
+const ARRAY: u32 = 2;
+const PER_CPU_ARRAY: u32 = 6;
+const LRU_HASH: u32 = 9;
+const LPM_TRIE: u32 = 11;
+const RING_BUFFER: u32 = 27;
+
+/// Every map of the object, and its kind.
+const MAPS: [(&str, u32); 18] = [
+    (maps::CONTROL, ARRAY),
+    (maps::COUNTERS, PER_CPU_ARRAY),
+    (maps::FLOWS, ARRAY),
+    (maps::EVENTS, RING_BUFFER),
+    (maps::SOCKETS, LRU_HASH),
+    (maps::RULES, ARRAY),
+    (maps::BUCKETS, ARRAY),
+    (maps::HITS, PER_CPU_ARRAY),
+    (maps::FRONT, ARRAY),
+    (maps::ALLOW, LPM_TRIE),
+    (maps::BLOCK_FLOWS, HASH),
+    (maps::BLOCK_ENDPOINTS, HASH),
+    (maps::BLOCK_HOSTS, HASH),
+    (maps::BLOCK_PREFIXES, LPM_TRIE),
+    (maps::WATCHED, HASH),
+    (maps::LAST_INGRESS, PER_CPU_ARRAY),
+    (maps::SCRATCH, PER_CPU_ARRAY),
+    (maps::PACKET, PER_CPU_ARRAY),
+];
+
+/// How much is lost without a program.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Need {
+    Required,
+    /// What happens without it.
+    Optional(&'static str),
+}
+
+#[derive(Clone, Copy, Debug)]
+enum ProgramKind {
+    Classifier,
+    Xdp,
+    SocketAddress,
+    SocketOperations,
+}
+
+const NO_OWNER: &str = "some connections are not joined to the process that opened them, nor refused with an error";
+
+const PROGRAMS: [(&str, ProgramKind, Need); 10] = [
+    (names::TC_INGRESS, ProgramKind::Classifier, Need::Required),
+    (names::TC_EGRESS, ProgramKind::Classifier, Need::Required),
+    (names::TC_INGRESS_L3, ProgramKind::Classifier, Need::Optional("devices without a link layer are not watched")),
+    (names::TC_EGRESS_L3, ProgramKind::Classifier, Need::Optional("devices without a link layer are not watched")),
+    (names::XDP_INGRESS, ProgramKind::Xdp, Need::Optional("listed hosts are dropped later, by the TC programs")),
+    (names::CONNECT4, ProgramKind::SocketAddress, Need::Optional(NO_OWNER)),
+    (names::CONNECT6, ProgramKind::SocketAddress, Need::Optional(NO_OWNER)),
+    (names::SENDMSG4, ProgramKind::SocketAddress, Need::Optional(NO_OWNER)),
+    (names::SENDMSG6, ProgramKind::SocketAddress, Need::Optional(NO_OWNER)),
+    (names::SOCK_OPS, ProgramKind::SocketOperations, Need::Optional(NO_OWNER)),
+];
+
+impl Kernel {
+    /// Loads the programs, over the maps that a former run pinned or over new ones. Attaches nothing.
+    ///
+    /// # Errors
+    ///
+    /// When netd cannot work at all; what was attached before is then as it was.
+    pub fn load(options: &Options) -> Result<(Self, Vec<Degraded>), Error> {
+        let pins = Pins::open(&options.bpffs)?;
+        match load(&pins, options) {
+            Ok(loaded) => loaded.finish(pins, options),
+            Err(error) => {
+                // Maps that nobody uses yet would only stay in the way.
+                if pins.is_new
+                    && let Err(error) = pins.clear()
+                {
+                    tracing::warn!(error = chain(&error), "could not remove what the failed loading had pinned");
+                }
+                Err(error)
+            }
+        }
+    }
+
+    /// Returns the reader of events. There must be one at a time: two would take each other's records.
+    ///
+    /// # Errors
+    ///
+    /// When the ring buffer cannot be mapped.
+    pub fn events(&self) -> Result<Events, Error> {
+        let failed = |source| Error::RingBuffer { name: maps::EVENTS, source: Box::new(source) };
+        let data = MapData::from_fd(self.map(maps::EVENTS)?).map_err(failed)?;
+        Ok(Events::new(Map::from_map_data(data).and_then(TryInto::try_into).map_err(failed)?))
+    }
+
+    /// Returns the reader of the counters.
+    ///
+    /// # Errors
+    ///
+    /// When the process has no descriptors left, and so for the rest.
+    pub fn counters(&self) -> Result<Counters, Error> {
+        let table = Table::open_per_cpu(maps::COUNTERS, self.map(maps::COUNTERS)?, self.possible_cpus)?;
+        Ok(Counters { table })
+    }
+
+    /// Returns the flow table.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be mapped into memory.
+    pub fn flows(&self) -> Result<FlowTable, Error> {
+        let fd = self.map(maps::FLOWS)?;
+        let info = info(maps::FLOWS, fd.as_fd())?;
+        if info.value_size as usize != size_of::<netd_common::flow::Set>() {
+            return Err(Error::MapLayout {
+                name: maps::FLOWS,
+                found: format!("{}-byte values", info.value_size),
+                expected: size_of::<netd_common::flow::Set>().to_string(),
+            });
+        }
+        FlowTable::map(fd, info.max_entries, self.possible_cpus)
+    }
+
+    /// Returns the maps that hold verdicts.
+    ///
+    /// # Errors
+    ///
+    /// When another version's maps are pinned.
+    pub fn verdict_maps(&self) -> Result<VerdictMaps, Error> {
+        Ok(VerdictMaps {
+            rules: self.table(maps::RULES)?,
+            buckets: self.table(maps::BUCKETS)?,
+            hits: Table::open_per_cpu(maps::HITS, self.map(maps::HITS)?, self.possible_cpus)?,
+            front: self.table(maps::FRONT)?,
+            allow: self.table(maps::ALLOW)?,
+            flows: self.table(maps::BLOCK_FLOWS)?,
+            endpoints: self.table(maps::BLOCK_ENDPOINTS)?,
+            hosts: self.table(maps::BLOCK_HOSTS)?,
+            prefixes: self.table(maps::BLOCK_PREFIXES)?,
+            steering: self.steering(),
+        })
+    }
+
+    /// Returns a program's descriptor, for `BPF_PROG_TEST_RUN` and for what the kernel knows of it; `None` when the
+    /// kernel refused the program.
+    #[must_use]
+    pub fn program(&self, name: &str) -> Option<BorrowedFd<'_>> {
+        self.programs.get(name).map(AsFd::as_fd)
+    }
+
+    fn map(&self, name: &'static str) -> Result<OwnedFd, Error> {
+        duplicate(&self.maps, name)
+    }
+
+    fn table<K: Plain, V: Plain>(&self, name: &'static str) -> Result<Table<K, V>, Error> {
+        Table::open(name, self.map(name)?)
+    }
+}
+
+struct Loaded {
+    programs: BTreeMap<&'static str, OwnedFd>,
+    maps: BTreeMap<&'static str, OwnedFd>,
+    possible_cpus: usize,
+    steering: Steering,
+    watched: Table<u32, u32>,
+    namespace: u64,
+    degraded: Vec<Degraded>,
+}
+
+impl Loaded {
+    fn finish(self, pins: Pins, options: &Options) -> Result<(Kernel, Vec<Degraded>), Error> {
+        let Self { programs, maps, possible_cpus, steering, watched, namespace, degraded } = self;
+        let kernel = Kernel {
+            pins,
+            place: Place::new(&options.bpffs),
+            namespace,
+            programs,
+            maps,
+            possible_cpus,
+            steering,
+            watched,
+            attached: BTreeMap::new(),
+            cgroup_links: Vec::new(),
+            xdp: options.xdp,
+            cgroup: options.cgroup,
+            tcx: !options.force_clsact,
+            keep: false,
+        };
+        Ok((kernel, degraded))
+    }
+}
+
+fn load(pins: &Pins, options: &Options) -> Result<Loaded, Error> {
+    raise_locked_memory();
+    let namespace = std::fs::metadata("/proc/thread-self/ns/net").map_err(|source| Error::Namespace { source })?.ino();
+    let possible_cpus = aya::util::nr_cpus().map_err(|(_, source)| Error::Map {
+        doing: "counting the CPUs of",
+        name: maps::COUNTERS,
+        source,
+    })?;
+    let mut degraded = Vec::new();
+
+    let mut object = open_object(pins, options, possible_cpus)?;
+    let programs = load_programs(&mut object, &mut degraded)?;
+    let maps = open_maps(pins)?;
+
+    let steering = steering(&maps, possible_cpus)?;
+    let watched = Table::open(maps::WATCHED, duplicate(&maps, maps::WATCHED)?)?;
+    if Btf::from_sys_fs().is_err() {
+        degraded.push(Degraded::new(
+            "BTF",
+            "this kernel does not describe its types (/sys/kernel/btf/vmlinux)",
+            "nothing yet: no program depends on it",
+        ));
+    }
+    Ok(Loaded { programs, maps, possible_cpus, steering, watched, namespace, degraded })
+}
+
+/// Parses the object and makes its maps, or opens those that are pinned.
+fn open_object(pins: &Pins, options: &Options, possible_cpus: usize) -> Result<Ebpf, Error> {
+    let mut loader = EbpfLoader::new();
+    let wanted = sizes(options, possible_cpus);
+    for (name, kind) in MAPS {
+        let path = pins.map(name);
+        let size = match open_pin(&path)? {
+            Some(map) => Some(adopted_size(name, kind, map.as_fd(), wanted.get(name).copied())?),
+            None => wanted.get(name).copied(),
+        };
+        if let Some(size) = size {
+            loader.map_max_entries(name, size);
+        }
+        loader.map_pin_path(name, path);
+    }
+    loader.load(OBJECT).map_err(|source| Error::Object { source: Box::new(source) })
+}
+
+/// Returns the sizes that [`Options`] ask for.
+fn sizes(options: &Options, possible_cpus: usize) -> BTreeMap<&'static str, u32> {
+    let sets_per_cpu = options.flows_per_cpu.max(1).div_ceil(WAYS as u32).next_power_of_two();
+    let sets = sets_per_cpu.saturating_mul(possible_cpus as u32);
+    BTreeMap::from([
+        (maps::FLOWS, sets),
+        (maps::EVENTS, options.ring_bytes.max(4_096).next_power_of_two()),
+        (maps::SOCKETS, options.sockets.max(1)),
+        (maps::ALLOW, options.allowed.max(1)),
+        (maps::BLOCK_FLOWS, options.flow_verdicts.max(1)),
+        (maps::BLOCK_ENDPOINTS, options.endpoints.max(1)),
+        (maps::BLOCK_HOSTS, options.hosts.max(1)),
+        (maps::BLOCK_PREFIXES, options.prefixes.max(1)),
+    ])
+}
+
+/// Returns the size of a pinned map, which wins over the one asked for: resizing would lose what is in it.
+fn adopted_size(name: &'static str, kind: u32, map: BorrowedFd<'_>, wanted: Option<u32>) -> Result<u32, Error> {
+    let info = info(name, map)?;
+    if info.map_type != kind {
+        return Err(Error::MapLayout {
+            name,
+            found: format!("type {}", info.map_type),
+            expected: format!("type {kind}"),
+        });
+    }
+    if let Some(wanted) = wanted
+        && wanted != info.max_entries
+    {
+        tracing::info!(
+            map = name,
+            size = info.max_entries,
+            wanted,
+            "keeping the size of the pinned map; unload first to change it"
+        );
+    }
+    Ok(info.max_entries)
+}
+
+fn load_programs(object: &mut Ebpf, degraded: &mut Vec<Degraded>) -> Result<BTreeMap<&'static str, OwnedFd>, Error> {
+    let mut programs = BTreeMap::new();
+    for (name, kind, need) in PROGRAMS {
+        let program = object.program_mut(name).ok_or(Error::Missing { what: "program", name })?;
+        match (load_program(program, kind), need) {
+            (Ok(fd), _) => {
+                programs.insert(name, fd);
+            }
+            (Err(error), Need::Optional(consequence)) => {
+                degraded.push(Degraded::new(format!("program {name}"), chain(&error), consequence));
+            }
+            (Err(source), Need::Required) => return Err(Error::Program { name, source: Box::new(source) }),
+        }
+    }
+    Ok(programs)
+}
+
+fn load_program(program: &mut Program, kind: ProgramKind) -> Result<OwnedFd, ProgramError> {
+    match kind {
+        ProgramKind::Classifier => <&mut SchedClassifier>::try_from(&mut *program)?.load()?,
+        ProgramKind::Xdp => <&mut XdpProgram>::try_from(&mut *program)?.load()?,
+        ProgramKind::SocketAddress => <&mut CgroupSockAddr>::try_from(&mut *program)?.load()?,
+        ProgramKind::SocketOperations => <&mut SockOps>::try_from(&mut *program)?.load()?,
+    }
+    Ok(program.fd()?.as_fd().try_clone_to_owned()?)
+}
+
+/// Opens every map where the loader has pinned it.
+fn open_maps(pins: &Pins) -> Result<BTreeMap<&'static str, OwnedFd>, Error> {
+    MAPS.iter()
+        .map(|(name, _)| Ok((*name, open_pin(&pins.map(name))?.ok_or(Error::Missing { what: "map", name })?)))
+        .collect()
+}
+
+/// Opens the control record; fills in what the programs need to know of the maps, when these are new.
+fn steering(taken: &BTreeMap<&'static str, OwnedFd>, possible_cpus: usize) -> Result<Steering, Error> {
+    let steering = Steering::adopt(Table::open(maps::CONTROL, duplicate(taken, maps::CONTROL)?)?)?;
+    let sets = info(maps::FLOWS, duplicate(taken, maps::FLOWS)?.as_fd())?.max_entries;
+    let sets_per_cpu = sets / possible_cpus as u32;
+    if !sets_per_cpu.is_power_of_two() || sets_per_cpu * possible_cpus as u32 != sets {
+        return Err(Error::MapLayout {
+            name: maps::FLOWS,
+            found: format!("{sets} sets"),
+            expected: format!("a power of two for each of {possible_cpus} CPUs"),
+        });
+    }
+    let found = steering.current().hash_keys;
+    let keys = if found == HashKeys([0; 11]) { HashKeys::from_seed(random_seed()?) } else { found };
+    steering.update(|control| {
+        control.cpus = possible_cpus as u32;
+        control.set_mask = sets_per_cpu - 1;
+        control.hash_keys = keys;
+    })?;
+    Ok(steering)
+}
+
+fn random_seed() -> Result<u64, Error> {
+    let mut seed = [0; 8];
+    File::open("/dev/urandom")
+        .and_then(|mut random| random.read_exact(&mut seed))
+        .map_err(|source| Error::Random { source })?;
+    Ok(u64::from_ne_bytes(seed))
+}
+
+fn info(name: &'static str, map: BorrowedFd<'_>) -> Result<sys::MapInfo, Error> {
+    sys::map_info(map).map_err(|source| Error::Map { doing: "asking about", name, source })
+}
+
+fn duplicate(taken: &BTreeMap<&'static str, OwnedFd>, name: &'static str) -> Result<OwnedFd, Error> {
+    let map = taken.get(name).ok_or(Error::Missing { what: "map", name })?;
+    map.try_clone().map_err(|source| Error::Map { doing: "duplicating", name, source })
+}
+
+/// Before 5.11 maps counted as locked memory (bpf: Eliminate rlimit-based memory accounting, 755e5d55367a).
+fn raise_locked_memory() {
+    let old = KernelVersion::current().is_ok_and(|version| version < KernelVersion::new(5, 11, 0));
+    if old && setrlimit(Resource::Memlock, Rlimit { current: None, maximum: None }).is_err() {
+        tracing::warn!("cannot raise the limit of locked memory; large maps may be refused");
+    }
+}

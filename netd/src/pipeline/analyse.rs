@@ -1,0 +1,135 @@
+//! The engine's task: records in, findings and verdicts out. It owns the engine and the ring buffer.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use netd_common::record::SocketRecord;
+use netd_engine::{Command, Counts, Engine, verdict::Verdict};
+use tokio::sync::{mpsc, watch};
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+
+use super::processes::Inspector;
+use crate::{
+    kernel::{EventRef, Events, Steering},
+    store::{Findings, Flows},
+    time,
+};
+
+/// Longest wait for records: the engine's clock, expiry and heartbeat go on without traffic.
+const PATIENCE: Duration = Duration::from_millis(200);
+/// Records taken between two looks at everything else.
+const BATCH: usize = 4_096;
+const HEARTBEAT: Duration = Duration::from_secs(1);
+/// Between two copies of the live conversations for the API. A copy of a large table takes time, so the next one
+/// waits at least this many times as long as the last one took.
+const VIEW: Duration = Duration::from_secs(1);
+const VIEW_SHARE: u32 = 50;
+
+/// What the rest of the daemon hears of the analysis.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Tally {
+    pub(super) counts: Counts,
+    /// Records that did not decode.
+    pub(super) undecoded: u64,
+    /// Automatic verdicts that found the service's queue full.
+    pub(super) verdicts_lost: u64,
+}
+
+pub(super) struct Analyst {
+    pub(super) engine: Engine,
+    pub(super) events: Events,
+    pub(super) steering: Steering,
+    pub(super) findings: Arc<Findings>,
+    pub(super) flows: Arc<Flows>,
+    pub(super) enforce: mpsc::Sender<Verdict>,
+    pub(super) tally: watch::Sender<Tally>,
+}
+
+impl Analyst {
+    /// Analyses until `shutdown`, then what is still in the ring buffer.
+    pub(super) async fn run(mut self, shutdown: CancellationToken) -> anyhow::Result<()> {
+        let mut inspector = Inspector::new();
+        let mut verdicts_lost = 0;
+        let (mut next_beat, mut next_view) = (Instant::now(), Instant::now());
+        loop {
+            let waited = shutdown.run_until_cancelled(self.events.wait(PATIENCE)).await;
+            let taken = self.take(&mut inspector);
+            self.engine.tick(time::now());
+            verdicts_lost += self.carry_out();
+            let now = Instant::now();
+            if now >= next_beat {
+                self.steering.beat()?;
+                next_beat = now + HEARTBEAT;
+            }
+            if now >= next_view {
+                for conversation in self.engine.conversations() {
+                    self.flows.put(conversation);
+                }
+                next_view = now + VIEW.max(now.elapsed() * VIEW_SHARE);
+            }
+            let tally = Tally { counts: self.engine.counts(), undecoded: self.events.undecoded(), verdicts_lost };
+            self.tally.send_replace(tally);
+            match waited {
+                Some(waited) => waited?,
+                // The ring buffer is empty, or somebody writes faster than we read: then the rest is the next run's.
+                None if taken < BATCH => return Ok(()),
+                None => {}
+            }
+        }
+    }
+
+    fn take(&mut self, inspector: &mut Inspector) -> usize {
+        let engine = &mut self.engine;
+        self.events.poll_batch(BATCH, |event| match event {
+            EventRef::Flow(record) => engine.observe_flow(record),
+            EventRef::Turn(record) => engine.observe_turn(record),
+            EventRef::Payload(record, bytes) => engine.observe_payload(record, bytes),
+            EventRef::Socket(record) => observe_socket(engine, inspector, record),
+        })
+    }
+
+    /// Carries out what the engine asks for; returns how many verdicts found no room.
+    fn carry_out(&mut self) -> u64 {
+        let mut lost = 0;
+        while let Some(command) = self.engine.poll_command() {
+            match command {
+                Command::Report(finding) => {
+                    info!(
+                        id = finding.id,
+                        detector = finding.detector,
+                        severity = ?finding.severity,
+                        score = finding.score,
+                        originator = %finding.pair.originator,
+                        responder = %finding.pair.responder,
+                        port = finding.pair.responder_port,
+                        block = finding.block,
+                        "finding"
+                    );
+                    self.findings.report(*finding);
+                }
+                Command::Enforce { verdict, finding } => {
+                    if self.enforce.try_send(verdict).is_err() {
+                        warn!(finding, "no room for a verdict");
+                        lost += 1;
+                    }
+                }
+                // The service expires verdicts itself, by the clock the kernel uses.
+                Command::Release { .. } => {}
+                Command::FlowEnded(conversation) => self.flows.put(*conversation),
+            }
+        }
+        lost
+    }
+}
+
+/// Looks the process up before the engine hears of its socket: short-lived ones are gone soon.
+fn observe_socket(engine: &mut Engine, inspector: &mut Inspector, record: &SocketRecord) {
+    if let Some((exe, provenance)) = inspector.inspect(&record.owner, record.header.time_ns) {
+        engine.observe_process(record.owner.tgid, exe, provenance);
+    }
+    engine.observe_socket(record);
+}
+

@@ -1,0 +1,263 @@
+//! Tasks, channels, shutdown: the only room that spawns.
+//!
+//! ```text
+//!  ring buffer -> analyse (engine) -> findings, flows, enforce -> verdict service -> kernel maps
+//!                     |                                              ^
+//!                     +-- counts --> watch (interfaces, counters) -> status -> API, metrics
+//! ```
+//!
+//! Only the sources listen for shutdown. Each later stage ends when its input does, so nothing that was read is lost.
+
+mod analyse;
+mod processes;
+mod watch;
+
+use std::{path::PathBuf, sync::Arc, time::Duration};
+
+use anyhow::Context as _;
+use ipnet::IpNet;
+use netd_common::{control::Mode, flow::ticks};
+use netd_engine::{Engine, config::Config as EngineConfig};
+use tokio::{
+    signal::unix::{SignalKind, signal},
+    sync::{mpsc, watch as channel},
+    task::JoinSet,
+};
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+
+use crate::{
+    api,
+    host::{addresses::Addresses, clock},
+    kernel::{self, Kernel, interfaces},
+    store::{Findings, Flows, disk::StateDir, status},
+    verdicts::{self, Guard, Handle, Now, Service, Settings},
+};
+
+/// Everything `netd run` is told.
+#[derive(Clone, Debug)]
+pub struct Options {
+    pub kernel: kernel::Options,
+    pub interfaces: interfaces::Choice,
+    /// How far the programs go. What a policy asks for acts only as far as this and its own mode allow.
+    pub mode: Mode,
+    pub engine: EngineConfig,
+    /// Where verdicts and lists survive a restart; `None` keeps them nowhere.
+    pub state_dir: Option<PathBuf>,
+    pub listen: Vec<api::Listen>,
+    /// Names by which the API may be called, besides `localhost`.
+    pub hosts: Vec<String>,
+    /// Findings kept for the API, and block-lists there can be.
+    pub findings: usize,
+    pub blocklists: usize,
+    /// Prefixes that are never cut, besides those netd finds out itself.
+    pub protect: Vec<IpNet>,
+    /// Programs pass everything when the daemon has been silent this long; zero never.
+    pub heartbeat_limit: Duration,
+    /// Leaves enforcement in place at the end.
+    pub keep: bool,
+}
+
+/// A flow that goes on is reported this often; the engine's idle timeouts are longer.
+const ACTIVE_TIMEOUT: Duration = Duration::from_secs(60);
+/// Verdicts that may wait for the service.
+const ENFORCE_QUEUE: usize = 1_024;
+
+/// Runs the daemon until SIGINT or SIGTERM.
+///
+/// # Errors
+/// When it cannot start, or a part of it ends early. Enforcement is then as `keep` says.
+pub fn run(options: Options) -> anyhow::Result<()> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("cannot start the runtime")?;
+    runtime.block_on(serve(options))
+}
+
+async fn serve(options: Options) -> anyhow::Result<()> {
+    let mut terminate = signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("cannot listen for SIGINT")?;
+    // Bound before anything is attached: a second daemon fails here and has touched nothing.
+    let mut listeners = Vec::new();
+    for listen in &options.listen {
+        listeners.push(api::Listener::bind(listen).await.with_context(|| format!("cannot serve the API on {listen}"))?);
+    }
+    let keep = options.keep;
+    let (mut kernel, parts) = start(options)?;
+    let shutdown = CancellationToken::new();
+    let ended = parts.serve(&mut kernel, listeners, &shutdown, async {
+        tokio::select! {
+            _ = terminate.recv() => info!("SIGTERM"),
+            _ = interrupt.recv() => info!("SIGINT"),
+        }
+    });
+    let result = ended.await;
+    finish(kernel, keep).and(result)
+}
+
+/// Everything between loading and serving.
+struct Parts {
+    analyst: analyse::Analyst,
+    watcher: watch::Watcher,
+    service: Service<kernel::VerdictMaps>,
+    handle: Handle,
+    commands: mpsc::Receiver<verdicts::Command>,
+    enforcements: mpsc::Receiver<netd_engine::verdict::Verdict>,
+    findings: Arc<Findings>,
+    flows: Arc<Flows>,
+    sources: status::Sources,
+    hosts: Arc<[String]>,
+}
+
+/// Loads, takes over what a former run left, attaches.
+fn start(options: Options) -> anyhow::Result<(Kernel, Parts)> {
+    let (mut kernel, mut degraded) = Kernel::load(&options.kernel).context("cannot load the kernel programs")?;
+    // Until everything is in place a failure must leave enforcement of a former run as it was.
+    kernel.keep(true);
+    let steering = kernel.steering();
+    steering.set_timeouts(
+        ticks(u64::from(options.engine.flows.turn_gap_ms) * 1_000_000),
+        ticks(nanoseconds(ACTIVE_TIMEOUT)),
+    )?;
+    steering.set_heartbeat_limit(nanoseconds(options.heartbeat_limit))?;
+
+    let addresses = Addresses::current().context("cannot learn this host's addresses")?;
+    let mut engine_config = options.engine;
+    engine_config.networks.own.extend(addresses.own.iter().copied().map(IpNet::from));
+    engine_config.networks.protected.extend(addresses.iter().map(IpNet::from));
+    engine_config.networks.protected.extend(options.protect.iter().copied());
+    engine_config.flows.report = true;
+    engine_config.clock_offset_ns = u64::try_from(clock::Offsets::measure().wall_ns).unwrap_or(0);
+
+    let disk = options.state_dir.as_deref().map(StateDir::open).transpose().context("cannot open the state directory")?;
+    let settings = Settings {
+        mode: options.mode,
+        protect: guards(&addresses, &options.protect),
+        max_lists: options.blocklists,
+    };
+    let service = Service::start(kernel.verdict_maps()?, disk, settings, Now::read())
+        .context("cannot take over the verdicts in the kernel")?;
+
+    let interfaces = interfaces::Watch::new(options.interfaces)?;
+    degraded.extend(kernel.attach(interfaces.current()).context("cannot attach the kernel programs")?);
+    for missing in &degraded {
+        warn!(what = missing.what, why = missing.why, consequence = missing.consequence, "going on without it");
+    }
+    for interface in kernel.watched() {
+        info!(interface = interface.name, index = interface.index, "watching");
+    }
+
+    let findings = Arc::new(Findings::new(options.findings));
+    let flows = Arc::new(Flows::new(engine_config.flows.limit));
+    let (enforce, enforcements) = mpsc::channel(ENFORCE_QUEUE);
+    let (tally, tallies) = channel::channel(analyse::Tally::default());
+    let analyst = analyse::Analyst {
+        engine: Engine::new(engine_config),
+        events: kernel.events()?,
+        steering,
+        findings: Arc::clone(&findings),
+        flows: Arc::clone(&flows),
+        enforce,
+        tally,
+    };
+    let (watcher, sources) = watch::Watcher::new(&kernel, interfaces, tallies, degraded)?;
+    let (handle, commands) = verdicts::channel();
+    let hosts = options.hosts.into();
+    Ok((kernel, Parts { analyst, watcher, service, handle, commands, enforcements, findings, flows, sources, hosts }))
+}
+
+impl Parts {
+    /// Serves until `stop` resolves or a part ends early.
+    async fn serve(
+        self,
+        kernel: &mut Kernel,
+        listeners: Vec<api::Listener>,
+        shutdown: &CancellationToken,
+        stop: impl Future<Output = ()>,
+    ) -> anyhow::Result<()> {
+        let context = api::Context {
+            verdicts: self.handle.clone(),
+            findings: self.findings,
+            flows: self.flows,
+            sources: self.sources,
+            hosts: self.hosts,
+        };
+        let mut tasks = JoinSet::new();
+        // The service outlives the others: what they still ask is answered. It ends when the last handle is gone.
+        let verdicts = tokio::spawn(verdicts::run(self.service, self.commands, CancellationToken::new()));
+        tasks.spawn(self.analyst.run(shutdown.clone()));
+        tasks.spawn(enforce(self.enforcements, self.handle));
+        for listener in listeners {
+            match listener.tcp_address() {
+                Some(address) => info!(%address, "API"),
+                None => info!("API on a unix socket"),
+            }
+            let (router, shutdown) = (api::router(context.clone()), shutdown.clone());
+            tasks.spawn(async move {
+                api::serve(listener, router, shutdown).await;
+                Ok(())
+            });
+        }
+        drop(context);
+
+        let mut result = tokio::select! {
+            () = stop => Ok(()),
+            ended = tasks.join_next() => Err(early(ended)),
+            ended = self.watcher.run(kernel, shutdown.clone()) => ended.context("the watcher ended early"),
+        };
+        shutdown.cancel();
+        while let Some(ended) = tasks.join_next().await {
+            result = result.and(ended.context("a task panicked").flatten());
+        }
+        verdicts.await.context("the verdict service panicked")?;
+        result
+    }
+}
+
+fn early(ended: Option<Result<anyhow::Result<()>, tokio::task::JoinError>>) -> anyhow::Error {
+    match ended {
+        Some(Ok(Err(error))) => error,
+        Some(Err(panic)) => anyhow::Error::new(panic).context("a task panicked"),
+        Some(Ok(Ok(()))) | None => anyhow::anyhow!("a part of the daemon ended early"),
+    }
+}
+
+/// Puts the engine's verdicts in force, one after the other, until the engine is gone.
+async fn enforce(
+    mut verdicts: mpsc::Receiver<netd_engine::verdict::Verdict>,
+    handle: Handle,
+) -> anyhow::Result<()> {
+    while let Some(verdict) = verdicts.recv().await {
+        let target = verdict.target;
+        if let Err(refusal) = handle.add(verdict, false).await {
+            warn!(?target, %refusal, "an automatic verdict was refused");
+        }
+    }
+    Ok(())
+}
+
+/// Unloads, or leaves everything in place.
+fn finish(mut kernel: Kernel, keep: bool) -> anyhow::Result<()> {
+    if !keep {
+        let unloaded = kernel.unload().context("cannot unload everything")?;
+        info!(links = unloaded.links, filters = unloaded.filters, "unloaded");
+        return Ok(());
+    }
+    // Left in place on purpose, so silence is no fault: verdicts hold until they expire.
+    kernel.steering().set_heartbeat_limit(0)?;
+    kernel.keep(true);
+    info!("enforcement stays in place; `netd unload` removes it");
+    Ok(())
+}
+
+fn guards(addresses: &Addresses, protect: &[IpNet]) -> Vec<(Guard, Vec<IpNet>)> {
+    let nets = |set: &std::collections::BTreeSet<std::net::IpAddr>| set.iter().copied().map(IpNet::from).collect();
+    vec![
+        (Guard::Own, nets(&addresses.own)),
+        (Guard::Gateway, nets(&addresses.gateways)),
+        (Guard::Resolver, nets(&addresses.resolvers)),
+        (Guard::Config, protect.to_vec()),
+    ]
+}
+
+fn nanoseconds(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+}

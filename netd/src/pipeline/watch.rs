@@ -1,0 +1,138 @@
+//! Follows interfaces and counters, and tells the API.
+
+use std::{sync::Arc, time::Duration};
+
+use netd_engine::time::Timestamp;
+use tokio::{sync::watch, time::MissedTickBehavior};
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+
+use super::analyse::Tally;
+use crate::{
+    kernel::{Counters, Degraded, FlowTable, Kernel, interfaces::Watch},
+    store::status::{self, Fill, Interface, Loss, Snapshot},
+    time,
+};
+
+/// Between two snapshots.
+const SNAPSHOT: Duration = Duration::from_secs(1);
+/// Snapshots between two looks whether somebody has detached us, and between two counts of the flow table.
+const HEAL: u32 = 2;
+const FILL: u32 = 30;
+/// What was missing for a while is told at most so often.
+const DEGRADED: usize = 64;
+
+pub(super) struct Watcher {
+    interfaces: Watch,
+    counters: Counters,
+    table: FlowTable,
+    tallies: watch::Receiver<Tally>,
+    degraded: Vec<Degraded>,
+    started: Timestamp,
+    fill: u64,
+    snapshots: watch::Sender<Arc<Snapshot>>,
+}
+
+impl Watcher {
+    pub(super) fn new(
+        kernel: &Kernel,
+        interfaces: Watch,
+        tallies: watch::Receiver<Tally>,
+        degraded: Vec<Degraded>,
+    ) -> anyhow::Result<(Self, status::Sources)> {
+        let (snapshots, sources) = status::channel(Snapshot::default());
+        let watcher = Self {
+            interfaces,
+            counters: kernel.counters()?,
+            table: kernel.flows()?,
+            tallies,
+            degraded,
+            started: time::now(),
+            fill: 0,
+            snapshots,
+        };
+        watcher.tell(kernel)?;
+        Ok((watcher, sources))
+    }
+
+    /// Watches until `shutdown`.
+    pub(super) async fn run(mut self, kernel: &mut Kernel, shutdown: CancellationToken) -> anyhow::Result<()> {
+        let mut ticks = tokio::time::interval(SNAPSHOT);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut tick = 0_u32;
+        loop {
+            tokio::select! {
+                () = shutdown.cancelled() => return Ok(()),
+                changed = self.interfaces.changed() => {
+                    changed?;
+                    self.follow(kernel)?;
+                }
+                _ = ticks.tick() => {
+                    tick = tick.wrapping_add(1);
+                    if tick.is_multiple_of(HEAL) {
+                        let healed = kernel.heal()?;
+                        self.remember(healed);
+                    }
+                    if tick % FILL == 1 {
+                        self.fill = self.table.occupied();
+                    }
+                }
+            }
+            self.tell(kernel)?;
+        }
+    }
+
+    fn follow(&mut self, kernel: &mut Kernel) -> anyhow::Result<()> {
+        let changes = self.interfaces.changes()?;
+        if changes.is_empty() {
+            return Ok(());
+        }
+        for interface in &changes.vanished {
+            info!(interface = interface.name, "no longer watched");
+        }
+        for interface in &changes.appeared {
+            info!(interface = interface.name, "watching");
+        }
+        let degraded = kernel.follow(&changes)?;
+        self.remember(degraded);
+        Ok(())
+    }
+
+    fn remember(&mut self, degraded: Vec<Degraded>) {
+        for missing in degraded {
+            warn!(what = missing.what, why = missing.why, consequence = missing.consequence, "degraded");
+            if !self.degraded.contains(&missing) && self.degraded.len() < DEGRADED {
+                self.degraded.push(missing);
+            }
+        }
+    }
+
+    fn tell(&self, kernel: &Kernel) -> anyhow::Result<()> {
+        let tally = *self.tallies.borrow();
+        let interfaces = kernel
+            .attachments()
+            .map(|(interface, attached)| Interface { name: interface.name.clone(), index: interface.index, attached })
+            .collect::<Vec<_>>();
+        let not_ready = if interfaces.is_empty() { vec!["no interface is watched".to_owned()] } else { Vec::new() };
+        let degraded = self.degraded.iter().map(|missing| status::Degraded {
+            what: missing.what.clone(),
+            why: missing.why.clone(),
+            consequence: missing.consequence.clone(),
+        });
+        self.snapshots.send_replace(Arc::new(Snapshot {
+            started: self.started,
+            interfaces,
+            kernel: self.counters.read()?.iter().collect(),
+            engine: tally.counts,
+            losses: vec![
+                Loss { stage: "undecoded_records", lost: tally.undecoded },
+                Loss { stage: "verdict_queue", lost: tally.verdicts_lost },
+            ],
+            flow_slots: Fill { entries: self.fill, capacity: self.table.capacity() as u64 },
+            degraded: degraded.collect(),
+            not_ready,
+            enforce_refused: 0,
+        }));
+        Ok(())
+    }
+}

@@ -1,0 +1,237 @@
+//! The state directory: whole files, replaced atomically, checked when they are read.
+//!
+//! A file is one line that names its length and BLAKE3 hash, and its content. After a crash at any moment the old
+//! content or the new one is there; anything else is recognised and set aside.
+
+use std::fs;
+use std::io::{self, Write as _};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use crate::verdicts::blocklist::ListName;
+
+/// Why the state directory could not be used.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error("cannot {attempt} {}: {source}", path.display())]
+    Io { attempt: &'static str, path: PathBuf, source: io::Error },
+    #[error("another netd uses {}", path.display())]
+    InUse { path: PathBuf },
+    #[error("cannot write what is to be saved: {0}")]
+    Encode(#[from] serde_json::Error),
+}
+
+/// One file of the state directory. Every name is a constant or a [`ListName`]: no other text becomes a path.
+#[derive(Clone, Copy, Debug)]
+pub enum File<'a> {
+    Verdicts,
+    List(&'a ListName),
+}
+
+/// The state directory, held by one daemon at a time.
+#[derive(Clone, Debug)]
+pub struct StateDir {
+    path: PathBuf,
+    /// Locked as long as a clone lives.
+    _lock: Arc<fs::File>,
+}
+
+const MAGIC: &str = "netd-state 1";
+
+impl StateDir {
+    /// Opens the directory, creating it (0700), and locks it.
+    pub fn open(path: &Path) -> Result<Self, Error> {
+        let lists = path.join("lists");
+        fs::DirBuilder::new().recursive(true).mode(0o700).create(&lists).map_err(io_error("create", &lists))?;
+        let lock_path = path.join("lock");
+        let lock = options().open(&lock_path).map_err(io_error("open", &lock_path))?;
+        match lock.try_lock() {
+            Ok(()) => Ok(Self { path: path.to_owned(), _lock: Arc::new(lock) }),
+            Err(fs::TryLockError::WouldBlock) => Err(Error::InUse { path: path.to_owned() }),
+            Err(fs::TryLockError::Error(source)) => Err(io_error("lock", &lock_path)(source)),
+        }
+    }
+
+    /// Replaces a file's content; when this returns, the new content survives a crash.
+    pub fn write(&self, file: File<'_>, content: &[u8]) -> Result<(), Error> {
+        let path = self.path_of(file);
+        let temporary = path.with_extension("tmp");
+        let written = write_through(&temporary, content).map_err(io_error("write", &temporary));
+        if let Err(error) = written {
+            // Leaves room on a full disk; that the file cannot be removed either adds nothing.
+            let _ = fs::remove_file(&temporary);
+            return Err(error);
+        }
+        fs::rename(&temporary, &path).map_err(io_error("replace", &path))?;
+        sync_parent(&path)
+    }
+
+    /// Removes a file; one that is not there is no error.
+    pub fn remove(&self, file: File<'_>) -> Result<(), Error> {
+        let path = self.path_of(file);
+        match fs::remove_file(&path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(io_error("remove", &path)(error)),
+            Ok(()) | Err(_) => sync_parent(&path),
+        }
+    }
+
+    /// Returns a file's content as `decode` reads it, or `None` when there is none. A damaged file is renamed, so
+    /// that it is kept for whoever wants to know, and named in a warning.
+    pub fn read_or_set_aside<T>(&self, file: File<'_>, decode: impl FnOnce(&[u8]) -> Option<T>) -> Option<T> {
+        let path = self.path_of(file);
+        let bytes = match fs::read(&path) {
+            Ok(bytes) => bytes,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return None,
+            Err(error) => {
+                tracing::warn!(path = %path.display(), %error, "saved state cannot be read; going on without it");
+                return None;
+            }
+        };
+        let decoded = checked(&bytes).and_then(decode);
+        if decoded.is_none() {
+            let aside = aside(&path);
+            match fs::rename(&path, &aside) {
+                Ok(()) => tracing::warn!(
+                    path = %path.display(), aside = %aside.display(),
+                    "saved state is damaged; set aside, going on without it"
+                ),
+                Err(error) => tracing::warn!(
+                    path = %path.display(), %error, "saved state is damaged; going on without it"
+                ),
+            }
+        }
+        decoded
+    }
+
+    /// Returns the names of the saved lists, in order.
+    #[must_use]
+    pub fn lists(&self) -> Vec<ListName> {
+        let entries = fs::read_dir(self.path.join("lists")).into_iter().flatten().flatten();
+        let mut names: Vec<ListName> =
+            entries.filter_map(|entry| entry.file_name().to_str()?.strip_suffix(".list")?.parse().ok()).collect();
+        names.sort_unstable();
+        names
+    }
+
+    fn path_of(&self, file: File<'_>) -> PathBuf {
+        match file {
+            File::Verdicts => self.path.join("verdicts.state"),
+            File::List(name) => self.path.join("lists").join(format!("{name}.list")),
+        }
+    }
+}
+
+fn write_through(path: &Path, content: &[u8]) -> io::Result<()> {
+    let mut file = options().truncate(true).open(path)?;
+    writeln!(file, "{MAGIC} {} {}", content.len(), blake3::hash(content).to_hex())?;
+    file.write_all(content)?;
+    file.sync_all()
+}
+
+/// Returns the content of a whole, undamaged file.
+fn checked(bytes: &[u8]) -> Option<&[u8]> {
+    let end = bytes.iter().take(256).position(|b| *b == b'\n')?;
+    let (head, content) = (std::str::from_utf8(bytes.get(..end)?).ok()?, bytes.get(end + 1..)?);
+    let (length, hash) = head.strip_prefix(MAGIC)?.strip_prefix(' ')?.split_once(' ')?;
+    let is_whole = length == content.len().to_string() && blake3::hash(content).to_hex().as_str() == hash;
+    is_whole.then_some(content)
+}
+
+/// Returns a name beside `path` that is not taken.
+fn aside(path: &Path) -> PathBuf {
+    let name = |n: u32| path.with_extension(format!("damaged-{n}"));
+    (1..1_000).map(name).find(|candidate| !candidate.exists()).unwrap_or_else(|| name(0))
+}
+
+fn sync_parent(path: &Path) -> Result<(), Error> {
+    let parent = path.parent().unwrap_or(Path::new("/"));
+    fs::File::open(parent).and_then(|dir| dir.sync_all()).map_err(io_error("sync", parent))
+}
+
+fn options() -> fs::OpenOptions {
+    let mut options = fs::OpenOptions::new();
+    options.create(true).write(true).truncate(false).mode(0o600);
+    options
+}
+
+fn io_error(attempt: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Error {
+    let path = path.to_owned();
+    move |source| Error::Io { attempt, path, source }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(dir: &StateDir) -> Option<Vec<u8>> {
+        dir.read_or_set_aside(File::Verdicts, |bytes| Some(bytes.to_vec()))
+    }
+
+    #[test]
+    fn what_is_written_is_read() {
+        let temporary = tempfile::tempdir().unwrap();
+        let dir = StateDir::open(temporary.path()).unwrap();
+
+        dir.write(File::Verdicts, b"old").unwrap();
+        dir.write(File::Verdicts, b"new").unwrap();
+
+        assert_eq!(read(&dir).as_deref(), Some(&b"new"[..]));
+    }
+
+    #[test]
+    fn a_file_cut_short_or_altered_anywhere_is_set_aside() {
+        let temporary = tempfile::tempdir().unwrap();
+        let dir = StateDir::open(temporary.path()).unwrap();
+        dir.write(File::Verdicts, b"{\"content\":1}").unwrap();
+        let path = dir.path_of(File::Verdicts);
+        let whole = fs::read(&path).unwrap();
+
+        for at in 0..whole.len() {
+            let mut altered = whole.clone();
+            altered[at] ^= 0x10;
+            for damaged in [&whole[..at], &altered] {
+                fs::write(&path, damaged).unwrap();
+                assert_eq!(read(&dir), None, "byte {at}");
+                assert!(!path.exists());
+            }
+        }
+        assert!(temporary.path().join("verdicts.damaged-1").exists());
+    }
+
+    #[test]
+    fn a_crash_before_the_rename_leaves_the_old_content() {
+        let temporary = tempfile::tempdir().unwrap();
+        let dir = StateDir::open(temporary.path()).unwrap();
+        dir.write(File::Verdicts, b"old").unwrap();
+
+        fs::write(dir.path_of(File::Verdicts).with_extension("tmp"), b"half of the n").unwrap();
+
+        assert_eq!(read(&dir).as_deref(), Some(&b"old"[..]));
+        dir.write(File::Verdicts, b"new").unwrap();
+        assert_eq!(read(&dir).as_deref(), Some(&b"new"[..]));
+    }
+
+    #[test]
+    fn two_daemons_cannot_share_a_directory() {
+        let temporary = tempfile::tempdir().unwrap();
+        let first = StateDir::open(temporary.path()).unwrap();
+
+        assert!(matches!(StateDir::open(temporary.path()), Err(Error::InUse { .. })));
+
+        drop(first);
+        assert!(StateDir::open(temporary.path()).is_ok());
+    }
+
+    #[test]
+    fn only_list_names_are_listed() {
+        let temporary = tempfile::tempdir().unwrap();
+        let dir = StateDir::open(temporary.path()).unwrap();
+        let name = "corp".parse().unwrap();
+        dir.write(File::List(&name), b"x").unwrap();
+        fs::write(temporary.path().join("lists/.hidden.list"), b"").unwrap();
+        fs::write(temporary.path().join("lists/other.tmp"), b"").unwrap();
+
+        assert_eq!(dir.lists(), [name]);
+    }
+}

@@ -1,0 +1,198 @@
+//! The findings, newest state of each, with how their severity rose.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{PoisonError, RwLock};
+
+use netd_engine::finding::{Finding, Pair, Severity};
+use netd_engine::time::Timestamp;
+
+/// One step of a finding's severity.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Rise {
+    pub time: Timestamp,
+    pub severity: Severity,
+    pub score: f64,
+}
+
+/// A finding as it stands.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Stored {
+    pub finding: Finding,
+    /// First report and every rise since, oldest first.
+    pub rises: Vec<Rise>,
+}
+
+/// A bounded number of findings; the oldest gives way.
+#[derive(Debug)]
+pub struct Findings {
+    limit: usize,
+    inner: RwLock<Inner>,
+}
+
+#[derive(Debug, Default)]
+struct Inner {
+    by_id: BTreeMap<u64, Stored>,
+    /// Reports by detector and severity, since the start.
+    counts: BTreeMap<(&'static str, Severity), u64>,
+    forgotten: u64,
+}
+
+/// Rises kept of one finding; severity has five steps, so more means that it fell in between.
+const RISES: usize = 16;
+
+impl Findings {
+    #[must_use]
+    pub fn new(limit: usize) -> Self {
+        Self { limit: limit.max(1), inner: RwLock::default() }
+    }
+
+    /// Takes a report: a new finding, or a known one whose severity rose.
+    pub fn report(&self, finding: Finding) {
+        let mut inner = self.inner.write().unwrap_or_else(PoisonError::into_inner);
+        *inner.counts.entry((finding.detector, finding.severity)).or_default() += 1;
+        let rise = Rise { time: finding.time, severity: finding.severity, score: finding.score };
+        let id = finding.id;
+        match inner.by_id.get_mut(&id) {
+            Some(stored) => {
+                stored.finding = finding;
+                if stored.rises.len() == RISES {
+                    stored.rises.remove(1);
+                }
+                stored.rises.push(rise);
+            }
+            None => {
+                inner.by_id.insert(id, Stored { finding, rises: vec![rise] });
+            }
+        }
+        if inner.by_id.len() > self.limit {
+            inner.by_id.pop_first();
+            inner.forgotten += 1;
+        }
+    }
+
+    /// Returns one finding.
+    #[must_use]
+    pub fn get(&self, id: u64) -> Option<Stored> {
+        self.read(|inner| inner.by_id.get(&id).cloned())
+    }
+
+    /// Returns up to `limit` findings that `keep` accepts with ids below `before`, newest first, and whether there
+    /// are more.
+    #[must_use]
+    pub fn page(&self, before: Option<u64>, limit: usize, keep: impl Fn(&Stored) -> bool) -> (Vec<Stored>, bool) {
+        self.read(|inner| {
+            let below = inner.by_id.range(..before.unwrap_or(u64::MAX)).rev();
+            let mut kept = below.map(|(_, stored)| stored).filter(|stored| keep(stored));
+            let page: Vec<_> = kept.by_ref().take(limit).cloned().collect();
+            let more = kept.next().is_some();
+            (page, more)
+        })
+    }
+
+    /// Returns the highest score of any finding, by pair, with the finding's id.
+    #[must_use]
+    pub fn scores(&self) -> HashMap<Pair, (u64, f64)> {
+        self.read(|inner| {
+            let mut scores = HashMap::new();
+            for stored in inner.by_id.values() {
+                let Finding { id, score, pair, .. } = stored.finding;
+                let best = scores.entry(pair).or_insert((id, score));
+                if score >= best.1 {
+                    *best = (id, score);
+                }
+            }
+            scores
+        })
+    }
+
+    /// Returns how many reports there were, by detector and severity.
+    #[must_use]
+    pub fn counts(&self) -> BTreeMap<(&'static str, Severity), u64> {
+        self.read(|inner| inner.counts.clone())
+    }
+
+    /// Returns how many findings there are, and how many gave way.
+    #[must_use]
+    pub fn len_and_forgotten(&self) -> (usize, u64) {
+        self.read(|inner| (inner.by_id.len(), inner.forgotten))
+    }
+
+    fn read<T>(&self, read: impl FnOnce(&Inner) -> T) -> T {
+        read(&self.inner.read().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+
+    /// A finding of 10.0.0.7 to 198.51.100.9, port 443.
+    pub(crate) fn finding(id: u64, severity: Severity, score: f64) -> Finding {
+        Finding {
+            id,
+            time: Timestamp(1_800_000_000_000_000_000 + id * 1_000_000_000),
+            first_seen: Timestamp(1_799_999_000_000_000_000),
+            detector: "beacon",
+            severity,
+            score,
+            pair: Pair {
+                originator: "10.0.0.7".parse().unwrap(),
+                responder: "198.51.100.9".parse().unwrap(),
+                responder_port: 443,
+                proto: 6,
+            },
+            name: Some("cdn.example.net".into()),
+            process: None,
+            block: true,
+            interval_s: 60.0,
+            jitter: 0.02,
+            turns: 130,
+            reasons: Vec::new(),
+            considered: Vec::new(),
+            attack: vec!["T1071.001"],
+        }
+    }
+
+    #[test]
+    fn a_rising_finding_stays_one_and_remembers_its_rise() {
+        let findings = Findings::new(10);
+
+        findings.report(finding(1, Severity::Medium, 0.7));
+        findings.report(finding(1, Severity::High, 0.9));
+
+        let stored = findings.get(1).unwrap();
+        assert_eq!(stored.finding.severity, Severity::High);
+        assert_eq!(stored.rises.iter().map(|rise| rise.severity).collect::<Vec<_>>(), [Severity::Medium, Severity::High]);
+        assert_eq!(findings.len_and_forgotten(), (1, 0));
+    }
+
+    #[test]
+    fn the_oldest_gives_way_and_is_counted() {
+        let findings = Findings::new(3);
+        for id in 1..=5 {
+            findings.report(finding(id, Severity::Low, 0.5));
+        }
+
+        let (page, more) = findings.page(None, 10, |_| true);
+
+        assert_eq!(page.iter().map(|stored| stored.finding.id).collect::<Vec<_>>(), [5, 4, 3]);
+        assert!(!more);
+        assert_eq!(findings.len_and_forgotten(), (3, 2));
+    }
+
+    #[test]
+    fn pages_join_without_a_gap_while_findings_arrive() {
+        let findings = Findings::new(100);
+        for id in 1..=5 {
+            findings.report(finding(id, Severity::Low, 0.5));
+        }
+
+        let (first, more) = findings.page(None, 2, |_| true);
+        findings.report(finding(6, Severity::Low, 0.5));
+        let (second, _) = findings.page(first.last().map(|stored| stored.finding.id), 2, |_| true);
+
+        assert!(more);
+        let ids: Vec<_> = first.iter().chain(&second).map(|stored| stored.finding.id).collect();
+        assert_eq!(ids, [5, 4, 3, 2]);
+    }
+}

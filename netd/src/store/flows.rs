@@ -1,0 +1,244 @@
+//! The conversations as they are shown: those alive, and the last ones that ended.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use dashmap::DashMap;
+use netd_common::key::{ConversationKey, FlowKey};
+use netd_engine::flow::{Conversation, EndReason};
+
+/// A conversation with its place in the order of arrival.
+#[derive(Clone, Debug)]
+pub struct Row {
+    /// Grows with every conversation that is first heard of. Stays when the conversation changes.
+    pub sequence: u64,
+    pub conversation: Conversation,
+}
+
+/// A bounded number of conversations: the one that ended longest ago gives way, then the oldest.
+///
+/// One task writes; any number read without holding it up.
+#[derive(Debug)]
+pub struct Flows {
+    limit: usize,
+    rows: DashMap<u64, Arc<Row>>,
+    order: Mutex<Order>,
+}
+
+#[derive(Debug, Default)]
+struct Order {
+    last: u64,
+    /// By sequence: the key of a live one, `None` for an ended one.
+    sequences: BTreeMap<u64, Option<ConversationKey>>,
+    live: std::collections::HashMap<ConversationKey, u64>,
+    ended: VecDeque<u64>,
+    evicted: u64,
+}
+
+/// Rows a reader looks at between two looks at the order.
+const CHUNK: usize = 1_024;
+
+impl Flows {
+    #[must_use]
+    pub fn new(limit: usize) -> Self {
+        Self { limit: limit.max(1), rows: DashMap::new(), order: Mutex::default() }
+    }
+
+    /// Takes a conversation's present state, or its last one.
+    pub fn put(&self, conversation: Conversation) {
+        let key = key(&conversation);
+        let has_ended = conversation.end_reason != EndReason::Active;
+        let (sequence, evicted) = self.order(|order| {
+            let sequence = match order.live.get(&key) {
+                Some(sequence) => *sequence,
+                None => order.begin(key),
+            };
+            if has_ended {
+                order.end(sequence, &key);
+            }
+            (sequence, order.evict(self.limit))
+        });
+        self.rows.insert(sequence, Arc::new(Row { sequence, conversation }));
+        for sequence in evicted {
+            self.rows.remove(&sequence);
+        }
+    }
+
+    /// Returns up to `limit` conversations that `keep` accepts with sequences below `before`, newest first, and
+    /// whether there may be more.
+    #[must_use]
+    pub fn page(&self, before: Option<u64>, limit: usize, keep: impl Fn(&Row) -> bool) -> (Vec<Arc<Row>>, bool) {
+        let (mut page, mut below) = (Vec::new(), before.unwrap_or(u64::MAX));
+        loop {
+            let chunk: Vec<u64> =
+                self.order(|order| order.sequences.range(..below).rev().take(CHUNK).map(|(s, _)| *s).collect());
+            let Some(last) = chunk.last() else { return (page, false) };
+            for sequence in &chunk {
+                // It may have given way since.
+                let Some(row) = self.rows.get(sequence).map(|row| Arc::clone(&row)) else { continue };
+                if keep(&row) {
+                    if page.len() == limit {
+                        return (page, true);
+                    }
+                    page.push(row);
+                }
+            }
+            below = *last;
+        }
+    }
+
+    /// Returns how many conversations are alive, how many are held, and how many gave way.
+    #[must_use]
+    pub fn counts(&self) -> (usize, usize, u64) {
+        self.order(|order| (order.live.len(), order.sequences.len(), order.evicted))
+    }
+
+    fn order<T>(&self, change: impl FnOnce(&mut Order) -> T) -> T {
+        change(&mut self.order.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+impl Order {
+    fn begin(&mut self, key: ConversationKey) -> u64 {
+        self.last += 1;
+        self.sequences.insert(self.last, Some(key));
+        self.live.insert(key, self.last);
+        self.last
+    }
+
+    fn end(&mut self, sequence: u64, key: &ConversationKey) {
+        self.live.remove(key);
+        self.sequences.insert(sequence, None);
+        self.ended.push_back(sequence);
+    }
+
+    fn evict(&mut self, limit: usize) -> Vec<u64> {
+        let mut evicted = Vec::new();
+        while self.sequences.len() > limit {
+            let Some(sequence) = self.ended.pop_front().or_else(|| self.sequences.keys().next().copied()) else { break };
+            if let Some(Some(key)) = self.sequences.remove(&sequence) {
+                self.live.remove(&key);
+            }
+            self.evicted += 1;
+            evicted.push(sequence);
+        }
+        evicted
+    }
+}
+
+/// Returns the undirected five-tuple: two conversations alive at once never share it.
+fn key(conversation: &Conversation) -> ConversationKey {
+    let flow = FlowKey {
+        src: conversation.originator.into(),
+        dst: conversation.responder.into(),
+        src_port: conversation.originator_port.to_be_bytes(),
+        dst_port: conversation.responder_port.to_be_bytes(),
+        proto: conversation.protocol,
+        pad: [0; 3],
+    };
+    flow.conversation().0
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use netd_engine::flow::Sent;
+    use netd_engine::time::Timestamp;
+
+    use super::*;
+
+    /// A TCP conversation of 10.0.0.7 to 198.51.100.9, port 443.
+    pub(crate) fn conversation(port: u16, end_reason: EndReason) -> Conversation {
+        Conversation {
+            start: Timestamp(1_800_000_000_000_000_000),
+            end: Timestamp(1_800_000_060_000_000_000),
+            duration_s: 60.0,
+            originator: "10.0.0.7".parse().unwrap(),
+            originator_port: port,
+            responder: "198.51.100.9".parse().unwrap(),
+            responder_port: 443,
+            protocol: 6,
+            originated: Sent { packets: 1, bytes: 60, payload: 0, flags: 2 },
+            responded: Sent::default(),
+            turns: 0,
+            state: "S0",
+            end_reason,
+            community_id: Some("1:abc=".into()),
+            name: Some("cdn.example.net".into()),
+            name_source: Default::default(),
+            process: None,
+            vlan: 0,
+            ifindex: 2,
+            rule: 0,
+        }
+    }
+
+    fn ports(page: &[Arc<Row>]) -> Vec<u16> {
+        page.iter().map(|row| row.conversation.originator_port).collect()
+    }
+
+    #[test]
+    fn a_conversation_that_goes_on_keeps_its_place() {
+        let flows = Flows::new(10);
+        flows.put(conversation(1, EndReason::Active));
+        flows.put(conversation(2, EndReason::Active));
+
+        flows.put(Conversation { turns: 9, ..conversation(1, EndReason::Active) });
+
+        let (page, _) = flows.page(None, 10, |_| true);
+        assert_eq!(ports(&page), [2, 1]);
+        assert_eq!(page[1].conversation.turns, 9);
+    }
+
+    #[test]
+    fn a_five_tuple_that_begins_anew_is_another_row() {
+        let flows = Flows::new(10);
+        flows.put(conversation(1, EndReason::Active));
+        flows.put(conversation(1, EndReason::Reused));
+        flows.put(conversation(1, EndReason::Active));
+
+        let (page, _) = flows.page(None, 10, |_| true);
+
+        assert_eq!(page.iter().map(|row| row.conversation.end_reason).collect::<Vec<_>>(), [
+            EndReason::Active,
+            EndReason::Reused
+        ]);
+        assert_eq!(flows.counts(), (1, 2, 0));
+    }
+
+    #[test]
+    fn what_ended_gives_way_before_what_lives() {
+        let flows = Flows::new(3);
+        flows.put(conversation(1, EndReason::Active));
+        flows.put(conversation(2, EndReason::Closed));
+        flows.put(conversation(3, EndReason::Active));
+        flows.put(conversation(4, EndReason::Active));
+        assert_eq!(ports(&flows.page(None, 10, |_| true).0), [4, 3, 1]);
+
+        flows.put(conversation(5, EndReason::Active));
+
+        assert_eq!(ports(&flows.page(None, 10, |_| true).0), [5, 4, 3]);
+        assert_eq!(flows.counts(), (3, 3, 2));
+    }
+
+    #[test]
+    fn pages_join_without_a_gap_while_conversations_arrive() {
+        let flows = Flows::new(10_000);
+        for port in 0..3_000 {
+            flows.put(conversation(port, EndReason::Active));
+        }
+        let is_even = |row: &Row| row.conversation.originator_port % 2 == 0;
+
+        let (mut seen, mut before) = (Vec::new(), None);
+        loop {
+            let (page, more) = flows.page(before, 400, is_even);
+            before = page.last().map(|row| row.sequence);
+            seen.extend(ports(&page));
+            flows.put(conversation(5_000 + seen.len() as u16, EndReason::Active));
+            if !more {
+                break;
+            }
+        }
+
+        assert_eq!(seen, (0..3_000).rev().filter(|port| port % 2 == 0).collect::<Vec<_>>());
+    }
+}

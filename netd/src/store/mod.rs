@@ -1,0 +1,14 @@
+//! Remembers: the state directory, the findings, the live flows, and the state of the whole, as the API reads them.
+
+pub mod disk;
+mod findings;
+mod flows;
+pub mod status;
+
+pub use findings::{Findings, Rise, Stored};
+pub use flows::{Flows, Row};
+
+#[cfg(test)]
+pub(crate) use findings::tests as findings_for_tests;
+#[cfg(test)]
+pub(crate) use flows::tests as flows_for_tests;

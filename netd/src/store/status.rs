@@ -1,0 +1,112 @@
+//! The state of the whole daemon, as the pipeline last saw it.
+
+use std::sync::Arc;
+
+use netd_common::counter::Counter;
+use netd_engine::Counts;
+use netd_engine::time::Timestamp;
+use serde::Serialize;
+use tokio::sync::watch;
+
+/// Where the pipeline puts a new [`Snapshot`] each second, and where the API reads the last one.
+pub type Sources = watch::Receiver<Arc<Snapshot>>;
+
+/// Returns both ends of the way from pipeline to API.
+#[must_use]
+pub fn channel(first: Snapshot) -> (watch::Sender<Arc<Snapshot>>, Sources) {
+    watch::channel(Arc::new(first))
+}
+
+/// The daemon at one moment. Counters count since the kernel's maps were made, or since the daemon began.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Snapshot {
+    pub started: Timestamp,
+    pub interfaces: Vec<Interface>,
+    /// The kernel's exact counters, by [`Counter`]; a missing one is 0.
+    pub kernel: Vec<(Counter, u64)>,
+    pub engine: Counts,
+    /// What user space lost, by place.
+    pub losses: Vec<Loss>,
+    /// How full the kernel's flow table is.
+    pub flow_slots: Fill,
+    /// What the kernel or the host lacks, without which netd goes on.
+    pub degraded: Vec<Degraded>,
+    /// Why netd does not do its work; empty when it does.
+    pub not_ready: Vec<String>,
+    /// Findings whose verdict was refused, since the start.
+    pub enforce_refused: u64,
+}
+
+/// A watched interface.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Interface {
+    pub name: String,
+    pub index: u32,
+    /// What holds the programs to it: `tcx ingress`, `clsact egress`, `xdp native`.
+    pub attached: Vec<String>,
+}
+
+/// One place in user space where something can be lost.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Loss {
+    /// Stable name, snake case.
+    pub stage: &'static str,
+    pub lost: u64,
+}
+
+/// Something netd goes on without.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Degraded {
+    pub what: String,
+    pub why: String,
+    pub consequence: String,
+}
+
+/// A bounded store.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Fill {
+    pub entries: u64,
+    pub capacity: u64,
+}
+
+impl Snapshot {
+    /// Returns one of the kernel's counters.
+    #[must_use]
+    pub fn kernel(&self, counter: Counter) -> u64 {
+        self.kernel.iter().find(|(other, _)| *other == counter).map_or(0, |(_, value)| *value)
+    }
+
+    /// Returns every counter of a loss, in the kernel and in user space, by name.
+    #[must_use]
+    pub fn losses(&self) -> Vec<Loss> {
+        let kernel = KERNEL_LOSSES.map(|(stage, counter)| Loss { stage, lost: self.kernel(counter) });
+        let engine = [
+            Loss { stage: "engine_conversations_evicted", lost: self.engine.conversations_evicted },
+            Loss { stage: "engine_histories_evicted", lost: self.engine.histories_evicted },
+        ];
+        kernel.into_iter().chain(engine).chain(self.losses.iter().copied()).collect()
+    }
+}
+
+/// The kernel's counters that stand for something lost.
+const KERNEL_LOSSES: [(&str, Counter); 8] = [
+    ("kernel_unaccounted_packets", Counter::UnaccountedPackets),
+    ("kernel_flow_records", Counter::FlowRecordsLost),
+    ("kernel_turn_records", Counter::TurnRecordsLost),
+    ("kernel_payload_records", Counter::PayloadRecordsLost),
+    ("kernel_socket_records", Counter::SocketRecordsLost),
+    ("kernel_socket_owners", Counter::OwnersLost),
+    ("kernel_resets", Counter::ResetsFailed),
+    ("kernel_fail_open_packets", Counter::FailOpenPackets),
+];
+
+/// Reasons for which a packet could not be parsed, with their counters. Such packets pass.
+pub const UNPARSED: [(&str, Counter); 7] = [
+    ("not_ip", Counter::UnparsedNotIp),
+    ("truncated_link", Counter::UnparsedTruncatedLink),
+    ("truncated_network", Counter::UnparsedTruncatedNetwork),
+    ("truncated_transport", Counter::UnparsedTruncatedTransport),
+    ("bad_header", Counter::UnparsedBadHeader),
+    ("too_many_extensions", Counter::UnparsedTooManyExtensions),
+    ("too_many_tags", Counter::UnparsedTooManyTags),
+];

@@ -1,0 +1,217 @@
+//! One address or prefix of a block-list.
+
+use std::fmt;
+use std::net::IpAddr;
+use std::str::FromStr;
+
+use ipnet::IpNet;
+use netd_common::key::Address;
+
+use crate::verdicts::maps::MapKey;
+use crate::verdicts::target;
+
+/// An address or a prefix, as the kernel knows it: bits count from the mapped address, a host has 128.
+///
+/// 17 bytes, because a list may hold millions.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Item {
+    address: Address,
+    bits: u8,
+}
+
+/// Why a text is not an item.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ItemError {
+    #[error("not an IP address or prefix")]
+    NotAnAddress,
+    #[error("the prefix length is not a number from 0 to {longest}")]
+    BadLength { longest: u8 },
+    #[error("host bits are set; the prefix is {prefix}")]
+    HostBits { prefix: String },
+    #[error("covers the IPv4-mapped addresses too; 2000::/3 is all of global IPv6")]
+    CoversIpv4,
+}
+
+impl Item {
+    /// Returns the item of one address.
+    #[must_use]
+    pub fn host(address: IpAddr) -> Self {
+        Self { address: address.to_canonical().into(), bits: 128 }
+    }
+
+    /// Returns the item of a prefix; host bits are dropped.
+    #[must_use]
+    pub fn from_net(net: IpNet) -> Self {
+        let (address, bits) = target::mapped(net);
+        Self { address, bits }
+    }
+
+    /// Returns the prefix; a host is a /32 or a /128.
+    #[must_use]
+    pub fn net(&self) -> IpNet {
+        target::unmapped(self.address, self.bits)
+    }
+
+    /// Returns whether the item is IPv4.
+    #[must_use]
+    pub fn is_v4(&self) -> bool {
+        self.bits >= 96 && self.address.is_v4()
+    }
+
+    /// Returns whether this IPv6 prefix holds the IPv4-mapped addresses, so that the kernel's one trie would apply it
+    /// to IPv4.
+    #[must_use]
+    pub fn covers_ipv4_too(&self) -> bool {
+        self.bits < 96 && self.contains(&Self { address: Address::v4([0; 4]), bits: 96 })
+    }
+
+    /// Returns whether every address of `other` is in this item.
+    #[must_use]
+    pub fn contains(&self, other: &Self) -> bool {
+        self.bits <= other.bits && self.first() == masked(other.number(), self.bits)
+    }
+
+    /// Returns the first and the last address, as numbers.
+    #[must_use]
+    pub fn range(&self) -> (u128, u128) {
+        let host_bits = u128::MAX.checked_shr(u32::from(self.bits)).unwrap_or(0);
+        (self.first(), self.first() | host_bits)
+    }
+
+    /// Returns the kernel's key.
+    #[must_use]
+    pub fn key(&self) -> MapKey {
+        match self.bits {
+            128 => MapKey::Host(self.address),
+            bits => MapKey::Prefix(target::prefix(self.address, bits)),
+        }
+    }
+
+    /// Returns the item of a host or prefix key.
+    #[must_use]
+    pub fn from_key(key: &MapKey) -> Option<Self> {
+        match *key {
+            MapKey::Host(address) => Some(Self { address, bits: 128 }),
+            MapKey::Prefix(prefix) => Some(Self { address: Address(prefix.address), bits: u8::try_from(prefix.bits).ok()? }),
+            MapKey::Flow(_) | MapKey::Endpoint(_) | MapKey::Allow(_) => None,
+        }
+    }
+
+    /// Returns address and bits, mapped.
+    #[must_use]
+    pub fn parts(&self) -> (Address, u8) {
+        (self.address, self.bits)
+    }
+
+    /// Returns the prefixes that hold this item, the narrowest first.
+    pub fn enclosing(self) -> impl Iterator<Item = Self> {
+        (0..self.bits).rev().map(move |bits| {
+            Self { address: Address(masked(self.number(), bits).to_be_bytes()), bits }
+        })
+    }
+
+    fn first(&self) -> u128 {
+        self.number()
+    }
+
+    fn number(&self) -> u128 {
+        u128::from_be_bytes(self.address.0)
+    }
+}
+
+fn masked(address: u128, bits: u8) -> u128 {
+    let host_bits = u128::MAX.checked_shr(u32::from(bits)).unwrap_or(0);
+    address & !host_bits
+}
+
+impl FromStr for Item {
+    type Err = ItemError;
+
+    fn from_str(text: &str) -> Result<Self, ItemError> {
+        let Some((address, length)) = text.split_once('/') else {
+            return text.parse().map(Self::host).map_err(|_| ItemError::NotAnAddress);
+        };
+        let address: IpAddr = address.parse().map_err(|_| ItemError::NotAnAddress)?;
+        let longest = if address.is_ipv4() { 32 } else { 128 };
+        let is_number = (1..=3).contains(&length.len()) && length.bytes().all(|b| b.is_ascii_digit());
+        let length = length.parse::<u8>().ok().filter(|length| is_number && *length <= longest);
+        let length = length.ok_or(ItemError::BadLength { longest })?;
+        let net = IpNet::new(address, length).map_err(|_| ItemError::BadLength { longest })?;
+        if net.trunc() != net {
+            return Err(ItemError::HostBits { prefix: net.trunc().to_string() });
+        }
+        let item = Self::from_net(net);
+        if item.covers_ipv4_too() {
+            return Err(ItemError::CoversIpv4);
+        }
+        Ok(item)
+    }
+}
+
+/// A host without `/32` or `/128`, a prefix with its length.
+impl fmt::Display for Item {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.bits {
+            128 => write!(f, "{}", self.address.ip()),
+            _ => write!(f, "{}", self.net()),
+        }
+    }
+}
+
+impl fmt::Debug for Item {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{self}")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_item_is_read_or_refused_with_the_reason() {
+        let host_bits = |prefix: &str| Err(ItemError::HostBits { prefix: prefix.to_owned() });
+        let table = [
+            ("192.0.2.1", Ok("192.0.2.1")),
+            ("192.0.2.1/32", Ok("192.0.2.1")),
+            ("192.0.2.0/24", Ok("192.0.2.0/24")),
+            ("0.0.0.0/0", Ok("0.0.0.0/0")),
+            ("2001:db8::1", Ok("2001:db8::1")),
+            ("2001:DB8:0::/48", Ok("2001:db8::/48")),
+            ("2000::/3", Ok("2000::/3")),
+            ("::ffff:192.0.2.1", Ok("192.0.2.1")),
+            ("::ffff:192.0.2.0/120", Ok("192.0.2.0/24")),
+            ("::1", Ok("::1")),
+            ("192.0.2.7/24", host_bits("192.0.2.0/24")),
+            ("2001:db8::1/32", host_bits("2001:db8::/32")),
+            ("192.0.2.0/33", Err(ItemError::BadLength { longest: 32 })),
+            ("192.0.2.0/", Err(ItemError::BadLength { longest: 32 })),
+            ("192.0.2.0/+8", Err(ItemError::BadLength { longest: 32 })),
+            ("192.0.2.0/255.255.255.0", Err(ItemError::BadLength { longest: 32 })),
+            ("2001:db8::/129", Err(ItemError::BadLength { longest: 128 })),
+            ("300.1.1.1", Err(ItemError::NotAnAddress)),
+            ("010.1.1.1", Err(ItemError::NotAnAddress)),
+            ("127.1", Err(ItemError::NotAnAddress)),
+            ("0x7f000001", Err(ItemError::NotAnAddress)),
+            ("fe80::1%eth0", Err(ItemError::NotAnAddress)),
+            ("[::1]", Err(ItemError::NotAnAddress)),
+            ("evil.example", Err(ItemError::NotAnAddress)),
+            ("::/0", Err(ItemError::CoversIpv4)),
+            ("::/64", Err(ItemError::CoversIpv4)),
+        ];
+        for (text, expected) in table {
+            assert_eq!(text.parse::<Item>().map(|item| item.to_string()), expected.map(str::to_owned), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_prefix_contains_what_lies_inside_and_itself() {
+        let item = |text: &str| text.parse::<Item>().unwrap();
+
+        assert!(item("10.0.0.0/8").contains(&item("10.1.2.3")));
+        assert!(item("10.0.0.0/8").contains(&item("10.0.0.0/8")));
+        assert!(!item("10.0.0.0/8").contains(&item("11.0.0.0/9")));
+        assert!(!item("10.1.0.0/16").contains(&item("10.0.0.0/8")));
+        assert!(!item("2001:db8::/32").contains(&item("10.1.2.3")));
+    }
+}

@@ -1,0 +1,11 @@
+//! Block-lists: many addresses and prefixes under one name and one rule.
+
+mod item;
+mod list;
+mod name;
+mod parse;
+
+pub use item::Item;
+pub use list::{Difference, List};
+pub use name::{ListName, NameError};
+pub use parse::{MAX_LINE, MAX_REPORTED, Parsed, Parser, Rejected};

@@ -1,0 +1,391 @@
+//! The state machine that decides what the kernel's maps hold.
+
+mod claims;
+mod lists;
+mod saved;
+mod settle;
+mod start;
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use ipnet::IpNet;
+use netd_common::control::Mode;
+use netd_common::verdict::{Hits, RuleId};
+use netd_engine::verdict::{Origin, Response, Verdict};
+
+use self::claims::{Claims, Held};
+use self::saved::Pending;
+use super::blocklist::Item;
+use super::clock::Now;
+use super::front::Front;
+use super::maps::{MapKey, Maps, Table};
+use super::protect::{Guard, Protected};
+use super::refusal::Refusal;
+use super::rules::Rules;
+use super::target;
+use super::view::{Added, Entry, Page, Status, TableFill, VerdictPage};
+use crate::store::disk::StateDir;
+
+/// How long before its expiry a claim cedes its key to another that outlives it. [`Service::tick`] has to be called
+/// at least this often.
+pub const HANDOVER: Duration = Duration::from_nanos(HANDOVER_NS);
+
+const HANDOVER_NS: u64 = 2_000_000_000;
+
+/// How the service starts.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// The mode the operator asked for.
+    pub mode: Mode,
+    /// Protected prefixes known from the start.
+    pub protect: Vec<(Guard, Vec<IpNet>)>,
+    /// Most block-lists there can be; each lookup asks all of them.
+    pub max_lists: usize,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self { mode: Mode::Observe, protect: Vec::new(), max_lists: 64 }
+    }
+}
+
+/// Owns what is enforced. Time is an argument; the maps and the state directory are all it touches.
+pub struct Service<M: Maps> {
+    maps: M,
+    disk: Option<StateDir>,
+    settings: Settings,
+    claims: Claims,
+    protected: Protected,
+    rules: Rules,
+    /// Numbers that a key in the kernel may still carry after a failed removal.
+    stranded_rules: Vec<RuleId>,
+    front: Front,
+    next_id: u64,
+    kill_switch: bool,
+    /// When to look at a verdict next: when it cedes its key, then when it expires.
+    deadlines: BTreeSet<(u64, u64)>,
+    /// Prefixes about to expire, with their verdicts: their keys may carry the rule of a prefix around them.
+    lapsing: BTreeSet<(MapKey, u64)>,
+    pending: Pending,
+    out_of_step: Option<String>,
+    /// `CLOCK_BOOTTIME` before which neither kernel nor disk is tried again.
+    retry_ns: u64,
+}
+
+impl<M: Maps> Service<M> {
+    /// Puts a verdict in force; see [`super::Handle::add`].
+    pub fn add(&mut self, verdict: Verdict, force: bool, now: Now) -> Result<Added, Refusal> {
+        let key = self.judge(&verdict, force, now)?;
+        let twin = self.claims.verdicts_of(&key).find(|held| same_origin(&held.verdict.origin, &verdict.origin));
+        let (id, renewed) = match twin.map(|held| held.id) {
+            Some(id) => (self.renew(id, verdict, now)?, true),
+            None => (self.create(key, verdict, now)?, false),
+        };
+        self.save(now);
+        let held = self.claims.verdict(id).ok_or(Refusal::NoVerdict { id })?;
+        let (until, target) = (held.verdict.until, held.verdict.target);
+        let leads = self.claims.leader(&key, now.boot_ns) == Some(held.rule);
+        let acts = !held.verdict.shadow && matches!(held.verdict.response, Response::Drop | Response::Reset);
+        let destroyed_sockets = if leads && acts { self.destroy_sockets(&target) } else { 0 };
+        let saved = self.pending.is_empty();
+        Ok(Added { id, until, renewed, destroyed_sockets, spared: self.spared(&target), saved })
+    }
+
+    /// Ends a verdict.
+    pub fn release(&mut self, id: u64, now: Now) -> Result<Entry, Refusal> {
+        let entry = self.verdict(id, now)?;
+        self.end([id], now)?;
+        self.save(now);
+        Ok(entry)
+    }
+
+    /// Ends what has expired and returns it; hands keys over, and tries again what kernel or disk refused.
+    pub fn tick(&mut self, now: Now) -> Vec<Entry> {
+        let (mut expired, mut ceded) = (Vec::new(), Vec::new());
+        while let Some((at, id)) = self.deadlines.first().copied()
+            && at <= now.boot_ns
+        {
+            self.deadlines.pop_first();
+            let Some(held) = self.claims.verdict_mut(id) else { continue };
+            if held.expires_ns <= now.boot_ns {
+                expired.push(id);
+                continue;
+            }
+            held.deadline_ns = held.expires_ns;
+            self.deadlines.insert((held.expires_ns, id));
+            ceded.push(held.key);
+            if matches!(held.key, MapKey::Prefix(_)) {
+                self.lapsing.insert((held.key, id));
+            }
+        }
+        if !ceded.is_empty() && let Err(error) = self.settle(ceded.iter().copied(), now) {
+            self.note_out_of_step(&error, now);
+        }
+        let entries = expired.iter().filter_map(|id| self.verdict(*id, now).ok()).collect();
+        if !expired.is_empty() {
+            if let Err(refusal) = self.end(expired, now) {
+                tracing::warn!(%refusal, "an expired verdict could not be removed; the kernel ignores it");
+            }
+            self.pending.verdicts = true;
+            self.save(now);
+        }
+        self.retry(now);
+        entries
+    }
+
+    /// Returns one verdict.
+    pub fn verdict(&self, id: u64, now: Now) -> Result<Entry, Refusal> {
+        self.claims.verdict(id).map(|held| self.entry(held, now)).ok_or(Refusal::NoVerdict { id })
+    }
+
+    /// Returns a page of the verdicts, newest first.
+    #[must_use]
+    pub fn verdicts(&self, page: Page, now: Now) -> VerdictPage {
+        let mut below = self.claims.verdicts().range(..page.before.unwrap_or(u64::MAX)).rev();
+        let entries: Vec<_> = below.by_ref().take(page.limit).map(|(_, held)| self.entry(held, now)).collect();
+        let next = below.next().and_then(|_| entries.last()).map(|entry| entry.id);
+        VerdictPage { entries, next }
+    }
+
+    /// Replaces what one guard protects.
+    pub fn protect(&mut self, guard: Guard, prefixes: &[IpNet], now: Now) -> Result<(), Refusal> {
+        let mut protected = self.protected.clone();
+        protected.set(guard, prefixes);
+        let (before, after) = (self.protected.keys(), protected.keys());
+        let added: Vec<_> = after.difference(&before).map(|key| (MapKey::Allow(*key), 1)).collect();
+        let removed: Vec<_> = before.difference(&after).map(|key| MapKey::Allow(*key)).collect();
+        if let Err(error) = self.maps.insert(&added) {
+            self.note_out_of_step(&error, now);
+            return Err(error.into());
+        }
+        self.protected = protected;
+        let told = self.maps.remove(&removed).and_then(|()| self.maps.bump_generation());
+        if let Err(error) = told {
+            self.note_out_of_step(&error, now);
+        }
+        Ok(())
+    }
+
+    /// Sets the kill switch.
+    pub fn set_kill_switch(&mut self, on: bool, now: Now) -> Result<Status, Refusal> {
+        self.maps.set_kill_switch(on)?;
+        self.kill_switch = on;
+        self.pending.verdicts = true;
+        self.save(now);
+        self.status()
+    }
+
+    /// Sets the mode.
+    pub fn set_mode(&mut self, mode: Mode) -> Result<Status, Refusal> {
+        self.maps.set_mode(mode)?;
+        self.settings.mode = mode;
+        self.maps.bump_generation()?;
+        self.status()
+    }
+
+    /// Returns the service as a whole.
+    pub fn status(&self) -> Result<Status, Refusal> {
+        let kill_switch = self.maps.kill_switch()?;
+        let effective = if kill_switch { Mode::Observe } else { self.maps.mode()? };
+        let tables = Table::ALL.map(|table| TableFill {
+            table,
+            entries: match table {
+                Table::Allow => self.protected.keys().len() as u64,
+                Table::Flows | Table::Endpoints | Table::Hosts | Table::Prefixes => self.claims.fill(table),
+            },
+            capacity: self.maps.capacity(table),
+        });
+        Ok(Status {
+            requested: self.settings.mode,
+            effective,
+            kill_switch,
+            verdicts: self.claims.verdicts().len() as u64,
+            lists: self.claims.lists().len() as u64,
+            rules_used: u64::from(self.rules.used()),
+            rules_capacity: u64::from(Rules::LIMIT),
+            tables: tables.to_vec(),
+            unsaved: self.pending.error.clone(),
+            out_of_step: self.out_of_step.clone(),
+        })
+    }
+
+    /// Returns the maps: what they hold outlives the service.
+    pub fn into_maps(self) -> M {
+        self.maps
+    }
+
+    /// Returns the key of a verdict that may be put in force.
+    fn judge(&self, verdict: &Verdict, force: bool, now: Now) -> Result<MapKey, Refusal> {
+        if verdict.until.is_some_and(|until| until <= now.wall) {
+            return Err(Refusal::NotInFuture);
+        }
+        check_response(verdict.response)?;
+        let key = target::key(&verdict.target)?;
+        for end in target::ends(&verdict.target) {
+            if let Some(guard) = self.protected.shield(&end) {
+                return Err(Refusal::Protected { target: end.to_string(), guard });
+            }
+            if !force && let Some(widest) = target::too_wide(&end) {
+                return Err(Refusal::TooWide { prefix: end.to_string(), widest });
+            }
+        }
+        Ok(key)
+    }
+
+    fn create(&mut self, key: MapKey, verdict: Verdict, now: Now) -> Result<u64, Refusal> {
+        let (table, capacity) = (key.table(), self.maps.capacity(key.table()));
+        let wanted = self.claims.fill(table) + 1;
+        if wanted > capacity && self.claims.count(&key) == 0 {
+            return Err(Refusal::TableFull { table: table.name(), wanted, capacity });
+        }
+        let rule = self.take_rule()?;
+        let id = self.next_id;
+        let expires_ns = now.boot_ns_of(verdict.until);
+        let held = Held { id, rule, key, created: now.wall, verdict, expires_ns, deadline_ns: u64::MAX };
+        if let Err(error) = self.maps.write_rule(rule, &held.kernel_rule()) {
+            self.rules.free(rule);
+            return Err(error.into());
+        }
+        self.claims.insert(held);
+        if let Err(error) = self.settle([key].into_iter(), now) {
+            self.claims.remove(id);
+            self.undo([key].into_iter(), now);
+            self.free_rule(rule, now);
+            return Err(error.into());
+        }
+        self.next_id += 1;
+        self.schedule(id, now);
+        self.pending.verdicts = true;
+        Ok(id)
+    }
+
+    /// Gives a verdict a new end and a new reason. An operator's word replaces the old one; evidence only adds.
+    fn renew(&mut self, id: u64, verdict: Verdict, now: Now) -> Result<u64, Refusal> {
+        let Some(held) = self.claims.verdict(id).cloned() else { return Err(Refusal::NoVerdict { id }) };
+        let mut new = Held { verdict, expires_ns: 0, ..held.clone() };
+        if matches!(new.verdict.origin, Origin::Finding { .. }) {
+            let old = &held.verdict;
+            new.verdict.until = match (new.verdict.until, old.until) {
+                (Some(new), Some(old)) => Some(new.max(old)),
+                (None, _) | (_, None) => None,
+            };
+            if new.verdict.response.action() < old.response.action() {
+                new.verdict.response = old.response;
+            }
+            new.verdict.shadow &= old.shadow;
+        }
+        new.expires_ns = now.boot_ns_of(new.verdict.until);
+        self.maps.write_rule(new.rule, &new.kernel_rule())?;
+        let key = new.key;
+        if let Some(slot) = self.claims.verdict_mut(id) {
+            *slot = new;
+        }
+        self.schedule(id, now);
+        if let Err(error) = self.settle([key].into_iter(), now) {
+            self.note_out_of_step(&error, now);
+        }
+        self.pending.verdicts = true;
+        Ok(id)
+    }
+
+    /// Ends verdicts: their keys go first, or to the next claim; their rules after.
+    fn end(&mut self, ids: impl IntoIterator<Item = u64>, now: Now) -> Result<(), Refusal> {
+        let ended: Vec<_> = ids.into_iter().filter_map(|id| self.claims.remove(id)).collect();
+        for held in &ended {
+            self.lapsing.remove(&(held.key, held.id));
+        }
+        let settled = self.settle(ended.iter().map(|held| held.key), now);
+        if let Err(error) = &settled {
+            self.note_out_of_step(error, now);
+        }
+        let mut result = Ok(());
+        for held in ended {
+            // Without its rule a key that could not be removed does nothing.
+            let cleared = self.maps.clear_rule(held.rule);
+            match (&settled, cleared) {
+                (Ok(()), Ok(())) => self.rules.free(held.rule),
+                (Err(_), Ok(())) => self.stranded_rules.push(held.rule),
+                (Ok(()), Err(error)) => {
+                    self.stranded_rules.push(held.rule);
+                    self.note_out_of_step(&error, now);
+                }
+                (Err(_), Err(error)) => {
+                    let id = held.id;
+                    self.claims.insert(held);
+                    self.schedule(id, now);
+                    result = Err(error.into());
+                    continue;
+                }
+            }
+            self.deadlines.remove(&(held.deadline_ns, held.id));
+            self.pending.verdicts = true;
+        }
+        result
+    }
+
+    /// Notes when to look at a verdict next: when it is to cede its key, at once if that has passed.
+    fn schedule(&mut self, id: u64, now: Now) {
+        let Some(held) = self.claims.verdict_mut(id) else { return };
+        self.deadlines.remove(&(held.deadline_ns, id));
+        self.lapsing.remove(&(held.key, id));
+        if held.expires_ns == u64::MAX {
+            held.deadline_ns = u64::MAX;
+            return;
+        }
+        held.deadline_ns = held.expires_ns.saturating_sub(HANDOVER_NS).max(now.boot_ns);
+        self.deadlines.insert((held.deadline_ns, id));
+    }
+
+    fn entry(&self, held: &Held, now: Now) -> Entry {
+        Entry {
+            id: held.id,
+            created: held.created,
+            verdict: held.verdict.clone(),
+            leads: self.claims.leader(&held.key, now.boot_ns) == Some(held.rule),
+            shielded_by: target::ends(&held.verdict.target).iter().find_map(|end| self.protected.shield(end)),
+            hits: self.hits(held.rule),
+        }
+    }
+
+    fn hits(&self, rule: RuleId) -> Hits {
+        self.maps.hits(rule).unwrap_or_else(|error| {
+            tracing::debug!(%error, rule, "hits could not be read");
+            Hits::default()
+        })
+    }
+
+    /// Returns the protected prefixes inside a target.
+    fn spared(&self, target: &netd_engine::verdict::Target) -> Vec<String> {
+        let ends = target::ends(target);
+        ends.iter().flat_map(|end| self.protected.inside(end)).map(Item::to_string).collect()
+    }
+
+    /// Destroys sockets, where verdicts act at all.
+    fn destroy_sockets(&mut self, target: &netd_engine::verdict::Target) -> u64 {
+        let acts = matches!(self.status(), Ok(status) if status.effective == Mode::Enforce);
+        if !acts {
+            return 0;
+        }
+        let protected = &self.protected;
+        let spared = |address| protected.shield(&Item::host(address)).is_some();
+        self.maps.destroy_sockets(target, &spared).unwrap_or_else(|error| {
+            tracing::warn!(?target, %error, "established sockets could not be destroyed; their packets are dropped");
+            0
+        })
+    }
+}
+
+/// Returns whether a throttle can work.
+fn check_response(response: Response) -> Result<(), Refusal> {
+    match response {
+        Response::Throttle { bytes_per_second, burst_bytes } if bytes_per_second == 0 || burst_bytes < 1_514 => {
+            Err(Refusal::BadThrottle)
+        }
+        Response::Throttle { .. } | Response::Observe | Response::Drop | Response::Reset => Ok(()),
+    }
+}
+
+fn same_origin(a: &Origin, b: &Origin) -> bool {
+    std::mem::discriminant(a) == std::mem::discriminant(b)
+}

@@ -1,0 +1,160 @@
+use netd_engine::verdict::Response;
+
+use super::*;
+use crate::verdicts::{ListOptions, Refusal};
+
+fn options() -> ListOptions {
+    ListOptions::default()
+}
+
+#[test]
+fn a_list_is_replaced_as_a_whole() {
+    let fake = Fake::default();
+    let mut service = service(&fake);
+
+    let first = service.replace_list(&name("corp"), list("192.0.2.1 192.0.2.2 2001:db8::/32"), options(), START);
+    let first = first.unwrap();
+    assert_eq!((first.added, first.removed, first.unchanged, first.changed), (3, 0, 0, true));
+
+    let second = service.replace_list(&name("corp"), list("192.0.2.2 192.0.2.3"), options(), START).unwrap();
+    assert_eq!((second.added, second.removed, second.unchanged, second.changed), (1, 2, 1, true));
+    assert_eq!(action(&fake, "192.0.2.1", START), None);
+    assert_eq!(action(&fake, "2001:db8::1", START), None);
+    assert!(action(&fake, "192.0.2.2", START).is_some());
+    assert!(action(&fake, "192.0.2.3", START).is_some());
+}
+
+#[test]
+fn the_same_list_twice_changes_nothing() {
+    let fake = Fake::default();
+    let mut service = service(&fake);
+    let first = service.replace_list(&name("corp"), list("192.0.2.1"), options(), START).unwrap();
+    fake.lock().writes_left = Some(0);
+
+    let second = service.replace_list(&name("corp"), list("192.0.2.1"), options(), after(9)).unwrap();
+
+    assert!(!second.changed);
+    assert_eq!(second.tag, first.tag);
+}
+
+#[test]
+fn a_dry_run_counts_and_changes_nothing() {
+    let fake = Fake::default();
+    let mut service = service(&fake);
+    fake.lock().writes_left = Some(0);
+
+    let dry = ListOptions { dry_run: true, ..options() };
+    let change = service.replace_list(&name("corp"), list("192.0.2.1"), dry, START).unwrap();
+
+    assert_eq!((change.added, change.changed), (1, true));
+    assert!(service.lists().is_empty());
+}
+
+#[test]
+fn a_list_that_has_changed_since_is_not_replaced() {
+    let mut service = service(&Fake::default());
+    let tag = service.replace_list(&name("corp"), list("192.0.2.1"), options(), START).unwrap().tag;
+    let with = |tag: &str| ListOptions { if_match: Some(tag.to_owned()), ..options() };
+
+    let stale = service.replace_list(&name("corp"), list("192.0.2.2"), with("\"b3-0\""), START);
+    assert!(matches!(stale, Err(Refusal::Changed { .. })));
+    assert!(matches!(service.remove_list(&name("corp"), Some("\"b3-0\""), START), Err(Refusal::Changed { .. })));
+    let new = service.replace_list(&name("new"), list("192.0.2.2"), with("*"), START);
+    assert!(matches!(new, Err(Refusal::Changed { .. })));
+
+    assert!(service.replace_list(&name("corp"), list("192.0.2.2"), with(&tag), START).is_ok());
+}
+
+#[test]
+fn a_removed_list_leaves_what_another_claims() {
+    let fake = Fake::default();
+    let mut service = service(&fake);
+    service.replace_list(&name("a"), list("192.0.2.1 192.0.2.2"), options(), START).unwrap();
+    service.replace_list(&name("b"), list("192.0.2.2"), options(), START).unwrap();
+
+    service.remove_list(&name("a"), None, START).unwrap();
+
+    assert_eq!(action(&fake, "192.0.2.1", START), None);
+    assert!(action(&fake, "192.0.2.2", START).is_some());
+    assert_eq!(service.status().unwrap().rules_used, 1);
+    assert!(matches!(service.remove_list(&name("a"), None, START), Err(Refusal::NoList { .. })));
+}
+
+#[test]
+fn a_list_that_becomes_weaker_lets_another_lead() {
+    let fake = Fake::default();
+    let mut service = service(&fake);
+    let with = |response| ListOptions { response, ..options() };
+    service.replace_list(&name("a"), list("192.0.2.1 192.0.2.9"), with(Response::Reset), START).unwrap();
+    service.replace_list(&name("b"), list("192.0.2.1"), with(Response::Drop), START).unwrap();
+
+    service.replace_list(&name("a"), list("192.0.2.1 192.0.2.9"), with(Response::Observe), START).unwrap();
+
+    assert_eq!(action(&fake, "192.0.2.1", START), Some(Response::Drop.action() as u8));
+    assert_eq!(action(&fake, "192.0.2.9", START), Some(Response::Observe.action() as u8));
+}
+
+#[test]
+fn an_unchanged_entry_has_no_gap_while_its_list_is_replaced() {
+    let fake = Fake::default();
+    let mut service = service(&fake);
+    service.replace_list(&name("corp"), list("192.0.2.1 192.0.2.2"), options(), START).unwrap();
+    fake.set_boot_ns(START.boot_ns);
+    fake.lock().watch = Some(Box::new(|kernel| assert!(kernel.rule("10.9.9.9", "192.0.2.1", 443).is_some())));
+
+    service.replace_list(&name("corp"), list("192.0.2.1 192.0.2.3 198.51.100.0/24"), options(), START).unwrap();
+    let reset = ListOptions { response: Response::Reset, ..options() };
+    service.replace_list(&name("corp"), list("192.0.2.1"), reset, START).unwrap();
+}
+
+#[test]
+fn a_list_that_does_not_fit_is_refused_whole() {
+    let fake = Fake::default();
+    fake.lock().capacity = Some(20);
+    let mut service = service(&fake);
+    let many = |range: std::ops::Range<u32>| {
+        list(&range.map(|n| format!("192.0.2.{n}")).collect::<Vec<_>>().join(" "))
+    };
+    service.replace_list(&name("a"), many(0..15), options(), START).unwrap();
+
+    let refusal = service.replace_list(&name("b"), many(10..30), options(), START);
+
+    assert!(matches!(refusal, Err(Refusal::TableFull { wanted: 30, .. })), "{refusal:?}");
+    assert_eq!(action(&fake, "192.0.2.20", START), None);
+    // The same number of other entries fits, one after the other.
+    let swapped = service.replace_list(&name("a"), many(100..120), options(), START).unwrap();
+    assert_eq!((swapped.added, swapped.removed), (20, 15));
+}
+
+#[test]
+fn a_kernel_that_refuses_half_way_keeps_the_old_list() {
+    for writes in 0..12 {
+        let fake = Fake::default();
+        let mut service = service(&fake);
+        service.replace_list(&name("corp"), list("192.0.2.1 192.0.2.2"), options(), START).unwrap();
+        fake.lock().writes_left = Some(writes);
+
+        let change = service.replace_list(&name("corp"), list("192.0.2.2 192.0.2.3 192.0.2.4"), options(), START);
+        fake.lock().writes_left = None;
+        service.tick(after(10));
+
+        let old = change.is_err();
+        assert_eq!(action(&fake, "192.0.2.1", START).is_some(), old, "{writes}");
+        assert!(action(&fake, "192.0.2.2", START).is_some(), "{writes}");
+        assert_eq!(action(&fake, "192.0.2.3", START).is_some(), !old, "{writes}");
+        assert_eq!(fake.lock().keys.keys().filter(|k| matches!(k, crate::verdicts::MapKey::Host(_))).count(), 2 + usize::from(!old));
+    }
+}
+
+#[test]
+fn there_is_a_limit_to_the_number_of_lists() {
+    let mut service = service(&Fake::default());
+    for n in 0..64 {
+        service.replace_list(&name(&format!("list-{n}")), list("192.0.2.1"), options(), START).unwrap();
+    }
+
+    let refusal = service.replace_list(&name("one-more"), list("192.0.2.1"), options(), START);
+
+    assert!(matches!(refusal, Err(Refusal::ListsFull { limit: 64 })));
+    assert!(service.replace_list(&name("list-0"), list("192.0.2.2"), options(), START).is_ok());
+}
