@@ -10,7 +10,7 @@ use anyhow::Result;
 use crate::lab::{C2, IMPLANT, Lab, PEOPLE, STORE, TIME, WEB};
 use crate::traffic::bulk::{Bulk, Direction};
 use crate::traffic::exchange::{Lengths, Transport};
-use crate::traffic::implant::{Connections, Implant};
+use crate::traffic::implant::{Connections, Implant, Tasks};
 use crate::traffic::ntp::NtpClient;
 use crate::traffic::payload::Look;
 use crate::traffic::people::Person;
@@ -21,6 +21,8 @@ use crate::traffic::{Running, Sent};
 
 /// How the implant sleeps: every 2 s with 20 % jitter.
 pub const TIMER: Timer = Timer { period: Duration::from_secs(2), jitter: Jitter::Below(0.2), missed: 0.0 };
+/// How often its operator gives it something to do.
+pub const TASKS: Tasks = Tasks { every: 5, command: 1_300, output: 9_000 };
 /// Where the implant calls.
 pub const C2_PORT: u16 = 443;
 
@@ -109,6 +111,7 @@ impl Demo {
             timer: TIMER,
             connections: Connections::PerCheckIn,
             lengths: Lengths { request: 350, answer: 420 },
+            tasks: Some(TASKS),
             look: Look::Tls { name: None },
             seed,
             duration,

@@ -202,6 +202,7 @@ fn implant(from: IpAddr) -> Implant {
         timer: Timer::new(Duration::from_millis(100), Jitter::Below(0.2)),
         connections: Connections::PerCheckIn,
         lengths: Lengths { request: 400, answer: 300 },
+        tasks: None,
         look: Look::Tls { name: Some("c2.example".into()) },
         seed: 11,
         duration: Duration::from_millis(700),

@@ -148,7 +148,7 @@ impl Set {
     pub fn find(&self, tag: u32, key: &ConversationKey) -> Option<usize> {
         let mut way = 0;
         while way < WAYS {
-            if self.tags[way] & !class::MASK == tag && self.slots[way].key == *key {
+            if self.tags[way] & !class::MASK == tag && self.slots[way].key.is(key) {
                 return Some(way);
             }
             way += 1;

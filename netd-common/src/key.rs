@@ -2,7 +2,7 @@
 
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, transmute};
 
 /// An IPv4 or IPv6 address; IPv4 is stored IPv4-mapped (`::ffff:a.b.c.d`), so one map serves both.
 ///
@@ -20,8 +20,9 @@ impl Address {
     #[inline(always)]
     #[must_use]
     pub const fn v4(octets: [u8; 4]) -> Self {
-        let [a, b, c, d] = octets;
-        Self([0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, a, b, c, d])
+        // By words, as everything here: bytes that are written singly and read as a word stall a CPU.
+        let words = [0, 0, u32::from_ne_bytes([0, 0, 0xff, 0xff]), u32::from_ne_bytes(octets)];
+        Self(transmute!(words))
     }
 
     /// Returns whether the address is IPv4-mapped.
@@ -36,8 +37,8 @@ impl Address {
     #[inline(always)]
     #[must_use]
     pub fn words(&self) -> (u64, u64) {
-        let [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p] = self.0;
-        (u64::from_ne_bytes([a, b, c, d, e, f, g, h]), u64::from_ne_bytes([i, j, k, l, m, n, o, p]))
+        let [high, low]: [u64; 2] = transmute!(*self);
+        (high, low)
     }
 
     /// Returns whether this address comes first, or equal, in the order of [`Self::words`].
@@ -167,6 +168,20 @@ pub struct ConversationKey {
 const _: () = assert!(size_of::<ConversationKey>() == 40);
 
 impl ConversationKey {
+    /// Returns whether two keys are equal: by words, as cheap as it gets.
+    #[inline(always)]
+    #[must_use]
+    pub fn is(&self, other: &Self) -> bool {
+        let ours: [u64; 5] = transmute!(*self);
+        let theirs: [u64; 5] = transmute!(*other);
+        // The ports first: they are what most often differs.
+        ours[4] == theirs[4]
+            && ours[0] == theirs[0]
+            && ours[1] == theirs[1]
+            && ours[2] == theirs[2]
+            && ours[3] == theirs[3]
+    }
+
     /// Returns the directed five-tuple of one direction.
     #[inline(always)]
     #[must_use]

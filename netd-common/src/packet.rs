@@ -223,7 +223,7 @@ pub fn ethernet<B: Bytes + ?Sized>(
     packet: &mut Packet,
 ) -> Result<(), ParseError> {
     let header = frame.block::<ETHERNET>(0).ok_or(ParseError::TruncatedLink)?;
-    let ethertype = u16::from_be_bytes([header[12], header[13]]);
+    let ethertype = u16::from_be_bytes(octets(header, 12));
     let start = Start { offset: ETHERNET, wire_len, vlan: stripped.unwrap_or(0) };
     tagged(frame, ethertype, start, u8::from(stripped.is_some()), packet)
 }
@@ -243,9 +243,9 @@ fn tagged<B: Bytes + ?Sized>(
         }
         let tag = frame.block::<4>(start.offset).ok_or(ParseError::TruncatedLink)?;
         if tags == 0 {
-            start.vlan = u16::from_be_bytes([tag[0], tag[1]]) & 0x0fff;
+            start.vlan = u16::from_be_bytes(octets(tag, 0)) & 0x0fff;
         }
-        ethertype = u16::from_be_bytes([tag[2], tag[3]]);
+        ethertype = u16::from_be_bytes(octets(tag, 2));
         start.offset += 4;
         tags += 1;
     }
@@ -317,17 +317,17 @@ fn ipv4<B: Bytes + ?Sized>(bytes: &B, start: Start, packet: &mut Packet) -> Resu
     }
     let on_wire = start.wire_len.saturating_sub(start.offset as u32);
     // Zero is what segmentation offload leaves in a frame captured before the device filled it in.
-    let total = match u16::from_be_bytes([h[2], h[3]]) {
+    let total = match u16::from_be_bytes(octets(h, 2)) {
         0 => on_wire,
         total => u32::from(total).min(on_wire),
     };
     packet.payload_len = total.checked_sub(header_len as u32).ok_or(ParseError::BadHeader)?;
-    packet.fragment = match u16::from_be_bytes([h[6], h[7]]) & 0x3fff {
+    packet.fragment = match u16::from_be_bytes(octets(h, 6)) & 0x3fff {
         0 => Fragment::Whole,
         0x2000 => Fragment::First,
         _ => Fragment::Later,
     };
-    let (src, dst) = (Address::v4([h[12], h[13], h[14], h[15]]), Address::v4([h[16], h[17], h[18], h[19]]));
+    let (src, dst) = (Address::v4(octets(h, 12)), Address::v4(octets(h, 16)));
     set_ends(packet, &src, &dst, h[9]);
     Ok(start.offset + header_len)
 }
@@ -341,7 +341,7 @@ fn ipv6<B: Bytes + ?Sized>(bytes: &B, start: Start, packet: &mut Packet) -> Resu
     }
     let on_wire = start.wire_len.saturating_sub(start.offset as u32 + 40);
     // Zero is a jumbogram or a BIG TCP super-packet.
-    let payload = match u16::from_be_bytes([h[4], h[5]]) {
+    let payload = match u16::from_be_bytes(octets(h, 4)) {
         0 => on_wire,
         len => u32::from(len).min(on_wire),
     };
@@ -357,7 +357,7 @@ fn ipv6<B: Bytes + ?Sized>(bytes: &B, start: Start, packet: &mut Packet) -> Resu
         let len = match proto {
             IPPROTO_AH => (usize::from(e[1]) + 2) * 4,
             IPPROTO_FRAGMENT => {
-                let word = u16::from_be_bytes([e[2], e[3]]);
+                let word = u16::from_be_bytes(octets(e, 2));
                 if word & 0xfff8 != 0 {
                     fragment = Fragment::Later;
                 } else if word & 1 != 0 {
@@ -394,9 +394,16 @@ const fn is_extension(proto: u8) -> bool {
 
 #[inline(always)]
 fn address(header: &[u8; 40], at: usize) -> Address {
+    let words = [u64::from_ne_bytes(octets(header, at)), u64::from_ne_bytes(octets(header, at + 8))];
+    Address(zerocopy::transmute!(words))
+}
+
+/// Returns octets of a header, in one load: taken one by one they would be loaded one by one.
+#[inline(always)]
+fn octets<const N: usize, const L: usize>(header: &[u8; L], at: usize) -> [u8; N] {
     match header.get(at..).and_then(|rest| rest.first_chunk()) {
-        Some(octets) => Address(*octets),
-        None => Address::UNSPECIFIED,
+        Some(octets) => *octets,
+        None => [0; N],
     }
 }
 
@@ -415,8 +422,8 @@ fn transport<B: Bytes + ?Sized>(bytes: &B, at: usize, packet: &mut Packet) -> Re
             if len < 20 {
                 return too_short(packet);
             }
-            set_ports(packet, [h[0], h[1]], [h[2], h[3]]);
-            packet.seq = u32::from_be_bytes([h[4], h[5], h[6], h[7]]);
+            set_ports(packet, octets(h, 0), octets(h, 2));
+            packet.seq = u32::from_be_bytes(octets(h, 4));
             packet.flags = h[13];
             let header_len = u32::from(h[12] >> 4) * 4;
             if header_len < 20 {
@@ -429,14 +436,14 @@ fn transport<B: Bytes + ?Sized>(bytes: &B, at: usize, packet: &mut Packet) -> Re
             if len < 8 {
                 return too_short(packet);
             }
-            set_ports(packet, [h[0], h[1]], [h[2], h[3]]);
+            set_ports(packet, octets(h, 0), octets(h, 2));
             8
         }
         IPPROTO_ICMP | IPPROTO_ICMPV6 => {
             let Some(h) = bytes.block::<8>(at) else { return too_short(packet) };
             packet.flags = h[0];
             if is_echo(proto, h[0]) {
-                set_ports(packet, [h[4], h[5]], [h[4], h[5]]);
+                set_ports(packet, octets(h, 4), octets(h, 4));
             }
             8
         }

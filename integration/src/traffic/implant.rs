@@ -22,9 +22,22 @@ pub struct Implant {
     pub timer: Timer,
     pub connections: Connections,
     pub lengths: Lengths,
+    /// How often somebody gives it something to do; `None`: nobody is at the other end.
+    pub tasks: Option<Tasks>,
     pub look: Look,
     pub seed: u64,
     pub duration: Duration,
+}
+
+/// An operator who now and then answers with a command; its output goes back at once, over the same connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Tasks {
+    /// One check-in in so many.
+    pub every: u32,
+    /// Bytes of the command, in place of the usual answer.
+    pub command: usize,
+    /// Bytes of its output.
+    pub output: usize,
 }
 
 /// Whether check-ins share a connection.
@@ -58,16 +71,16 @@ impl Implant {
         let patience = PATIENCE.min(self.timer.period.mul_f64(0.8));
         let mut open: Option<Connection> = None;
         let mut next = Instant::now();
-        loop {
+        for number in 1_u32.. {
             tally.begin();
             let first = open.is_none();
             let connection = match open.take() {
                 Some(connection) => Ok(connection),
                 None => Connection::open(self.transport, self.from, server, patience, tally),
             };
-            let exchange = Exchange::new(&self.look, first, self.lengths, &mut payloads);
+            let exchanges = self.exchanges(number, first, &mut payloads);
             let answered = connection.and_then(|mut connection| {
-                connection.exchange(&exchange, tally)?;
+                exchanges.iter().try_for_each(|exchange| connection.exchange(exchange, tally))?;
                 Ok(connection)
             });
             tally.end(answered.is_ok());
@@ -77,6 +90,18 @@ impl Implant {
             if !clock.sleep_until(next) {
                 return;
             }
+        }
+    }
+
+    /// Returns what is said in one check-in.
+    fn exchanges(&self, number: u32, first: bool, payloads: &mut Dice) -> Vec<Exchange> {
+        let mut exchange = |first, lengths| Exchange::new(&self.look, first, lengths, payloads);
+        match self.tasks.filter(|tasks| number.is_multiple_of(tasks.every)) {
+            None => vec![exchange(first, self.lengths)],
+            Some(tasks) => vec![
+                exchange(first, Lengths { answer: tasks.command, ..self.lengths }),
+                exchange(false, Lengths { request: tasks.output, ..self.lengths }),
+            ],
         }
     }
 }

@@ -186,10 +186,7 @@ impl Watch<'_> {
                 let shown: Shown = serde_json::from_value(item.clone()).context("the API's finding is not as expected")?;
                 if told.as_ref() != Some(&shown.severity) {
                     self.line_end()?;
-                    let seconds = self.started.elapsed().as_secs_f64();
-                    writeln!(self.out, "\n{seconds:.1} s, {} check-ins: finding {}", facts.check_ins, shown.id)?;
-                    shown.write(self.out)?;
-                    writeln!(self.out)?;
+                    self.tell(&shown, &facts)?;
                     told = Some(shown.severity.clone());
                 }
                 if shown.block {
@@ -200,6 +197,23 @@ impl Watch<'_> {
                 bail!("no finding fit for a block within {patience} s and {} check-ins", facts.check_ins);
             }
         }
+    }
+
+    /// One line for a finding that is not yet fit for a block, all of one that is.
+    fn tell(&mut self, shown: &Shown, facts: &Facts) -> anyhow::Result<()> {
+        let seconds = self.started.elapsed().as_secs_f64();
+        if !shown.block {
+            writeln!(
+                self.out,
+                "{seconds:.1} s, {} check-ins: {} {}, every {:.1} s, score {:.4}; not yet fit for a block",
+                facts.check_ins, shown.severity, shown.detector, shown.interval_s, shown.score
+            )?;
+            return Ok(());
+        }
+        writeln!(self.out, "{seconds:.1} s, {} check-ins: fit for a block\n", facts.check_ins)?;
+        shown.write(self.out)?;
+        writeln!(self.out)?;
+        Ok(())
     }
 
     fn until_cut(&mut self, finding: &Shown) -> anyhow::Result<Cut> {

@@ -122,8 +122,11 @@ impl Shown {
         for reason in &self.reasons {
             writeln!(out, "  {:+6.2}  {:<24} {}", reason.weight, reason.evidence, reason.value)?;
         }
-        for class in &self.considered {
-            writeln!(out, "  benign?  {class}")?;
+        if !self.considered.is_empty() {
+            writeln!(out, "  benign classes considered and rejected:")?;
+            for class in &self.considered {
+                writeln!(out, "    {class}")?;
+            }
         }
         if !self.attack.is_empty() {
             writeln!(out, "  ATT&CK   {}", self.attack.join(", "))?;

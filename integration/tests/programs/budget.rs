@@ -1,0 +1,110 @@
+//! What the programs cost: instructions the verifier walks, memory the maps hold. Prints the figures.
+
+use std::{
+    fs::read_to_string,
+    io::Write as _,
+    os::fd::{AsFd as _, AsRawFd as _},
+};
+
+use aya::{Ebpf, EbpfLoader, maps::MapInfo, programs::Program, util::nr_cpus};
+use netd_common::{flow::WAYS, names::maps};
+use netd_lab::require_root;
+
+use crate::kernel::object;
+
+/// No classifier may cost more, and no other program more than the second: a release of the kernel that looks closer
+/// must still load them.
+const CLASSIFIER_LIMIT: u32 = 150_000;
+const OTHER_LIMIT: u32 = 60_000;
+
+/// Instructions verified on Linux 6.18; on the same kernel a change beyond a tenth is a change to look at.
+const RECORDED_ON: &str = "6.18.";
+const RECORDED: [(&str, u32); 10] = [
+    ("tc_ingress", 0),
+    ("tc_egress", 0),
+    ("tc_ingress_l3", 0),
+    ("tc_egress_l3", 0),
+    ("xdp_ingress", 0),
+    ("connect4", 0),
+    ("connect6", 0),
+    ("sendmsg4", 0),
+    ("sendmsg6", 0),
+    ("sock_ops", 0),
+];
+
+/// The flow table that `netd run` makes when nothing else is said.
+const FLOWS_PER_CPU: usize = 65_536;
+/// Everything else at the object's own sizes, as they are made: lists empty.
+const FIXED_LIMIT: u64 = 48 << 20;
+const PER_CPU_LIMIT: u64 = 14 << 20;
+
+fn say(line: &str) {
+    // A closed standard error is no reason to fail.
+    let _ = writeln!(std::io::stderr(), "{line}");
+}
+
+fn verified(bpf: &mut Ebpf, name: &str) -> u32 {
+    let program = bpf.program_mut(name).unwrap();
+    match program {
+        Program::SchedClassifier(program) => program.load().unwrap(),
+        Program::Xdp(program) => program.load().unwrap(),
+        Program::CgroupSockAddr(program) => program.load().unwrap(),
+        Program::SockOps(program) => program.load().unwrap(),
+        _ => panic!("{name} is of a kind that no test loads"),
+    }
+    program.info().unwrap().verified_instruction_count().expect("a kernel since 5.16 says")
+}
+
+#[test]
+fn every_program_stays_within_its_budget_of_verified_instructions() {
+    require_root!();
+    let mut bpf = EbpfLoader::new().load(&object()).unwrap();
+    let release = read_to_string("/proc/sys/kernel/osrelease").unwrap();
+    let mut names: Vec<String> = bpf.programs().map(|(name, _)| name.to_owned()).collect();
+    names.sort();
+    let mut recorded: Vec<&str> = RECORDED.iter().map(|(name, _)| *name).collect();
+    recorded.sort_unstable();
+    assert_eq!(names, recorded, "a program without a recorded figure");
+
+    for (name, recorded) in RECORDED {
+        let count = verified(&mut bpf, name);
+
+        say(&format!("{name}: {count} verified instructions (recorded {recorded} on {RECORDED_ON}x)"));
+        let limit = if name.starts_with("tc_") { CLASSIFIER_LIMIT } else { OTHER_LIMIT };
+        assert!(count <= limit, "{name}: {count} > {limit}");
+        if release.starts_with(RECORDED_ON) {
+            let change = i64::from(count) - i64::from(recorded);
+            assert!(change.abs() * 10 <= i64::from(recorded), "{name}: {count}, recorded {recorded}");
+        }
+    }
+}
+
+#[test]
+fn the_maps_stay_within_their_budget_of_memory() {
+    require_root!();
+    let cpus = nr_cpus().unwrap();
+    let sets = cpus * FLOWS_PER_CPU / WAYS;
+    let bpf = EbpfLoader::new().map_max_entries(maps::FLOWS, sets as u32).load(&object()).unwrap();
+
+    let mut sizes: Vec<(String, u64)> = bpf
+        .maps()
+        .map(|(name, map)| (name.to_owned(), locked_memory(&MapInfo::from_id(map.info().unwrap().id()).unwrap())))
+        .collect();
+    sizes.sort_by_key(|(_, bytes)| std::cmp::Reverse(*bytes));
+
+    let total: u64 = sizes.iter().map(|(_, bytes)| bytes).sum();
+    for (name, bytes) in &sizes {
+        say(&format!("{name}: {} KiB", bytes.div_ceil(1024)));
+    }
+    let limit = FIXED_LIMIT + cpus as u64 * PER_CPU_LIMIT;
+    say(&format!("all maps, {cpus} CPUs: {} KiB of {} KiB allowed", total.div_ceil(1024), limit / 1024));
+    assert!(total <= limit, "{total} > {limit}");
+}
+
+/// Returns the bytes that the kernel says it keeps for a map.
+fn locked_memory(map: &MapInfo) -> u64 {
+    let fd = map.fd().unwrap();
+    let text = read_to_string(format!("/proc/self/fdinfo/{}", fd.as_fd().as_raw_fd())).unwrap();
+    let line = text.lines().find_map(|line| line.strip_prefix("memlock:")).unwrap();
+    line.trim().parse().unwrap()
+}
