@@ -6,7 +6,7 @@ use std::{
     os::fd::{AsFd as _, AsRawFd as _},
 };
 
-use aya::{Ebpf, EbpfLoader, maps::MapInfo, programs::Program, util::nr_cpus};
+use aya::{Ebpf, EbpfLoader, maps::Map, programs::Program, util::nr_cpus};
 use netd_common::{flow::WAYS, names::maps};
 use netd_lab::require_root;
 
@@ -88,7 +88,7 @@ fn the_maps_stay_within_their_budget_of_memory() {
 
     let mut sizes: Vec<(String, u64)> = bpf
         .maps()
-        .map(|(name, map)| (name.to_owned(), locked_memory(&MapInfo::from_id(map.info().unwrap().id()).unwrap())))
+        .map(|(name, map)| (name.to_owned(), locked_memory(map)))
         .collect();
     sizes.sort_by_key(|(_, bytes)| std::cmp::Reverse(*bytes));
 
@@ -102,9 +102,18 @@ fn the_maps_stay_within_their_budget_of_memory() {
 }
 
 /// Returns the bytes that the kernel says it keeps for a map.
-fn locked_memory(map: &MapInfo) -> u64 {
-    let fd = map.fd().unwrap();
-    let text = read_to_string(format!("/proc/self/fdinfo/{}", fd.as_fd().as_raw_fd())).unwrap();
+fn locked_memory(map: &Map) -> u64 {
+    let data = match map {
+        Map::Array(data)
+        | Map::PerCpuArray(data)
+        | Map::HashMap(data)
+        | Map::LruHashMap(data)
+        | Map::LpmTrie(data)
+        | Map::RingBuf(data) => data,
+        _ => panic!("{map:?} is of a kind that the object does not use"),
+    };
+    let fd = data.fd().as_fd().as_raw_fd();
+    let text = read_to_string(format!("/proc/self/fdinfo/{fd}")).unwrap();
     let line = text.lines().find_map(|line| line.strip_prefix("memlock:")).unwrap();
     line.trim().parse().unwrap()
 }

@@ -6,7 +6,7 @@ use netd_common::{
     account::{Elsewhere, Observation, Sink, Turn, account, fill_flow, fill_turn},
     control::Control,
     counter::Counter,
-    flow::{Set, Slot, Tick, mark, tag},
+    flow::{Set, Slot, Tick, mark, tag, tick},
     key::{Address, ConversationKey, Direction, Endpoint, FlowKey},
     packet::{IPPROTO_TCP, IPPROTO_UDP, Packet, ParseError},
     record::{FlowEvent, FlowRecord, Header, Kind, PAYLOAD_SNAP, PayloadKind, PayloadRecord, TurnRecord},
@@ -64,6 +64,8 @@ pub(super) struct Model {
     lists: Lists,
     /// A moment of the kernel's clock, to the tick.
     now_ns: u64,
+    /// When the model was made, roughly: gives a tick its upper bits.
+    started_ns: u64,
     pub(super) counters: [u64; Counter::SLOTS],
     pub(super) hits: BTreeMap<RuleId, Hits>,
     pub(super) records: Vec<Record>,
@@ -146,6 +148,7 @@ impl Model {
             sets: vec![Set::EMPTY; control.set_mask as usize + 1],
             lists: Lists::default(),
             now_ns: 0,
+            started_ns: uptime_ns(),
             counters: [0; Counter::SLOTS],
             hits: BTreeMap::new(),
             records: Vec::new(),
@@ -154,7 +157,8 @@ impl Model {
 
     /// Takes the kernel's clock over.
     pub(super) fn set_clock(&mut self, now: Tick) {
-        self.now_ns = netd_common::account::time_of(now, uptime_ns()) + 1;
+        let since = now.wrapping_sub(tick(self.started_ns)) as i32;
+        self.now_ns = self.started_ns.saturating_add_signed(i64::from(since) << 20);
     }
 
     pub(super) fn set_of(&self, key: &ConversationKey) -> &Set {
