@@ -3,8 +3,10 @@
 //! The library is what `netd demo` and the tests of this crate are made of; its binary `pcaps` writes the captures that
 //! the project ships.
 
+pub mod api;
 pub mod binary;
 pub mod capture;
+pub mod daemon;
 pub mod demo;
 pub mod frames;
 pub mod lab;

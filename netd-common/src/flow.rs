@@ -235,8 +235,16 @@ impl HashKeys {
             .wrapping_add(pair(b0, k[5], k[6]))
             .wrapping_add(pair(b1, k[7], k[8]))
             .wrapping_add(pair(ports, k[9], k[10]));
-        (sum >> 32) as u32
+        mixed((sum >> 32) as u32)
     }
+}
+
+/// Spreads the sum over all bits, one to one. Of keys in a row (a scan, one host's ports) the sums are in a row too,
+/// and one secret in some hundred would put them all into a few sets.
+#[inline(always)]
+const fn mixed(sum: u32) -> u32 {
+    let product = (sum ^ sum >> 16).wrapping_mul(0x85eb_ca6b);
+    product ^ product >> 13
 }
 
 #[inline(always)]

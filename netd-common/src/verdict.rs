@@ -135,8 +135,8 @@ pub struct Subject<'a> {
 /// The verdict maps, as the decision needs them. A rule that no longer holds counts as absent, so that an expired
 /// five-tuple does not hide a listed prefix.
 pub trait Verdicts {
-    /// Returns whether an address may be listed at all: the coarse bitmap in front of the maps. False is exact.
-    fn may_be_listed(&self, address: &Address) -> bool;
+    /// Returns what may be listed around an address, bits of [`near`]: the coarse bitmap in front of the maps.
+    fn near(&self, address: &Address) -> u8;
     fn is_allowed(&self, address: &Address) -> bool;
     fn five_tuple(&self, key: &FlowKey) -> Option<RuleId>;
     fn endpoint(&self, endpoint: &Endpoint) -> Option<RuleId>;
@@ -152,38 +152,30 @@ pub trait Verdicts {
 #[inline(always)]
 pub fn decide<V: Verdicts>(verdicts: &V, subject: Subject<'_>) -> Option<RuleId> {
     let key = subject.key;
-    let (src, dst) = (verdicts.may_be_listed(&key.src), verdicts.may_be_listed(&key.dst));
-    // The front marks both ends of a listed five-tuple.
-    if subject.has_ports && src && dst {
+    let (src, dst) = (verdicts.near(&key.src), verdicts.near(&key.dst));
+    if subject.has_ports && src == near::ANYTHING && dst == near::ANYTHING {
         if let Some(rule) = verdicts.five_tuple(&key.conversation().0.flow(crate::key::Direction::AToB)) {
             if !verdicts.is_allowed(&key.src) && !verdicts.is_allowed(&key.dst) {
                 return Some(rule);
             }
         }
     }
-    if subject.has_ports {
-        if dst {
-            let end = Endpoint::new(key.dst, key.dst_port, key.proto);
-            if let Some(rule) = unless_allowed(verdicts, verdicts.endpoint(&end), &key.dst) {
-                return Some(rule);
-            }
-        }
-        if src {
-            let end = Endpoint::new(key.src, key.src_port, key.proto);
-            if let Some(rule) = unless_allowed(verdicts, verdicts.endpoint(&end), &key.src) {
-                return Some(rule);
-            }
-        }
-    }
-    if dst {
-        if let Some(rule) = unless_allowed(verdicts, by_address(verdicts, &key.dst), &key.dst) {
+    if subject.has_ports && dst == near::ANYTHING {
+        let end = Endpoint::new(key.dst, key.dst_port, key.proto);
+        if let Some(rule) = unless_allowed(verdicts, verdicts.endpoint(&end), &key.dst) {
             return Some(rule);
         }
     }
-    if src {
-        return unless_allowed(verdicts, by_address(verdicts, &key.src), &key.src);
+    if subject.has_ports && src == near::ANYTHING {
+        let end = Endpoint::new(key.src, key.src_port, key.proto);
+        if let Some(rule) = unless_allowed(verdicts, verdicts.endpoint(&end), &key.src) {
+            return Some(rule);
+        }
     }
-    None
+    if let Some(rule) = unless_allowed(verdicts, by_address(verdicts, &key.dst, dst), &key.dst) {
+        return Some(rule);
+    }
+    unless_allowed(verdicts, by_address(verdicts, &key.src, src), &key.src)
 }
 
 #[inline(always)]
@@ -192,29 +184,43 @@ fn unless_allowed<V: Verdicts>(verdicts: &V, rule: Option<RuleId>, end: &Address
 }
 
 #[inline(always)]
-fn by_address<V: Verdicts>(verdicts: &V, address: &Address) -> Option<RuleId> {
-    match verdicts.host(address) {
-        Some(rule) => Some(rule),
-        None => verdicts.prefix(address),
+fn by_address<V: Verdicts>(verdicts: &V, address: &Address, near: u8) -> Option<RuleId> {
+    if near & near::HOST != 0 {
+        if let Some(rule) = verdicts.host(address) {
+            return Some(rule);
+        }
     }
+    if near & near::PREFIX != 0 { verdicts.prefix(address) } else { None }
 }
 
-/// Bits of the front's two halves (IPv4, IPv6); one bit a /24, or a hashed /48.
-pub const FRONT_BITS: u32 = 1 << 24;
+/// What the front says of a neighbourhood: two bits. None is exact; so is the absence of either.
+///
+/// A trie is slow, and most of what lists hold are hosts: they must not send their neighbours there.
+pub mod near {
+    /// A host is listed there.
+    pub const HOST: u8 = 1;
+    /// A prefix covers some of it.
+    pub const PREFIX: u8 = 2;
+    /// Something with ports is listed there, or both of the others.
+    pub const ANYTHING: u8 = HOST | PREFIX;
+}
+
+/// Bits of each of the front's two halves (IPv4, IPv6); two bits a /24, or a hashed /48.
+pub const FRONT_BITS: u32 = 2 << 24;
 
 /// Words of 64 bits in the front.
 pub const FRONT_WORDS: u32 = 2 * FRONT_BITS / 64;
 
-/// Returns the front's bit for an address: exact /24 for IPv4, the hashed /48 for IPv6.
+/// Returns the first of the front's two bits for an address: exact /24 for IPv4, the hashed /48 for IPv6.
 #[inline(always)]
 #[must_use]
 pub fn front_bit(address: &Address) -> u32 {
     let (high, low) = address.words();
     if address.is_v4() {
         // The first three octets of the IPv4 address, which is the second half of the word.
-        u64::from_be_bytes(low.to_ne_bytes()) as u32 >> 8
+        (u64::from_be_bytes(low.to_ne_bytes()) as u32 >> 8) << 1
     } else {
         let site = u64::from_be_bytes(high.to_ne_bytes()) >> 16;
-        FRONT_BITS + ((site.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 40) as u32)
+        FRONT_BITS + (((site.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 40) as u32) << 1)
     }
 }

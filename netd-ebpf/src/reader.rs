@@ -19,6 +19,12 @@ impl Linear {
         let (start, end) = unsafe { (data.read_volatile() as usize, data_end.read_volatile() as usize) };
         Self { start, end, cell }
     }
+
+    /// Returns how many bytes there are.
+    #[inline(always)]
+    pub const fn len(&self) -> u32 {
+        (self.end - self.start) as u32
+    }
 }
 
 /// Returns `value` as the verifier knows nothing of it: it follows what is on the stack, not what is in a map.

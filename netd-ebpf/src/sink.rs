@@ -26,23 +26,45 @@ pub struct Ring<'a> {
     pub ctx: &'a TcContext,
     pub control: &'static Control,
     pub cell: *mut u32,
+    pub stamp: Stamp,
+}
+
+/// Where and when this packet's records are written.
+pub struct Stamp {
     pub cpu: u32,
+    /// 0 until a record needs it, then the same for all of one packet: the precise clock is dear.
+    time_ns: u64,
+}
+
+impl Stamp {
+    #[inline(always)]
+    pub const fn new(cpu: u32) -> Self {
+        Self { cpu, time_ns: 0 }
+    }
+
+    #[inline(always)]
+    fn time_ns(&mut self) -> u64 {
+        if self.time_ns == 0 {
+            self.time_ns = precise_ns();
+        }
+        self.time_ns
+    }
 }
 
 impl Sink for Ring<'_> {
     #[inline(always)]
     fn flow(&mut self, slot: &Slot, last: Tick, event: FlowEvent, now_ns: u64) -> bool {
-        flow(slot, last, event, self.cpu, now_ns)
+        flow(slot, last, event, &mut self.stamp, now_ns)
     }
 
     #[inline(always)]
     fn turn(&mut self, slot: &Slot, t: &Turn, now_ns: u64) -> bool {
-        turn(slot, t, self.cpu, now_ns)
+        turn(slot, t, &mut self.stamp, now_ns)
     }
 
     #[inline(always)]
     fn payload(&mut self, packet: &Packet, kind: PayloadKind) -> bool {
-        export(self.ctx, packet, kind, self.cpu)
+        export(self.ctx, packet, kind, &mut self.stamp)
     }
 
     #[inline(always)]
@@ -72,7 +94,7 @@ impl Sink for Ring<'_> {
 // Functions of their own: each is called from several places and needs its own stack.
 
 #[inline(never)]
-fn flow(slot: &Slot, last: Tick, event: FlowEvent, cpu: u32, now_ns: u64) -> bool {
+fn flow(slot: &Slot, last: Tick, event: FlowEvent, stamp: &mut Stamp, now_ns: u64) -> bool {
     let Some(count) = Count::new() else { return false };
     let Some(mut entry) = EVENTS.reserve::<FlowRecord>(0) else {
         count.add(Counter::FlowRecordsLost, 1);
@@ -80,14 +102,14 @@ fn flow(slot: &Slot, last: Tick, event: FlowEvent, cpu: u32, now_ns: u64) -> boo
     };
     // SAFETY: every field is written before the record is submitted.
     let record = unsafe { &mut *entry.as_mut_ptr() };
-    fill_flow(record, slot, last, event, cpu as u16, precise_ns(), now_ns);
+    fill_flow(record, slot, last, event, stamp.cpu as u16, stamp.time_ns(), now_ns);
     entry.submit(0);
     count.add(Counter::FlowRecords, 1);
     true
 }
 
 #[inline(never)]
-fn turn(slot: &Slot, turn: &Turn, cpu: u32, now_ns: u64) -> bool {
+fn turn(slot: &Slot, turn: &Turn, stamp: &mut Stamp, now_ns: u64) -> bool {
     let Some(count) = Count::new() else { return false };
     let Some(mut entry) = EVENTS.reserve::<TurnRecord>(0) else {
         count.add(Counter::TurnRecordsLost, 1);
@@ -95,7 +117,7 @@ fn turn(slot: &Slot, turn: &Turn, cpu: u32, now_ns: u64) -> bool {
     };
     // SAFETY: every field is written before the record is submitted.
     let record = unsafe { &mut *entry.as_mut_ptr() };
-    fill_turn(record, slot, turn, cpu as u16, precise_ns(), now_ns);
+    fill_turn(record, slot, turn, stamp.cpu as u16, stamp.time_ns(), now_ns);
     entry.submit(0);
     count.add(Counter::TurnRecords, 1);
     true
@@ -103,7 +125,7 @@ fn turn(slot: &Slot, turn: &Turn, cpu: u32, now_ns: u64) -> bool {
 
 /// Copies the payload out, also where it is not linear.
 #[inline(never)]
-fn export(ctx: &TcContext, packet: &Packet, kind: PayloadKind, cpu: u32) -> bool {
+fn export(ctx: &TcContext, packet: &Packet, kind: PayloadKind, stamp: &mut Stamp) -> bool {
     let (Some(count), Some(scratch)) = (Count::new(), SCRATCH.get_ptr_mut(0)) else { return false };
     // What the sender's lie left out is not there to copy.
     let available = ctx.len().saturating_sub(packet.payload_offset);
@@ -116,7 +138,12 @@ fn export(ctx: &TcContext, packet: &Packet, kind: PayloadKind, cpu: u32) -> bool
     }
     let size = size_of::<PayloadRecord>() + len as usize;
     scratch.head = PayloadRecord {
-        header: Header { kind: Kind::Payload as u16, cpu: cpu as u16, len: size as u32, time_ns: precise_ns() },
+        header: Header {
+            kind: Kind::Payload as u16,
+            cpu: stamp.cpu as u16,
+            len: size as u32,
+            time_ns: stamp.time_ns(),
+        },
         key: packet.conversation,
         wire_len: packet.payload_len,
         captured: len as u16,

@@ -20,7 +20,7 @@ use crate::{
     maps::{FLOWS, LAST_INGRESS, PACKET, Parsing, WATCHED},
     reader::{Linear, joined},
     reset,
-    sink::Ring,
+    sink::{Ring, Stamp},
     verdicts::{Fate, Weight, judge},
 };
 
@@ -180,7 +180,7 @@ fn fate(ctx: &TcContext, parsing: &mut Parsing, hook: Hook, control: &'static Co
     };
     // SAFETY: the set belongs to this CPU; TC programs do not nest on one, and the daemon maps it read-only.
     let set = unsafe { &mut *set };
-    let mut ring = Ring { ctx, control, cell, cpu };
+    let mut ring = Ring { ctx, control, cell, stamp: Stamp::new(cpu) };
     match account(set, &observation, &mut ring) {
         Some(way) => {
             count.add(Counter::AccountedPackets, u64::from(segments));

@@ -7,7 +7,7 @@ use netd_common::{
     flow::Slot,
     key::{Address, Endpoint, FlowKey},
     packet::Packet,
-    verdict::{Action, Rule, RuleId, Subject, Verdicts, conform, decide, front_bit},
+    verdict::{Action, Rule, RuleId, Subject, Verdicts, conform, decide, front_bit, near},
 };
 
 use crate::{
@@ -59,15 +59,11 @@ impl Needle {
 
 impl Verdicts for KernelMaps<'_> {
     #[inline(always)]
-    fn may_be_listed(&self, address: &Address) -> bool {
+    fn near(&self, address: &Address) -> u8 {
         let bit = front_bit(address);
-        if self.control.short_v6_prefixes != 0 && !address.is_v4() {
-            return true;
-        }
-        match FRONT.get(bit >> 6) {
-            Some(word) => word >> (bit & 63) & 1 != 0,
-            None => true,
-        }
+        let Some(word) = FRONT.get(bit >> 6) else { return near::ANYTHING };
+        let near = (word >> (bit & 63)) as u8 & near::ANYTHING;
+        if self.control.short_v6_prefixes != 0 && !address.is_v4() { near | near::PREFIX } else { near }
     }
 
     #[inline(always)]
@@ -104,7 +100,7 @@ impl Verdicts for KernelMaps<'_> {
 pub fn rule_for(packet: &Packet, control: &Control) -> RuleId {
     let maps = KernelMaps { control };
     let conversation = &packet.conversation;
-    if !maps.may_be_listed(&conversation.a) && !maps.may_be_listed(&conversation.b) {
+    if maps.near(&conversation.a) | maps.near(&conversation.b) == 0 {
         return 0;
     }
     look_up(packet, control)

@@ -17,10 +17,10 @@ use netd_common::{
 };
 
 use crate::{
-    context::{Context, Count, coarse_ns, control},
-    maps::{PACKET, Parsing, RULES},
+    context::{Count, coarse_ns, control},
+    maps::{HITS, PACKET, Parsing, RULES},
     reader::Linear,
-    verdicts::{Fate, Weight, apply, rule_for},
+    verdicts::rule_for,
 };
 
 #[xdp(frags)]
@@ -39,10 +39,8 @@ fn drop(ctx: &XdpContext) -> Option<bool> {
     }
     // SAFETY: this CPU's own element; network programs do not nest on one CPU.
     let parsing = unsafe { &mut *PACKET.get_ptr_mut(0)? };
-    // SAFETY: the helper takes the program's context.
-    let bytes = unsafe { bpf_xdp_get_buff_len(ctx.ctx) } as u32;
     // TC meets the packet next and counts what cannot be parsed.
-    read(ctx, bytes, parsing).ok()?;
+    read(ctx, parsing).ok()?;
     let id = rule_for(&parsing.packet, control);
     if id == 0 {
         return None;
@@ -52,19 +50,29 @@ fn drop(ctx: &XdpContext) -> Option<bool> {
     if rule.action != Action::Drop as u8 || rule.shadow != 0 || control.mode == Mode::Shadow as u32 {
         return None;
     }
-    let weight = Weight { bytes: u64::from(bytes), packets: 1 };
-    let dropped = apply(id, weight, coarse_ns(), Context::Network) == Fate::Drop;
-    if dropped {
-        Count::new()?.add(Counter::XdpDropped, 1);
+    // SAFETY: the helper takes the program's context.
+    let bytes = unsafe { bpf_xdp_get_buff_len(ctx.ctx) };
+    let count = Count::new()?;
+    // The clock is read for a daemon alone that promised a sign of life.
+    if control.heartbeat_limit_ns != 0 && control.heartbeat_is_stale(coarse_ns()) {
+        count.add(Counter::FailOpenPackets, 1);
+        return None;
     }
-    Some(dropped)
+    // SAFETY: this CPU's own element; network programs do not nest on one CPU.
+    let hits = unsafe { &mut *HITS.get_ptr_mut(id)? };
+    hits.packets += 1;
+    hits.bytes += bytes;
+    count.add(Counter::XdpDropped, 1);
+    Some(true)
 }
 
 /// A function of its own: the parser's paths end, and are forgotten, where it returns.
+///
+/// Of a packet in fragments it believes the first, which holds the headers: no verdict depends on the payload.
 #[inline(never)]
-fn read(ctx: &XdpContext, bytes: u32, parsing: &mut Parsing) -> Result<(), ParseError> {
+fn read(ctx: &XdpContext, parsing: &mut Parsing) -> Result<(), ParseError> {
     // SAFETY: only the fields' addresses are taken, of a context that outlives the program's run.
     let (data, data_end) = unsafe { (&raw const (*ctx.ctx).data, &raw const (*ctx.ctx).data_end) };
     let linear = Linear::new(data, data_end, &raw mut parsing.cell);
-    packet::ethernet(&linear, bytes, None, &mut parsing.packet)
+    packet::ethernet(&linear, linear.len(), None, &mut parsing.packet)
 }

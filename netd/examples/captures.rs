@@ -26,10 +26,16 @@ fn main() -> Result<()> {
     let out = &mut io::stdout().lock();
     let mut labelled = (0, 0);
     let mut blocked = 0;
-    writeln!(out, "{:<72} {:<24} {:>5} {:>8} {:<8} {:>6} block", "capture", "kind", "found", "after s", "severity", "score")?;
+    writeln!(
+        out,
+        "{:<72} {:<24} {:>5} {:>8} {:<8} {:>6} block",
+        "capture", "kind", "found", "after s", "severity", "score"
+    )?;
     for row in index.lines().skip(1) {
         let mut columns = row.split('\t');
-        let (Some(file), Some(kind), Some(expected)) = (columns.next(), columns.next(), columns.nth(1)) else { continue };
+        let (Some(file), Some(kind), Some(expected)) = (columns.next(), columns.next(), columns.nth(1)) else {
+            continue;
+        };
         let (findings, first) = findings(&folder.join(file))?;
         let is_benign = file.starts_with("benign/");
         let wanted = label(expected).filter(|_| !is_benign);
@@ -60,7 +66,11 @@ fn main() -> Result<()> {
             _ => writeln!(out, "{short:<72} {kind:<24} {found:>5}")?,
         }
     }
-    writeln!(out, "{} of {} labelled beacons found; {blocked} benign captures fit for a block", labelled.0, labelled.1)?;
+    writeln!(
+        out,
+        "{} of {} labelled beacons found; {blocked} benign captures fit for a block",
+        labelled.0, labelled.1
+    )?;
     if labelled.0 < REQUIRED.min(labelled.1) || blocked > 0 {
         bail!("fewer than {REQUIRED} labelled beacons were found, or a benign capture was fit for a block");
     }

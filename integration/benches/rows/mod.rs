@@ -1,11 +1,13 @@
 //! The groups of rows, in the order of the table.
 
 mod cpus;
+mod engine;
 mod established;
 mod flood;
 mod growth;
 mod lists;
 mod memory;
+mod replay;
 mod xdp;
 
 use anyhow::Result;
@@ -14,7 +16,7 @@ use crate::support::{options::Options, report::Report};
 
 type Group = fn(&Options, &mut Report) -> Result<()>;
 
-pub(crate) const GROUPS: [(&str, Group); 7] = [
+pub(crate) const GROUPS: [(&str, Group); 9] = [
     ("established", established::measure),
     ("growth", growth::measure),
     ("flood", flood::measure),
@@ -22,4 +24,6 @@ pub(crate) const GROUPS: [(&str, Group); 7] = [
     ("xdp", xdp::measure),
     ("cpus", cpus::measure),
     ("memory", memory::measure),
+    ("engine", engine::measure),
+    ("replay", replay::measure),
 ];

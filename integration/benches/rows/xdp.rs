@@ -43,5 +43,24 @@ pub(crate) fn measure(options: &Options, report: &mut Report) -> Result<()> {
         Goal::AtMost(1.2),
         Stable,
     );
+    unlisted(options, report)
+}
+
+/// What every other packet pays.
+fn unlisted(options: &Options, report: &mut Report) -> Result<()> {
+    let netd = Netd::load(options, DEFAULT_FLOWS)?;
+    let limits = Object::load(LIMITS.as_ref(), &["parse_xdp", "empty_xdp"], &[])?;
+    let frame = Frame::tcp(([10, 0, 0, 7], 40_000), ([198, 51, 100, 9], 443)).payload(&[0; 74]).build();
+    let race = Race::<3>::run(options.effort(PACKETS), |contestant, packets| match contestant {
+        0 => netd.object.cost(XDP_INGRESS, &frame, packets),
+        1 => limits.cost("parse_xdp", &frame, packets),
+        _ => limits.cost("empty_xdp", &frame, packets),
+    })?;
+    let [ours, bare, empty] = race.smallest().map(Number);
+    report.row("XDP pass, nothing listed / parse alone", format!("{ours} / {bare} ns, empty {empty}")).ratio(
+        race.figure(|[ours, bare, _]| ours / bare),
+        Goal::None,
+        Stable,
+    );
     Ok(())
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use netd_common::{
     key::Address,
-    verdict::{Prefix, front_bit},
+    verdict::{Prefix, front_bit, near},
 };
 use rand::{Rng as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
@@ -35,14 +35,14 @@ impl Lists {
     /// Returns the words of the front, and their bits.
     pub(crate) fn front(&self) -> BTreeMap<u32, u64> {
         let mut words = BTreeMap::new();
-        let mut mark = |bit: u32| *words.entry(bit / 64).or_insert(0) |= 1_u64 << (bit % 64);
+        let mut mark = |bit: u32, near: u8| *words.entry(bit / 64).or_insert(0) |= u64::from(near) << (bit % 64);
         for host in &self.hosts {
-            mark(front_bit(host));
+            mark(front_bit(host), near::HOST);
         }
         for prefix in &self.prefixes {
             let first = front_bit(&Address(prefix.address));
-            let count = 1 << 120_u32.saturating_sub(prefix.bits);
-            (first..first + count).for_each(&mut mark);
+            let sites = 1 << 120_u32.saturating_sub(prefix.bits);
+            (0..sites).for_each(|site| mark(first + 2 * site, near::PREFIX));
         }
         words
     }

@@ -9,6 +9,7 @@ pub mod implant;
 pub mod ntp;
 pub mod payload;
 pub mod people;
+pub mod probe;
 pub mod server;
 pub mod sink;
 pub mod socket;

@@ -123,7 +123,7 @@ fn xdp_and_tc_agree_on_what_a_drop_verdict_drops() {
             Frame::ping(listed.ip(), local.ip(), 1),
             Frame::protocol(listed.ip(), local.ip(), 50),
         ];
-        frames.extend((14..74).map(|length| whole.clone().truncate(length)));
+        frames.extend((14..78).map(|length| whole.clone().vlan(3).truncate(length)));
         let levels = [
             Level::Flow(directed(local, listed, IPPROTO_TCP)),
             Level::Endpoint(listed, IPPROTO_UDP),

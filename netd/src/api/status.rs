@@ -68,6 +68,8 @@ pub(super) async fn get(State(context): State<Context>) -> Result<Response, Prob
             "ingress_bytes": packets(Counter::IngressBytes),
             "egress_bytes": packets(Counter::EgressBytes),
             "accounted": packets(Counter::AccountedPackets),
+            "unaccounted": packets(Counter::UnaccountedPackets),
+            "forwarded_twice": packets(Counter::ForwardedTwicePackets),
             "dropped_tc": packets(Counter::TcDropped),
             "dropped_xdp": packets(Counter::XdpDropped),
             "dropped_throttle": packets(Counter::ThrottleDropped),

@@ -314,12 +314,7 @@ impl Summary {
     }
 }
 
-fn report(
-    name: &str,
-    incidents: &BTreeMap<u64, Finding>,
-    summary: &Summary,
-    out: &mut dyn Write,
-) -> io::Result<()> {
+fn report(name: &str, incidents: &BTreeMap<u64, Finding>, summary: &Summary, out: &mut dyn Write) -> io::Result<()> {
     let Summary { packets, duration_s, flows, turns, .. } = summary;
     writeln!(out, "{name}: {packets} packets in {duration_s:.1} s, {flows} flows, {turns} turns")?;
     for (reason, count) in &summary.unparsed {

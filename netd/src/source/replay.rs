@@ -207,12 +207,6 @@ impl Head {
     }
 
     fn frame(&self) -> Frame<'_> {
-        Frame {
-            time_ns: self.time_ns,
-            link: self.link,
-            data: &self.data,
-            wire_len: self.wire_len,
-            index: self.index,
-        }
+        Frame { time_ns: self.time_ns, link: self.link, data: &self.data, wire_len: self.wire_len, index: self.index }
     }
 }

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use netd_common::control::Mode;
 use netd_common::key::{Address, Endpoint, FlowKey};
 use netd_common::verdict::{
-    FRONT_WORDS, Hits, Prefix, Rule, RuleId, Subject, Verdicts, decide, front_bit,
+    FRONT_WORDS, Hits, Prefix, Rule, RuleId, Subject, Verdicts, decide, front_bit, near,
 };
 use netd_engine::verdict::Target;
 
@@ -113,10 +113,11 @@ impl Judge<'_> {
 }
 
 impl Verdicts for Judge<'_> {
-    fn may_be_listed(&self, address: &Address) -> bool {
+    fn near(&self, address: &Address) -> u8 {
         let bit = front_bit(address);
         let word = self.inner.front.get(bit as usize / 64).copied().unwrap_or(0);
-        (self.inner.short_v6 && !address.is_v4()) || word >> (bit % 64) & 1 == 1
+        let covered = self.inner.short_v6 && !address.is_v4();
+        (word >> (bit % 64)) as u8 & near::ANYTHING | if covered { near::PREFIX } else { 0 }
     }
 
     fn is_allowed(&self, address: &Address) -> bool {

@@ -4,7 +4,7 @@
 //! is inserted, and cleared only when enough of them have become idle.
 
 use netd_common::key::Address;
-use netd_common::verdict::{FRONT_BITS, FRONT_WORDS, front_bit};
+use netd_common::verdict::{FRONT_BITS, FRONT_WORDS, front_bit, near};
 
 use super::maps::{Error, MapKey, Maps};
 
@@ -107,27 +107,33 @@ fn is_short_v6(key: &MapKey) -> bool {
 
 /// Returns the words and the bits in them that a key needs set.
 fn masks(key: &MapKey) -> Box<dyn Iterator<Item = (u32, u64)>> {
+    let one = |address: &Address, near: u8| Box::new(std::iter::once(mask(address, near)));
     match key {
-        MapKey::Flow(flow) => Box::new([mask(&flow.src), mask(&flow.dst)].into_iter()),
-        MapKey::Endpoint(endpoint) => Box::new(std::iter::once(mask(&endpoint.address))),
-        MapKey::Host(address) => Box::new(std::iter::once(mask(address))),
+        MapKey::Flow(flow) => {
+            Box::new([mask(&flow.src, near::ANYTHING), mask(&flow.dst, near::ANYTHING)].into_iter())
+        }
+        MapKey::Endpoint(endpoint) => one(&endpoint.address, near::ANYTHING),
+        MapKey::Host(address) => one(address, near::HOST),
         MapKey::Prefix(prefix) if prefix.bits < SITE_BITS => Box::new(std::iter::empty()),
         MapKey::Prefix(prefix) if prefix.bits < 96 || !Address(prefix.address).is_v4() => {
-            Box::new(std::iter::once(mask(&Address(prefix.address))))
+            one(&Address(prefix.address), near::PREFIX)
         }
-        // IPv4, a /24 a bit: wider prefixes are a run of them.
+        // IPv4, a /24 two bits: wider prefixes are a run of them.
         MapKey::Prefix(prefix) => {
             let first = front_bit(&Address(prefix.address));
-            let count = 1_u32 << (120_u32.saturating_sub(prefix.bits));
-            Box::new(run(first, first + count))
+            let count = 2_u32 << (120_u32.saturating_sub(prefix.bits));
+            Box::new(run(first, first + count).map(|(word, bits)| (word, bits & EVERY_PREFIX)))
         }
         MapKey::Allow(_) => Box::new(std::iter::empty()),
     }
 }
 
-fn mask(address: &Address) -> (u32, u64) {
+/// [`near::PREFIX`] of each neighbourhood in a word.
+const EVERY_PREFIX: u64 = u64::MAX / near::ANYTHING as u64 * near::PREFIX as u64;
+
+fn mask(address: &Address, near: u8) -> (u32, u64) {
     let bit = front_bit(address);
-    (bit / 64, 1 << (bit % 64))
+    (bit / 64, u64::from(near) << (bit % 64))
 }
 
 /// Returns the bits `first..end` by words. A run longer than a word is aligned, as prefixes are.
@@ -155,7 +161,7 @@ mod tests {
 
     fn is_set(fake: &Fake, address: &str) -> bool {
         let bit = front_bit(&address.parse::<std::net::IpAddr>().unwrap().into());
-        fake.front().unwrap()[bit as usize / 64] >> (bit % 64) & 1 == 1
+        fake.front().unwrap()[bit as usize / 64] >> (bit % 64) & 3 != 0
     }
 
     #[test]

@@ -10,7 +10,7 @@ use netd_common::{
     key::{Address, ConversationKey, Direction, Endpoint, FlowKey},
     packet::{IPPROTO_TCP, IPPROTO_UDP, Packet, ParseError},
     record::{FlowEvent, FlowRecord, Header, Kind, PAYLOAD_SNAP, PayloadKind, PayloadRecord, TurnRecord},
-    verdict::{Action, Hits, Rule, RuleId, Subject, Verdicts, decide},
+    verdict::{Action, Hits, Rule, RuleId, Subject, Verdicts, decide, near},
 };
 use zerocopy::FromZeros as _;
 
@@ -317,8 +317,8 @@ impl Lists {
 }
 
 impl Verdicts for Lists {
-    fn may_be_listed(&self, _: &Address) -> bool {
-        true
+    fn near(&self, _: &Address) -> u8 {
+        near::ANYTHING
     }
 
     fn is_allowed(&self, address: &Address) -> bool {

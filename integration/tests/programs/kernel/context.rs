@@ -7,19 +7,19 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
 pub(crate) struct SkBuff {
-    len: u32,
+    pub(crate) len: u32,
     pub(crate) pkt_type: u32,
     pub(crate) mark: u32,
-    before_ingress: [u32; 6],
+    pub(crate) before_ingress: [u32; 6],
     pub(crate) ingress_ifindex: u32,
     pub(crate) ifindex: u32,
-    before_wire_len: [u32; 29],
-    wire_len: u32,
+    pub(crate) before_wire_len: [u32; 29],
+    pub(crate) wire_len: u32,
     pub(crate) gso_segs: u32,
-    sk: [u32; 2],
+    pub(crate) sk: [u32; 2],
     pub(crate) gso_size: u32,
-    tstamp_type: u32,
-    hwtstamp: [u32; 2],
+    pub(crate) tstamp_type: u32,
+    pub(crate) hwtstamp: [u32; 2],
 }
 
 const _: () = assert!(size_of::<SkBuff>() == 192 && std::mem::offset_of!(SkBuff, gso_segs) == 164);
@@ -30,8 +30,8 @@ const _: () = assert!(size_of::<SkBuff>() == 192 && std::mem::offset_of!(SkBuff,
 pub(crate) struct XdpMd {
     pub(crate) data: u32,
     pub(crate) data_end: u32,
-    data_meta: u32,
-    ingress_ifindex: u32,
-    rx_queue_index: u32,
-    egress_ifindex: u32,
+    pub(crate) data_meta: u32,
+    pub(crate) ingress_ifindex: u32,
+    pub(crate) rx_queue_index: u32,
+    pub(crate) egress_ifindex: u32,
 }

@@ -9,7 +9,7 @@ use aya::maps::{
 use netd_common::{
     key::{Address, Direction, Endpoint, FlowKey},
     names::maps,
-    verdict::{Rule, RuleId, front_bit},
+    verdict::{Rule, RuleId, front_bit, near},
 };
 use zerocopy::IntoBytes;
 
@@ -126,7 +126,7 @@ impl Kernel {
     fn mark(&mut self, address: &Address) {
         let bit = front_bit(address);
         let mut front = self.array::<8>(maps::FRONT);
-        let word = u64::from_ne_bytes(front.get(&(bit >> 6), 0).unwrap()) | 1 << (bit & 63);
+        let word = u64::from_ne_bytes(front.get(&(bit >> 6), 0).unwrap()) | u64::from(near::ANYTHING) << (bit & 63);
         front.set(bit >> 6, word.to_ne_bytes(), 0).unwrap();
     }
 }

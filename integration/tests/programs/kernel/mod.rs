@@ -30,8 +30,8 @@ use nix::{
 pub(crate) use records::Record;
 use zerocopy::{FromBytes, IntoBytes};
 
-/// What the classifiers answer.
-pub(crate) const PASS: u32 = 0;
+/// What the classifiers answer: `TC_ACT_UNSPEC` passes a packet on to the next program.
+pub(crate) const PASS: u32 = u32::MAX;
 pub(crate) const SHOT: u32 = 2;
 pub(crate) const REDIRECT: u32 = 7;
 /// What XDP answers.
@@ -40,6 +40,9 @@ pub(crate) const XDP_PASS: u32 = 2;
 
 /// The seed of the flow table's hash, the same in every test.
 pub(crate) const HASH_SEED: u64 = 7;
+
+/// Rules, and keys of a kind, that a test may list.
+const RULES: u32 = 1024;
 
 /// How large the maps are that a test may fill.
 #[derive(Clone, Copy, Debug)]
@@ -89,6 +92,12 @@ impl Kernel {
             .map_max_entries(maps::FLOWS, sizes.sets * cpus)
             .map_max_entries(maps::EVENTS, sizes.events)
             .map_max_entries(maps::SOCKETS, 64)
+            .map_max_entries(maps::RULES, RULES)
+            .map_max_entries(maps::BUCKETS, RULES)
+            .map_max_entries(maps::HITS, RULES)
+            .map_max_entries(maps::BLOCK_FLOWS, RULES)
+            .map_max_entries(maps::BLOCK_ENDPOINTS, RULES)
+            .map_max_entries(maps::BLOCK_HOSTS, RULES)
             .load(&object())
             .unwrap();
         let events = RingBuf::try_from(bpf.take_map(maps::EVENTS).unwrap()).unwrap();
@@ -285,10 +294,5 @@ impl Kernel {
 
     fn map(&mut self, name: &str) -> &mut Map {
         self.bpf.map_mut(name).unwrap()
-    }
-
-    /// Returns every map of the object but the ring buffer, by name.
-    pub(crate) fn maps(&self) -> impl Iterator<Item = (&str, &Map)> {
-        self.bpf.maps()
     }
 }

@@ -126,7 +126,9 @@ fn protocol(case: &Case<'_>, ledger: &mut Ledger) {
         let value = || "TLS without a server name".to_owned();
         ledger.add("tls_without_name", CONTENT, share * weights::NAMELESS, value);
     } else if facts.has(Facts::HTTP_WITHOUT_NAME) {
-        ledger.add("http_to_address", CONTENT, share * weights::NAMELESS, || "HTTP to an address instead of a name".to_owned());
+        ledger.add("http_to_address", CONTENT, share * weights::NAMELESS, || {
+            "HTTP to an address instead of a name".to_owned()
+        });
     }
     if is_on_odd_port(case) {
         ledger.add("tls_on_odd_port", CONTENT, weights::TLS_ON_ODD_PORT, || format!("TLS on port {port}"));

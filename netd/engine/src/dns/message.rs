@@ -22,7 +22,10 @@ const MOST_ANSWERS: u16 = 64;
 pub(crate) enum Message {
     Query,
     /// `name` has these addresses for so many seconds.
-    Answer { name: Arc<str>, addresses: Vec<(IpAddr, u32)> },
+    Answer {
+        name: Arc<str>,
+        addresses: Vec<(IpAddr, u32)>,
+    },
     /// DNS, but nothing that names a flow.
     Other,
 }

@@ -76,11 +76,7 @@ impl Engine {
             if let Place::At { pair, name } = entry.place {
                 self.histories.observe_activity((pair, name), time_ns.min(entry.last_ns.max(record.last_ns)));
             }
-            let closed = if entry.phase == Phase::Ended {
-                entry.close_turn(true)
-            } else {
-                entry.drop_goodbye()
-            };
+            let closed = if entry.phase == Phase::Ended { entry.close_turn(true) } else { entry.drop_goodbye() };
             self.take_closed_turn(handle, closed);
         }
         self.table.touch(handle);
@@ -174,8 +170,7 @@ impl Engine {
             Place::At { .. } | Place::Unknown => {}
         }
         let flow = entry.key.flow(entry.originator());
-        let key =
-            PairKey { originator: flow.src, responder: flow.dst, port: flow.dst_port(), proto: entry.key.proto };
+        let key = PairKey { originator: flow.src, responder: flow.dst, port: flow.dst_port(), proto: entry.key.proto };
         let is_translated = entry.state & state::TRANSLATED != 0;
         if is_translated || !self.scope.may_beacon(key.originator, key.responder) {
             entry.place = Place::Outside;

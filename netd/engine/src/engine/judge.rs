@@ -172,7 +172,8 @@ impl Engine {
         let is_same = |incident: &Handle| {
             let known = self.incidents.get(*incident);
             known.is_some_and(|known| {
-                let names_agree = known.name.is_none() || name.is_none() || known.name.as_deref() == name.map(|name| &**name);
+                let names_agree =
+                    known.name.is_none() || name.is_none() || known.name.as_deref() == name.map(|name| &**name);
                 known.detector == detector.name && names_agree
             })
         };

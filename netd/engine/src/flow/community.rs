@@ -59,10 +59,7 @@ mod tests {
             id("66.35.250.204", "128.232.110.120", (80, 34855), TCP, 0).unwrap(),
             "1:LQU9qZlK+B5F3KDmev6m5PMibrg="
         );
-        assert_eq!(
-            id("192.168.1.52", "8.8.8.8", (54585, 53), UDP, 0).unwrap(),
-            "1:d/FP5EW3wiY1vCndhwleRRKHowQ="
-        );
+        assert_eq!(id("192.168.1.52", "8.8.8.8", (54585, 53), UDP, 0).unwrap(), "1:d/FP5EW3wiY1vCndhwleRRKHowQ=");
         assert_eq!(id("192.168.0.89", "192.168.0.1", (1, 1), ICMP, 8).unwrap(), "1:X0snYXpgwiv9TZtqg64sgzUn6Dk=");
     }
 

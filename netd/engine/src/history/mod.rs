@@ -56,7 +56,10 @@ pub(crate) enum Place {
     /// No candidate: see [`crate::scope::Scope::may_beacon`].
     Outside,
     Benign(Class),
-    At { pair: Handle, name: Option<Handle> },
+    At {
+        pair: Handle,
+        name: Option<Handle>,
+    },
 }
 
 /// Who starts the turns of a rhythm.

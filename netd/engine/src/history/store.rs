@@ -142,7 +142,8 @@ impl Histories {
         let Some(pair) = self.histories.get_mut(name).and_then(|name| name.twin.take()) else { return };
         let Some(shared) = self.histories.get(pair).cloned() else { return };
         if let Some(history) = self.histories.get_mut(name) {
-            *history = History { key: history.key.clone(), latest: history.latest, twin: None, has_names: false, ..shared };
+            *history =
+                History { key: history.key.clone(), latest: history.latest, twin: None, has_names: false, ..shared };
         }
     }
 

@@ -190,7 +190,13 @@ fn the_same_interval_to_many_speaks_against() {
     for (n, at_s) in check_ins(60, 60.0, 0.0).enumerate() {
         for peer in 0..8 {
             let offset_s = f64::from(peer) * 3.0;
-            world.connection(&port(8 * n + peer as usize), &format!("198.51.100.{}:8333", 10 + peer), at_s + offset_s, 61, 61);
+            world.connection(
+                &port(8 * n + peer as usize),
+                &format!("198.51.100.{}:8333", 10 + peer),
+                at_s + offset_s,
+                61,
+                61,
+            );
         }
     }
 

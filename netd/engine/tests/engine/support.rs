@@ -25,7 +25,7 @@ pub(crate) fn at(seconds: f64) -> Timestamp {
 }
 
 pub(crate) fn ip(text: &str) -> IpAddr {
-    text.parse().unwrap()
+    text.parse().expect("an address")
 }
 
 /// One CPU's view of a conversation, from its originator's side. Counters are `[originator, responder]`.
@@ -44,7 +44,8 @@ pub(crate) struct Flow {
 
 impl Flow {
     pub(crate) fn new(originator: &str, responder: &str, proto: u8, first_s: f64) -> Self {
-        let (src, dst): (SocketAddr, SocketAddr) = (originator.parse().unwrap(), responder.parse().unwrap());
+        let end = |text: &str| text.parse::<SocketAddr>().expect("an address and a port");
+        let (src, dst) = (end(originator), end(responder));
         let flow = FlowKey {
             src: src.ip().into(),
             dst: dst.ip().into(),
@@ -101,7 +102,13 @@ impl Flow {
         }
     }
 
-    pub(crate) fn payload_record(&self, by_originator: bool, kind: PayloadKind, len: usize, at_s: f64) -> PayloadRecord {
+    pub(crate) fn payload_record(
+        &self,
+        by_originator: bool,
+        kind: PayloadKind,
+        len: usize,
+        at_s: f64,
+    ) -> PayloadRecord {
         let direction = if by_originator { self.from } else { self.from.opposite() };
         PayloadRecord {
             header: self.header(Kind::Payload, at_s),
@@ -157,7 +164,9 @@ impl World {
 
     pub(crate) fn findings(&mut self) -> Vec<Finding> {
         let commands = self.commands().into_iter();
-        commands.filter_map(|command| if let Command::Report(finding) = command { Some(*finding) } else { None }).collect()
+        commands
+            .filter_map(|command| if let Command::Report(finding) = command { Some(*finding) } else { None })
+            .collect()
     }
 
     pub(crate) fn ended(&mut self) -> Vec<Conversation> {

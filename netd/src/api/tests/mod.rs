@@ -1,10 +1,10 @@
 //! Facts about the API, through its router and over real sockets, above a fake kernel.
 
 mod blocklists;
+mod enforcing;
 mod reading;
 mod sockets;
 mod strictness;
-mod verdicts;
 
 use std::sync::Arc;
 

@@ -104,6 +104,8 @@ pub fn network_layer(link: Link, data: &[u8]) -> Option<NetworkLayer> {
 }
 
 /// `hardware` is the device's `ARPHRD_` type. Of some devices the protocol field is not an `EtherType`.
+///
+/// etherparse reads version 1 only, and none of tun, WireGuard or PPP: it is the oracle in the tests.
 fn cooked(hardware: [u8; 2], protocol: [u8; 2], offset: usize) -> Option<NetworkLayer> {
     /// Frame relay, 802.11 in monitor mode (three kinds of header), netlink.
     const WITHOUT_ETHERTYPE: [u16; 5] = [770, 801, 802, 803, 824];
@@ -122,6 +124,23 @@ mod tests {
 
     fn at(offset: usize, layer: NetworkLayer) -> Option<NetworkLayer> {
         Some(NetworkLayer { offset, ..layer })
+    }
+
+    #[test]
+    fn what_etherparse_reads_of_a_cooked_frame_is_read_here() {
+        for hardware in 0..=1_024_u16 {
+            for protocol in [0x0800_u16, 0x86dd, 0x8100, 0x0806] {
+                let mut frame = [0; 60];
+                frame[2..4].copy_from_slice(&hardware.to_be_bytes());
+                frame[14..16].copy_from_slice(&protocol.to_be_bytes());
+                let Ok(oracle) = etherparse::LinuxSllHeaderSlice::from_slice(&frame) else { continue };
+                let etherparse::LinuxSllProtocolType::EtherType(ethertype) = oracle.protocol_type() else { continue };
+
+                let layer = network_layer(Link::LinuxCooked, &frame);
+
+                assert_eq!(layer, Some(NetworkLayer { offset: 16, ethertype: ethertype.0 }), "hardware {hardware}");
+            }
+        }
     }
 
     #[test]

@@ -333,7 +333,11 @@ impl<M: Maps> Service<M> {
             held.deadline_ns = u64::MAX;
             return;
         }
-        held.deadline_ns = held.expires_ns.saturating_sub(HANDOVER_NS).max(now.boot_ns);
+        let cedes_ns = held.expires_ns.saturating_sub(HANDOVER_NS);
+        if cedes_ns <= now.boot_ns && matches!(held.key, MapKey::Prefix(_)) {
+            self.lapsing.insert((held.key, id));
+        }
+        held.deadline_ns = cedes_ns.max(now.boot_ns);
         self.deadlines.insert((held.deadline_ns, id));
     }
 

@@ -103,7 +103,7 @@ fn check(service: &Service<Fake>, fake: &Fake, now: Now) -> Result<(), TestCaseE
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(200))]
+    #![proptest_config(ProptestConfig::with_cases(128))]
 
     /// Whatever happens, the kernel holds for each key the strongest claim in force on it, and nothing else.
     #[test]

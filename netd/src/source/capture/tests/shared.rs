@@ -28,7 +28,7 @@ fn captures_from_real_networks_hold_as_many_packets_as_their_index_says() {
 
         let found = count(&folder.join(fields[file]));
 
-        assert_eq!(found, fields[packets].parse().unwrap(), "{}", fields[file]);
+        assert_eq!(found, fields[packets].parse::<u64>().unwrap(), "{}", fields[file]);
         read += 1;
     }
 

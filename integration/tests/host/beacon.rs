@@ -1,0 +1,13 @@
+//! A beacon of this host.
+
+use netd_lab::lab::Lab;
+use netd_lab::require_root;
+
+use crate::implants::found_cut_and_released;
+
+#[test]
+fn a_beacon_of_this_host_is_found_cut_and_released_and_nobody_else_notices() {
+    require_root!();
+
+    found_cut_and_released(&Lab::host().unwrap(), "host");
+}

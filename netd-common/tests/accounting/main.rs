@@ -1,0 +1,6 @@
+//! Flow accounting: what is told of conversations and turns, and that nothing is lost silently.
+
+mod bench;
+mod events;
+mod exact;
+mod turns;
