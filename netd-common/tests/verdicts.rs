@@ -48,10 +48,12 @@ impl Naive {
         let ends = [(key.dst, key.dst_port), (key.src, key.src_port)];
         let open_ends = || ends.into_iter().filter(|(end, _)| open(end));
         if has_ports {
-            if open(&key.src) && open(&key.dst) {
-                if let Some(rule) = self.first(|named| matches!(named, Named::Flow(flow) if flow == *key || flow == key.reversed())) {
-                    return Some(rule);
-                }
+            let five_tuple = |named| matches!(named, Named::Flow(flow) if flow == *key || flow == key.reversed());
+            if let Some(rule) = self.first(five_tuple)
+                && open(&key.src)
+                && open(&key.dst)
+            {
+                return Some(rule);
             }
             for (end, port) in open_ends() {
                 if let Some(rule) = self.first(|named| named == Named::Endpoint(Endpoint::new(end, port, key.proto))) {
@@ -210,10 +212,12 @@ fn a_pace_below_the_rate_always_conforms() {
 fn a_burst_conforms_once_and_again_after_it_is_paid_for() {
     let rule = Rule::throttle(1_000, 4_000, u64::MAX);
     let burst_at = |now: u64, mut arrival: u64| {
-        let passed = (0..20).filter(|_| conform(&rule, arrival, now, 1_000).is_some_and(|next| {
-            arrival = next;
-            true
-        }));
+        let passed = (0..20).filter(|_| {
+            conform(&rule, arrival, now, 1_000).is_some_and(|next| {
+                arrival = next;
+                true
+            })
+        });
         (passed.count(), arrival)
     };
 

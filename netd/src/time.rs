@@ -63,7 +63,8 @@ pub fn moment(text: &str, now: Timestamp) -> Result<Timestamp, Error> {
 #[must_use]
 pub fn rfc3339(time: Timestamp) -> String {
     let micros = i64::try_from(time.0 / 1_000).unwrap_or(i64::MAX);
-    jiff::Timestamp::from_microsecond(micros).map_or_else(|_| "9999-12-31T23:59:59Z".to_owned(), |time| time.to_string())
+    jiff::Timestamp::from_microsecond(micros)
+        .map_or_else(|_| "9999-12-31T23:59:59Z".to_owned(), |time| time.to_string())
 }
 
 /// Writes a time in RFC 3339, for `#[serde(serialize_with)]`.
@@ -89,7 +90,9 @@ mod tests {
         for (text, seconds) in table {
             assert_eq!(duration(text), Ok(Duration::from_secs(seconds)), "{text}");
         }
-        for text in ["", "1", "h", "-1h", "1.5h", "1y", "1hh", "99999999999999999999s", "9999999999999999w", "1 h", "²s"] {
+        for text in
+            ["", "1", "h", "-1h", "1.5h", "1y", "1hh", "99999999999999999999s", "9999999999999999w", "1 h", "²s"]
+        {
             assert!(duration(text).is_err(), "{text}");
         }
     }

@@ -70,12 +70,7 @@ fn frames() -> [(&'static str, Vec<u8>, u32, Goal); 5] {
     let goal = Goal::AtMost(1.4);
     [
         ("TC whole, established, TCP 128 B IPv4", tcp().build(), PACKETS, goal),
-        (
-            "the same, IPv6",
-            Frame::tcp((V6_HERE, 40_000), (V6_THERE, 443)).payload(&[0; 54]).build(),
-            PACKETS,
-            goal,
-        ),
+        ("the same, IPv6", Frame::tcp((V6_HERE, 40_000), (V6_THERE, 443)).payload(&[0; 54]).build(), PACKETS, goal),
         ("the same, SYN 64 B", Frame::tcp(HERE, THERE).flags(flags::SYN).trailer(10).build(), PACKETS, goal),
         ("the same, UDP 128 B", Frame::udp(HERE, THERE).payload(&[0; 86]).build(), PACKETS, goal),
         (

@@ -19,7 +19,9 @@ const BATCH: u32 = 16_384;
 const LARGE: u32 = 1 << 21;
 
 pub(crate) fn measure(options: &Options, report: &mut Report) -> Result<()> {
-    for (capacity, counts) in [(LARGE, &[1_000, 10_000, 100_000, 1_000_000][..]), (DEFAULT_FLOWS, &[1_000, 10_000, 1_000_000])] {
+    for (capacity, counts) in
+        [(LARGE, &[1_000, 10_000, 100_000, 1_000_000][..]), (DEFAULT_FLOWS, &[1_000, 10_000, 1_000_000])]
+    {
         for &flows in counts {
             grow(options, report, capacity, flows)?;
         }

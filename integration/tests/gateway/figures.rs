@@ -33,11 +33,9 @@ fn a_packet_forwarded_through_two_watched_interfaces_is_accounted_once() {
             let packets = |side: &str| flows.iter().map(|flow| flow[side]["packets"].as_u64().unwrap()).sum::<u64>();
             (flows.len() as u64, packets("originated"), packets("responded"))
         };
-        // The totals of a flow that goes on come with its next record: at its end at the latest.
-        wait(Duration::from_secs(20), || accounted().0 == flows);
-        let status = api.get("/api/v1/status").unwrap();
-        println!("{family:?}: {:?} of {packets} packets in {flows} flows, {}", accounted(), status["packets"]);
-        wait(Duration::from_secs(100), || accounted() == (flows, packets, 0));
+        // None of these flows ends, and most write no record after their first packet.
+        wait(Duration::from_secs(15), || accounted() == (flows, packets, 0));
+        println!("{family:?}: {packets} packets sent in {flows} flows, {:?} accounted", accounted());
     }
 }
 
@@ -53,50 +51,48 @@ fn metrics_parse_and_keep_their_names() {
 
     assert_eq!(answer.status, 200);
     assert!(answer.body.ends_with("# EOF\n"), "{}", answer.body);
-    let samples: BTreeSet<&str> = answer.body.lines().filter(|line| !line.starts_with('#')).map(sample).collect();
-    let missing: Vec<&&str> = NAMES.iter().filter(|name| !samples.contains(**name)).collect();
-    let new: Vec<&&str> = samples.iter().filter(|name| !NAMES.contains(name)).collect();
-    assert!(missing.is_empty() && new.is_empty(), "names are promises: missing {missing:?}, unknown {new:?}");
+    let lines = || answer.body.lines().filter(|line| *line != "# EOF");
+    lines().filter(|line| !line.starts_with('#')).for_each(check_sample);
+    let names: BTreeSet<&str> = lines().filter_map(|line| line.strip_prefix("# TYPE ")).collect();
+    assert_eq!(names, BTreeSet::from(NAMES), "names and types are promises");
 }
 
-/// Returns the name of `name{label="value",…} number`.
-fn sample(line: &str) -> &str {
+/// Checks that a line is `netd_name{label="value",…} number`.
+fn check_sample(line: &str) {
     let (name, value) = line.rsplit_once(' ').unwrap();
-    assert!(value.parse::<f64>().is_ok_and(f64::is_finite), "{line}");
     let (name, labels) = name.split_once('{').unwrap_or((name, "}"));
-    assert!(name.starts_with("netd_") && labels.ends_with('}'), "{line}");
-    name
+    let is_name = name.starts_with("netd_") && name.chars().all(|c| c.is_ascii_lowercase() || c == '_');
+    assert!(is_name && labels.ends_with('}') && value.parse::<f64>().is_ok_and(f64::is_finite), "{line}");
 }
 
-const NAMES: [&str; 32] = [
-    "netd_blocked_packets_total",
-    "netd_blocklist_entries",
-    "netd_bpf_map_capacity",
-    "netd_bpf_map_entries",
-    "netd_build_info",
-    "netd_bytes_total",
-    "netd_connects_refused_total",
-    "netd_degraded",
-    "netd_dropped_packets_total",
-    "netd_events_lost_total",
-    "netd_fail_open_packets_total",
-    "netd_findings_total",
-    "netd_flow_evictions_total",
-    "netd_flow_table_capacity",
-    "netd_flow_table_entries",
-    "netd_flows_active",
-    "netd_flows_total",
-    "netd_histories",
-    "netd_kill_switch",
-    "netd_mode",
-    "netd_packets_total",
-    "netd_ready",
-    "netd_resets_total",
-    "netd_start_time_seconds",
-    "netd_turns_total",
-    "netd_unparsed_packets_total",
-    "netd_verdicts",
-    "", "", "", "", "",
+/// All but `netd_findings`, a counter which begins with the first finding.
+const NAMES: [&str; 26] = [
+    "netd_blocked_packets counter",
+    "netd_blocklist_entries gauge",
+    "netd_bpf_map_capacity gauge",
+    "netd_bpf_map_entries gauge",
+    "netd_build info",
+    "netd_bytes counter",
+    "netd_connects_refused counter",
+    "netd_degraded gauge",
+    "netd_dropped_packets counter",
+    "netd_events_lost counter",
+    "netd_fail_open_packets counter",
+    "netd_flow_evictions counter",
+    "netd_flow_table_capacity gauge",
+    "netd_flow_table_entries gauge",
+    "netd_flows counter",
+    "netd_flows_active gauge",
+    "netd_histories gauge",
+    "netd_kill_switch gauge",
+    "netd_mode gauge",
+    "netd_packets counter",
+    "netd_ready gauge",
+    "netd_resets counter",
+    "netd_start_time_seconds gauge",
+    "netd_turns counter",
+    "netd_unparsed_packets counter",
+    "netd_verdicts gauge",
 ];
 
 #[test]

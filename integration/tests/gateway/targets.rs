@@ -13,6 +13,7 @@ use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 
 use crate::families::{BOTH, Family};
+use crate::nowhere_prefix;
 
 #[test]
 fn each_kind_of_target_cuts_what_it_names_and_nothing_else_until_it_is_released() {
@@ -66,7 +67,7 @@ fn kinds(family: Family) -> [Kind; 4] {
         },
         Kind { target: json!({"address": address}), cut: vec![one, same_host], free: vec![other_host, other_net] },
         Kind {
-            target: json!({"prefix": family.nowhere_prefix(0)}),
+            target: json!({"prefix": nowhere_prefix(family, 0)}),
             cut: vec![one, same_host, other_host],
             free: vec![other_net],
         },

@@ -54,7 +54,8 @@ fn a_blocked_endpoint_is_cut_on_the_way_out_and_released() {
     for family in BOTH {
         let from = family.at(IMPLANT, 5_000);
         let [to, beside] = [6_000, 6_001].map(|port| SocketAddr::new(family.nowhere(0, 1), port));
-        let id = daemon.api().block(&json!({"target": {"address": to.ip(), "port": 6_000, "protocol": "udp"}})).unwrap();
+        let id =
+            daemon.api().block(&json!({"target": {"address": to.ip(), "port": 6_000, "protocol": "udp"}})).unwrap();
         assert_eq!(datagrams(&lab, from, to).unwrap(), Passage::Cut);
         assert_eq!(datagrams(&lab, from, beside).unwrap(), Passage::Free);
 

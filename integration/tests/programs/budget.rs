@@ -20,16 +20,16 @@ const OTHER_LIMIT: u32 = 60_000;
 /// Instructions verified on Linux 6.18; on the same kernel a change beyond a tenth is a change to look at.
 const RECORDED_ON: &str = "6.18.";
 const RECORDED: [(&str, u32); 10] = [
-    ("tc_ingress", 0),
-    ("tc_egress", 0),
-    ("tc_ingress_l3", 0),
-    ("tc_egress_l3", 0),
-    ("xdp_ingress", 0),
-    ("connect4", 0),
-    ("connect6", 0),
-    ("sendmsg4", 0),
-    ("sendmsg6", 0),
-    ("sock_ops", 0),
+    ("tc_ingress", 61_584),
+    ("tc_egress", 64_566),
+    ("tc_ingress_l3", 50_564),
+    ("tc_egress_l3", 53_276),
+    ("xdp_ingress", 15_255),
+    ("connect4", 2_915),
+    ("connect6", 4_102),
+    ("sendmsg4", 2_883),
+    ("sendmsg6", 4_023),
+    ("sock_ops", 1_985),
 ];
 
 /// The flow table that `netd run` makes when nothing else is said.
@@ -45,12 +45,14 @@ fn say(line: &str) {
 
 fn verified(bpf: &mut Ebpf, name: &str) -> u32 {
     let program = bpf.program_mut(name).unwrap();
-    match program {
-        Program::SchedClassifier(program) => program.load().unwrap(),
-        Program::Xdp(program) => program.load().unwrap(),
-        Program::CgroupSockAddr(program) => program.load().unwrap(),
-        Program::SockOps(program) => program.load().unwrap(),
-        _ => panic!("{name} is of a kind that no test loads"),
+    if let Program::SchedClassifier(program) = program {
+        program.load().unwrap();
+    } else if let Program::Xdp(program) = program {
+        program.load().unwrap();
+    } else if let Program::CgroupSockAddr(program) = program {
+        program.load().unwrap();
+    } else if let Program::SockOps(program) = program {
+        program.load().unwrap();
     }
     program.info().unwrap().verified_instruction_count().expect("a kernel since 5.16 says")
 }
@@ -66,17 +68,17 @@ fn every_program_stays_within_its_budget_of_verified_instructions() {
     recorded.sort_unstable();
     assert_eq!(names, recorded, "a program without a recorded figure");
 
+    let mut outside = Vec::new();
     for (name, recorded) in RECORDED {
         let count = verified(&mut bpf, name);
 
         say(&format!("{name}: {count} verified instructions (recorded {recorded} on {RECORDED_ON}x)"));
         let limit = if name.starts_with("tc_") { CLASSIFIER_LIMIT } else { OTHER_LIMIT };
-        assert!(count <= limit, "{name}: {count} > {limit}");
-        if release.starts_with(RECORDED_ON) {
-            let change = i64::from(count) - i64::from(recorded);
-            assert!(change.abs() * 10 <= i64::from(recorded), "{name}: {count}, recorded {recorded}");
+        if count > limit || release.starts_with(RECORDED_ON) && count.abs_diff(recorded) * 10 > recorded {
+            outside.push((name, count));
         }
     }
+    assert_eq!(outside, [], "beyond the limit, or a tenth off what is recorded");
 }
 
 #[test]
@@ -86,10 +88,7 @@ fn the_maps_stay_within_their_budget_of_memory() {
     let sets = cpus * FLOWS_PER_CPU / WAYS;
     let bpf = EbpfLoader::new().map_max_entries(maps::FLOWS, sets as u32).load(&object()).unwrap();
 
-    let mut sizes: Vec<(String, u64)> = bpf
-        .maps()
-        .map(|(name, map)| (name.to_owned(), locked_memory(map)))
-        .collect();
+    let mut sizes: Vec<(String, u64)> = bpf.maps().map(|(name, map)| (name.to_owned(), locked_memory(map))).collect();
     sizes.sort_by_key(|(_, bytes)| std::cmp::Reverse(*bytes));
 
     let total: u64 = sizes.iter().map(|(_, bytes)| bytes).sum();
@@ -103,14 +102,14 @@ fn the_maps_stay_within_their_budget_of_memory() {
 
 /// Returns the bytes that the kernel says it keeps for a map.
 fn locked_memory(map: &Map) -> u64 {
-    let data = match map {
-        Map::Array(data)
-        | Map::PerCpuArray(data)
-        | Map::HashMap(data)
-        | Map::LruHashMap(data)
-        | Map::LpmTrie(data)
-        | Map::RingBuf(data) => data,
-        _ => panic!("{map:?} is of a kind that the object does not use"),
+    let (Map::Array(data)
+    | Map::PerCpuArray(data)
+    | Map::HashMap(data)
+    | Map::LruHashMap(data)
+    | Map::LpmTrie(data)
+    | Map::RingBuf(data)) = map
+    else {
+        panic!("{map:?} is of a kind that the object does not use");
     };
     let fd = data.fd().as_fd().as_raw_fd();
     let text = read_to_string(format!("/proc/self/fdinfo/{fd}")).unwrap();

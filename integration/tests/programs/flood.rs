@@ -100,10 +100,7 @@ fn the_bytes_add_up_as_the_packets_do() {
     let reported: u64 = flood.reported().flat_map(|flow| flow.bytes).sum();
     let in_table: u64 = flood.kernel.slots().iter().flat_map(|slot| slot.bytes).sum();
 
-    assert_eq!(
-        flood.count(Counter::IngressBytes),
-        reported + in_table + flood.count(Counter::UnaccountedBytes)
-    );
+    assert_eq!(flood.count(Counter::IngressBytes), reported + in_table + flood.count(Counter::UnaccountedBytes));
 }
 
 #[test]

@@ -3,6 +3,8 @@
 //! What the kernel does not let a test run show (a stripped VLAN tag that comes with the packet, packets that are not
 //! linear) is shown by other means where there are any: see [`tagged`].
 
+#![allow(clippy::unwrap_used, reason = "helpers of tests panic as tests do")]
+
 mod accounting;
 mod actions;
 mod budget;

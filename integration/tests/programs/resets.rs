@@ -111,9 +111,10 @@ fn a_segment_without_acknowledgement_is_answered_by_what_it_held() {
 #[test]
 fn an_odd_payload_and_options_leave_the_checksum_right() {
     require_root!();
-    for (local, listed) in pairs() {
+    for (mut local, listed) in pairs() {
+        let mut kernel = resetting(listed);
         for payload in 0..40 {
-            let mut kernel = resetting(listed);
+            local.set_port(50_000 + payload as u16);
             // With 13 words of header, 32 bytes of what follows are options.
             let words = if payload >= 32 { 13 } else { 5 };
             let segment = Frame::tcp(local, listed)

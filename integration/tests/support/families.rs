@@ -37,10 +37,4 @@ impl Family {
             }
         }
     }
-
-    /// Returns a network of the nowhere, as prefixes are written.
-    pub(crate) fn nowhere_prefix(self, net: u8) -> String {
-        let bits = if self == Self::V4 { 24 } else { 64 };
-        format!("{}/{bits}", self.nowhere(net, 0))
-    }
 }

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use netd_lab::daemon::{Daemon, Setup};
+use netd_lab::demo::{TASKS, TIMER};
 use netd_lab::lab::{C2, IMPLANT, Lab, PEOPLE, STORE, TIME, WEB};
 use netd_lab::traffic::bulk::{Bulk, Direction};
 use netd_lab::traffic::implant::{Connections, Implant, Lengths, Transport};
@@ -11,20 +12,13 @@ use netd_lab::traffic::ntp::NtpClient;
 use netd_lab::traffic::payload::Look;
 use netd_lab::traffic::people::Person;
 use netd_lab::traffic::server::Server;
-use netd_lab::traffic::timer::{Jitter, Timer};
 use netd_lab::traffic::{Running, Sent};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::families::BOTH;
 
-/// What netd ships for enforcement; that timing alone suffices is said explicitly, so that no test waits for chance.
-pub(crate) fn policy() -> String {
-    let shipped = include_str!("../../../policies/enforce.yaml");
-    assert!(shipped.contains("block_at: {}\n"));
-    shipped.replace("block_at: {}\n", "block_at: {beacon: 0.95}\n")
-}
-
-const LONGEST: Duration = Duration::from_secs(90);
+const POLICY: &str = include_str!("../../../policies/enforce.yaml");
+const LONGEST: Duration = Duration::from_secs(120);
 /// A beacon must be found and cut by then.
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -64,17 +58,22 @@ impl Scene {
             let implant = Implant {
                 from: family.of(IMPLANT),
                 transport: Transport::Tcp,
-                timer: Timer::new(Duration::from_secs(1), Jitter::Below(0.2)),
+                timer: TIMER,
                 connections,
                 lengths: Lengths { request: 350, answer: 420 },
-                tasks: None,
+                tasks: Some(TASKS),
                 look: Look::Tls { name: None },
-                seed: 3,
+                seed: 1,
                 duration: LONGEST,
             };
             implant.start(lab.lan(), server).unwrap()
         });
-        Self { implants: implants.collect(), neighbours, c2, servers: servers.into_iter().chain([store, clock]).collect() }
+        Self {
+            implants: implants.collect(),
+            neighbours,
+            c2,
+            servers: servers.into_iter().chain([store, clock]).collect(),
+        }
     }
 
     /// Answered check-ins of each implant.
@@ -106,8 +105,7 @@ impl Scene {
 
 /// Both beacons are found and cut, nobody else is, and released they go on.
 pub(crate) fn found_cut_and_released(lab: &Lab, name: &str) {
-    let policy = policy();
-    let daemon = Daemon::start(lab, Setup { policy: Some(&policy), ..Setup::default() }).unwrap();
+    let daemon = Daemon::start(lab, Setup { policy: Some(POLICY), ..Setup::default() }).unwrap();
     let api = daemon.api();
     let scene = Scene::start(lab);
 
@@ -130,9 +128,9 @@ pub(crate) fn found_cut_and_released(lab: &Lab, name: &str) {
         let pair = (family.of(IMPLANT).to_string(), family.of(C2).to_string());
         assert_eq!((finding["originator"].as_str(), finding["responder"].as_str()), (Some(&*pair.0), Some(&*pair.1)));
         assert!(finding["reasons"].as_array().is_some_and(|reasons| !reasons.is_empty()), "{finding}");
-        let (turns, ttl) = (&finding["turns"], verdict["target"]["port"].as_u64());
-        assert_eq!(ttl, Some(443), "{verdict}");
-        println!("{name}, {family:?}: found after {turns} turns of {}", finding["interval_s"]);
+        assert_eq!((&verdict["target"]["port"], &verdict["origin"]), (&json!(443), &json!("finding")), "{verdict}");
+        let (first, last) = (&finding["history"][0], &finding["turns"]);
+        println!("{name}, {family:?}: found ({first}), cut after {last} turns of {} s", finding["interval_s"]);
     }
     wait(Duration::from_secs(20), || scene.tried().iter().zip(&tried).all(|(after, before)| *after >= before + 3));
     assert_eq!(scene.reached(), reached, "bytes reached the implants' servers after the cut");

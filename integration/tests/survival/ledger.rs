@@ -43,7 +43,9 @@ fn in_a_flood_of_flows_past_table_and_ring_every_packet_is_reported_or_counted_a
 
     // Packets: every one that the interfaces met is in exactly one counter.
     let [seen, accounted, unaccounted, unparsed, twice] = after.since(&before);
-    println!("packets: {seen} seen = {accounted} accounted + {unaccounted} unaccounted + {unparsed} unparsed + {twice} forwarded");
+    println!(
+        "packets: {seen} seen = {accounted} accounted + {unaccounted} unaccounted + {unparsed} unparsed + {twice} forwarded"
+    );
     assert_eq!(seen, accounted + unaccounted + unparsed + twice);
     assert_eq!(seen, met, "the interfaces met another number");
     assert!(accounted + unaccounted >= FLOOD + SWEEP && twice >= FLOOD + SWEEP);

@@ -1,6 +1,7 @@
 //! What holds while the daemon does not: killed, stopped, hung, gone.
 
 #![expect(clippy::unwrap_used, reason = "what fails here fails the test")]
+#![expect(clippy::print_stdout, reason = "figures that were measured")]
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 

@@ -52,7 +52,7 @@ fn attached(lab: &Lab) -> Vec<u32> {
     let places = [TcAttachType::Ingress, TcAttachType::Egress];
     let all = || {
         let interfaces = lab.watched_interfaces().iter();
-        let all = interfaces.flat_map(|interface| places.map(|place| SchedClassifier::query_tcx(*interface, place)));
+        let all = interfaces.flat_map(|interface| places.map(|place| SchedClassifier::query_tcx(interface, place)));
         Ok(all.flat_map(|found| found.unwrap().1).map(|program| program.id()).collect())
     };
     lab.watched().run(all).unwrap()

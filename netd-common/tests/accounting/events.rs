@@ -2,7 +2,10 @@
 
 use netd_common::{
     flow::{class, nanoseconds},
-    packet::{Packet, tcp::{ACK, FIN, RST, SYN}},
+    packet::{
+        Packet,
+        tcp::{ACK, FIN, RST, SYN},
+    },
     record::{FlowEvent, PayloadKind, state},
 };
 

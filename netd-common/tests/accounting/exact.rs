@@ -3,7 +3,10 @@
 
 use netd_common::{
     flow::{Slot, WAYS},
-    packet::{Packet, tcp::{ACK, FIN, RST, SYN}},
+    packet::{
+        Packet,
+        tcp::{ACK, FIN, RST, SYN},
+    },
     record::FlowEvent,
 };
 use proptest::prelude::*;

@@ -113,8 +113,7 @@ fn a_capture_cut_in_the_headers_is_called_truncated() {
 
             let parsed = Packet::from_ethernet(cut, whole.len() as u32);
 
-            let truncated =
-                [ParseError::TruncatedLink, ParseError::TruncatedNetwork, ParseError::TruncatedTransport];
+            let truncated = [ParseError::TruncatedLink, ParseError::TruncatedNetwork, ParseError::TruncatedTransport];
             let headers = whole.len() - 80;
             if length < headers {
                 assert!(parse(cut).is_err(), "{length}");

@@ -135,11 +135,7 @@ fn further(ours: Result<Packet, ParseError>, ends: (Address, Address)) -> Result
     Ok(())
 }
 
-fn same_ends(
-    ours: Result<Packet, ParseError>,
-    ends: (Address, Address),
-    proto: u8,
-) -> Result<(), TestCaseError> {
+fn same_ends(ours: Result<Packet, ParseError>, ends: (Address, Address), proto: u8) -> Result<(), TestCaseError> {
     let flow = ours.map(|packet| packet.flow());
     prop_assert_eq!(flow.map(|flow| (flow.src, flow.dst, flow.proto)), Ok((ends.0, ends.1, proto)));
     Ok(())

@@ -49,6 +49,8 @@ impl Ledger {
             self.other += weight;
         }
         if let Some(reasons) = &mut self.reasons {
+            // For people: more digits would only differ between mathematical libraries.
+            let weight = (weight * 1e3).round() / 1e3;
             reasons.push(Reason { evidence, kind, value: value(), weight });
         }
     }

@@ -15,7 +15,7 @@ use super::problem::{Detail, Problem};
 use super::verdicts::{ActionName, ActionView, HitsView, action_view, hits_view, response};
 use crate::time;
 use crate::verdicts::blocklist::{ListName, Parsed, Parser, Rejected};
-use crate::verdicts::{ListChange, ListOptions, ListView, Refusal};
+use crate::verdicts::{ListChange, ListOptions, ListView, Refusal, Remark};
 
 /// Longest list, in bytes of text.
 const LIST_LIMIT: usize = 64 << 20;
@@ -196,8 +196,8 @@ fn nothing_in_it(rejected: Vec<Rejected>) -> Problem {
     })
 }
 
-fn noted(entries: Vec<(String, String)>) -> Vec<Noted> {
-    entries.into_iter().take(NAMED).map(|(value, reason)| Noted { value, reason }).collect()
+fn noted(remarks: Vec<Remark>) -> Vec<Noted> {
+    remarks.into_iter().take(NAMED).map(|Remark { entry, reason }| Noted { value: entry, reason }).collect()
 }
 
 fn list_name(name: Name) -> Result<ListName, Problem> {

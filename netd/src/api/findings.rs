@@ -154,10 +154,10 @@ fn view(stored: &Stored) -> View<'_> {
         reasons,
         considered,
         attack,
-        history: stored.rises.iter().map(|Rise { time, severity, score }| RiseView {
-            time: *time,
-            severity: *severity,
-            score: *score,
-        }).collect(),
+        history: stored
+            .rises
+            .iter()
+            .map(|Rise { time, severity, score }| RiseView { time: *time, severity: *severity, score: *score })
+            .collect(),
     }
 }

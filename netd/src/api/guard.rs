@@ -96,10 +96,21 @@ mod tests {
     #[test]
     fn only_names_of_this_host_are_known() {
         let hosts = ["netd.example".to_owned()];
-        for host in ["localhost", "LOCALHOST:9443", "127.0.0.1:9443", "127.9.9.9", "[::1]:9443", "[::1]", "netd.example:1"] {
+        for host in
+            ["localhost", "LOCALHOST:9443", "127.0.0.1:9443", "127.9.9.9", "[::1]:9443", "[::1]", "netd.example:1"]
+        {
             assert!(is_known(host, &hosts), "{host}");
         }
-        for host in ["", "evil.example", "localhost.evil.example", "10.0.0.1", "127.0.0.1.evil.example:9443", "[::2]", "::1", "0.0.0.0"] {
+        for host in [
+            "",
+            "evil.example",
+            "localhost.evil.example",
+            "10.0.0.1",
+            "127.0.0.1.evil.example:9443",
+            "[::2]",
+            "::1",
+            "0.0.0.0",
+        ] {
             assert!(!is_known(host, &hosts), "{host}");
         }
     }

@@ -45,9 +45,9 @@ impl<S: Send + Sync> FromRequestParts<S> for Name {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
-        let Path(name) = Path::<String>::from_request_parts(parts, state)
-            .await
-            .map_err(|rejection| Problem::new(StatusCode::BAD_REQUEST, "bad-path", "Bad path", rejection.body_text()))?;
+        let Path(name) = Path::<String>::from_request_parts(parts, state).await.map_err(|rejection| {
+            Problem::new(StatusCode::BAD_REQUEST, "bad-path", "Bad path", rejection.body_text())
+        })?;
         Ok(Self(name))
     }
 }
@@ -87,12 +87,8 @@ pub(crate) async fn json<T: Fields>(headers: &HeaderMap, body: Body) -> Result<T
     let mut unknown = object.keys().filter(|key| !T::FIELDS.contains(&key.as_str())).peekable();
     if unknown.peek().is_some() {
         let allowed = T::FIELDS.join(", ");
-        let mut problem = Problem::new(
-            StatusCode::BAD_REQUEST,
-            "unknown-field",
-            "Unknown field",
-            format!("allowed are: {allowed}"),
-        );
+        let mut problem =
+            Problem::new(StatusCode::BAD_REQUEST, "unknown-field", "Unknown field", format!("allowed are: {allowed}"));
         for key in unknown {
             let pointer = Some(format!("/{}", key.replace('~', "~0").replace('/', "~1")));
             problem.detail = format!("unknown field '{key}'; {}", problem.detail);

@@ -50,10 +50,11 @@ impl Metrics {
         let both = |ingress, egress| {
             [(direction("ingress"), snapshot.kernel(ingress)), (direction("egress"), snapshot.kernel(egress))]
         };
-        self.count("packets", "Packets met on the watched interfaces", both(
-            Counter::IngressPackets,
-            Counter::EgressPackets,
-        ));
+        self.count(
+            "packets",
+            "Packets met on the watched interfaces",
+            both(Counter::IngressPackets, Counter::EgressPackets),
+        );
         self.count("bytes", "Bytes met on the watched interfaces", both(Counter::IngressBytes, Counter::EgressBytes));
         let unparsed = UNPARSED.map(|(reason, counter)| (label("reason", reason), snapshot.kernel(counter)));
         self.count("unparsed_packets", "Packets that could not be parsed and passed", unparsed);
@@ -75,18 +76,24 @@ impl Metrics {
         let engine = &snapshot.engine;
         self.gauge("flows_active", "Conversations alive", [(Vec::new(), engine.conversations)]);
         self.count("flows", "Conversations begun", [(Vec::new(), engine.conversations_begun)]);
-        self.gauge("flow_table_entries", "Conversations in the kernel's table", [(
-            Vec::new(),
-            snapshot.flow_slots.entries,
-        )]);
-        self.gauge("flow_table_capacity", "Conversations the kernel's table can hold", [(
-            Vec::new(),
-            snapshot.flow_slots.capacity,
-        )]);
-        self.count("flow_evictions", "Flows that gave way to others", [
-            (label("table", "kernel"), snapshot.kernel(Counter::FlowsEvicted)),
-            (label("table", "engine"), engine.conversations_evicted),
-        ]);
+        self.gauge(
+            "flow_table_entries",
+            "Conversations in the kernel's table",
+            [(Vec::new(), snapshot.flow_slots.entries)],
+        );
+        self.gauge(
+            "flow_table_capacity",
+            "Conversations the kernel's table can hold",
+            [(Vec::new(), snapshot.flow_slots.capacity)],
+        );
+        self.count(
+            "flow_evictions",
+            "Flows that gave way to others",
+            [
+                (label("table", "kernel"), snapshot.kernel(Counter::FlowsEvicted)),
+                (label("table", "engine"), engine.conversations_evicted),
+            ],
+        );
         self.count("turns", "Turns begun", [(Vec::new(), engine.turns)]);
         self.gauge("histories", "Histories of pairs and names", [(Vec::new(), engine.histories)]);
     }
@@ -117,9 +124,11 @@ impl Metrics {
         let families = |list: &ListView| [("ipv4", list.entries_v4), ("ipv6", list.entries_v6)];
         let entries: Vec<_> = lists
             .iter()
-            .flat_map(|list| families(list).map(|(family, entries)| {
-                (vec![("list", list.name.clone()), ("family", family.to_owned())], entries)
-            }))
+            .flat_map(|list| {
+                families(list).map(|(family, entries)| {
+                    (vec![("list", list.name.clone()), ("family", family.to_owned())], entries)
+                })
+            })
             .collect();
         self.gauge("blocklist_entries", "Entries of a block-list", entries);
         let maps: Vec<_> = status.tables.iter().map(|fill| (label("map", fill.table.name()), fill)).collect();
@@ -138,10 +147,11 @@ impl Metrics {
         let modes = [Mode::Observe, Mode::Shadow, Mode::Enforce];
         let modes = modes.map(|mode| (label("mode", mode_name(mode)), u64::from(mode == status.effective)));
         self.gauge("mode", "1 for the mode the programs are in", modes);
-        self.gauge("kill_switch", "1 when every program passes everything", [(
-            Vec::new(),
-            u64::from(status.kill_switch),
-        )]);
+        self.gauge(
+            "kill_switch",
+            "1 when every program passes everything",
+            [(Vec::new(), u64::from(status.kill_switch))],
+        );
         self.gauge("ready", "1 when netd does its work", [(Vec::new(), u64::from(snapshot.not_ready.is_empty()))]);
         self.gauge("degraded", "Things netd goes on without", [(Vec::new(), snapshot.degraded.len() as u64)]);
         let started = snapshot.started.0 / 1_000_000_000;

@@ -17,7 +17,7 @@ mod status;
 mod verdicts;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use std::any::Any;
 use std::sync::Arc;
@@ -64,10 +64,7 @@ pub fn router(context: Context) -> Router {
         .route("/api/v1/verdicts", get(verdicts::list).post(verdicts::add))
         .route("/api/v1/verdicts/{id}", get(verdicts::get).delete(verdicts::release))
         .route("/api/v1/blocklists", get(blocklists::list))
-        .route(
-            "/api/v1/blocklists/{name}",
-            get(blocklists::get).put(blocklists::replace).delete(blocklists::remove),
-        )
+        .route("/api/v1/blocklists/{name}", get(blocklists::get).put(blocklists::replace).delete(blocklists::remove))
         .fallback(no_such_path)
         .method_not_allowed_fallback(no_such_method)
         .with_state(context)

@@ -162,14 +162,16 @@ pub async fn serve(listener: Listener, router: Router, shutdown: CancellationTok
                 let (router, shutdown) = (router.clone(), shutdown.clone());
                 connections.spawn(async move {
                     match stream {
-                        Stream::Tcp(stream) => match timeout(HEAD_TIME, stream.readable()).await {
-                            Ok(Ok(())) => connection(stream, router, shutdown).await,
-                            Ok(Err(_)) | Err(_) => {}
-                        },
-                        Stream::Unix(stream) => match timeout(HEAD_TIME, stream.readable()).await {
-                            Ok(Ok(())) => connection(stream, router, shutdown).await,
-                            Ok(Err(_)) | Err(_) => {}
-                        },
+                        Stream::Tcp(stream) => {
+                            if let Ok(Ok(())) = timeout(HEAD_TIME, stream.readable()).await {
+                                connection(stream, router, shutdown).await;
+                            }
+                        }
+                        Stream::Unix(stream) => {
+                            if let Ok(Ok(())) = timeout(HEAD_TIME, stream.readable()).await {
+                                connection(stream, router, shutdown).await;
+                            }
+                        }
                     }
                     drop(slot);
                 });

@@ -131,7 +131,8 @@ fn modes(status: &Status) -> Value {
 }
 
 fn tables(tables: &[TableFill]) -> Vec<Value> {
-    let fill = |fill: &TableFill| json!({"table": fill.table.name(), "entries": fill.entries, "capacity": fill.capacity});
+    let fill =
+        |fill: &TableFill| json!({"table": fill.table.name(), "entries": fill.entries, "capacity": fill.capacity});
     tables.iter().map(fill).collect()
 }
 

@@ -172,8 +172,7 @@ pub(super) async fn add(
         context.verdicts.add(verdict(wanted, time::now())?, force).await?;
     let verdict = view(context.verdicts.verdict(id).await?);
     let status = if renewed { StatusCode::OK } else { StatusCode::CREATED };
-    let mut response =
-        (status, Json(AddedView { verdict, renewed, destroyed_sockets, spared, saved })).into_response();
+    let mut response = (status, Json(AddedView { verdict, renewed, destroyed_sockets, spared, saved })).into_response();
     if let Ok(location) = HeaderValue::from_str(&format!("/api/v1/verdicts/{id}")) {
         response.headers_mut().insert(header::LOCATION, location);
     }
@@ -276,13 +275,9 @@ fn view(entry: Entry) -> View {
 
 fn target_view(target: &Target) -> TargetView {
     match *target {
-        Target::FiveTuple { source, source_port, destination, destination_port, proto } => TargetView::FiveTuple {
-            source,
-            source_port,
-            destination,
-            destination_port,
-            protocol: protocol_name(proto),
-        },
+        Target::FiveTuple { source, source_port, destination, destination_port, proto } => {
+            TargetView::FiveTuple { source, source_port, destination, destination_port, protocol: protocol_name(proto) }
+        }
         Target::Endpoint { address, port, proto } => {
             TargetView::Endpoint { address, port, protocol: protocol_name(proto) }
         }

@@ -138,7 +138,8 @@ fn add(args: &Add, out: &mut dyn Write) -> Result<(), Error> {
     if args.asking.output != Format::Table {
         return Ok(output::json_object(out, args.asking.output, &added)?);
     }
-    let until = if added["until"].is_null() { "for good".to_owned() } else { format!("until {}", moment(&added["until"])) };
+    let until =
+        if added["until"].is_null() { "for good".to_owned() } else { format!("until {}", moment(&added["until"])) };
     let verb = if added["renewed"] == true { "renewed" } else { "in force" };
     writeln!(out, "verdict {} {verb} {until}: {} {}", text(&added["id"]), args.action, args.target)?;
     if let Some(destroyed) = added["destroyed_sockets"].as_u64().filter(|count| *count > 0) {
@@ -159,9 +160,7 @@ fn remove(args: &Remove, out: &mut dyn Write) -> Result<(), Error> {
         let removed =
             client.send(Method::DELETE, &format!("/api/v1/blocklists/{}", escaped(name)), None, Vec::new())?;
         return match args.asking.output {
-            Format::Table => {
-                Ok(writeln!(out, "list {name} removed, {} entries released", text(&removed["entries"]))?)
-            }
+            Format::Table => Ok(writeln!(out, "list {name} removed, {} entries released", text(&removed["entries"]))?),
             format @ (Format::Json | Format::Jsonl) => Ok(output::json_object(out, format, &removed)?),
         };
     }
@@ -177,7 +176,12 @@ fn remove(args: &Remove, out: &mut dyn Write) -> Result<(), Error> {
     match args.asking.output {
         Format::Table => {
             for verdict in &released {
-                writeln!(out, "verdict {} released: {}", text(&verdict["id"]), super::verdicts::target(&verdict["target"]))?;
+                writeln!(
+                    out,
+                    "verdict {} released: {}",
+                    text(&verdict["id"]),
+                    super::verdicts::target(&verdict["target"])
+                )?;
             }
         }
         format @ (Format::Json | Format::Jsonl) => output::json(out, format, &released)?,
@@ -197,7 +201,9 @@ fn on_target(client: &Client, wanted: &str) -> Result<Vec<u64>, Error> {
     };
     let ids: Vec<_> = verdicts.iter().filter(is_about).filter_map(|verdict| verdict["id"].as_u64()).collect();
     match ids.is_empty() {
-        true => Err(Error::Usage(format!("there is no verdict on {wanted}; block-lists are replaced or removed whole"))),
+        true => {
+            Err(Error::Usage(format!("there is no verdict on {wanted}; block-lists are replaced or removed whole")))
+        }
         false => Ok(ids),
     }
 }

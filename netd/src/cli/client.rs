@@ -22,7 +22,9 @@ const ANSWER_LIMIT: usize = 256 << 20;
 /// Why the API could not be asked, or what it answered.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    #[error("netd is not running at {server} ({source})\nstart it with `sudo netd run`, or say where it is with --server")]
+    #[error(
+        "netd is not running at {server} ({source})\nstart it with `sudo netd run`, or say where it is with --server"
+    )]
     NotRunning { server: String, source: io::Error },
     #[error("may not connect to {server} ({source}); try with sudo")]
     NotAllowed { server: String, source: io::Error },
@@ -110,7 +112,6 @@ impl std::fmt::Display for Server {
     }
 }
 
-
 /// Asks one server, a connection a request.
 #[derive(Debug)]
 pub struct Client {
@@ -136,13 +137,7 @@ impl Client {
     }
 
     /// Sends a body, and returns the answer's.
-    pub fn send(
-        &self,
-        method: Method,
-        path: &str,
-        content_type: Option<&str>,
-        body: Vec<u8>,
-    ) -> Result<Value, Error> {
+    pub fn send(&self, method: Method, path: &str, content_type: Option<&str>, body: Vec<u8>) -> Result<Value, Error> {
         let host = match &self.server {
             Server::Tcp(authority) => authority.as_str(),
             Server::Unix(_) => "localhost",
@@ -161,9 +156,12 @@ impl Client {
     }
 
     async fn exchange(&self, request: Request<Full<Bytes>>) -> Result<Value, Error> {
-        let unreachable = |source: io::Error| match source.kind() {
-            io::ErrorKind::PermissionDenied => Error::NotAllowed { server: self.server.to_string(), source },
-            _ => Error::NotRunning { server: self.server.to_string(), source },
+        let unreachable = |source: io::Error| {
+            let server = self.server.to_string();
+            match source.kind() == io::ErrorKind::PermissionDenied {
+                true => Error::NotAllowed { server, source },
+                false => Error::NotRunning { server, source },
+            }
         };
         match &self.server {
             Server::Tcp(authority) => {

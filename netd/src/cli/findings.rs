@@ -5,6 +5,7 @@ use std::io::Write;
 use serde_json::Value;
 
 use super::output::{self, Format, end, moment, plain, text};
+use super::shown::Shown;
 use super::{Asking, Error};
 
 /// Shows findings, newest first; with a number, one finding and its reasons.
@@ -36,7 +37,7 @@ pub(super) fn run(args: &Args, out: &mut dyn Write) -> Result<(), Error> {
     if let Some(id) = args.id {
         let finding = client.get(&format!("/api/v1/findings/{id}"))?;
         match format {
-            Format::Table => explain(out, &finding)?,
+            Format::Table => explain(out, finding)?,
             Format::Json | Format::Jsonl => output::json_object(out, format, &finding)?,
         }
         return Ok(());
@@ -71,43 +72,20 @@ fn row(finding: &Value) -> Vec<String> {
     ]
 }
 
-fn explain(out: &mut dyn Write, finding: &Value) -> std::io::Result<()> {
-    let text = |value: &Value| plain(&text(value));
-    writeln!(
-        out,
-        "Finding {}: {}, {}, score {}",
-        text(&finding["id"]),
-        text(&finding["detector"]),
-        text(&finding["severity"]),
-        number(&finding["score"]),
-    )?;
-    let to = end(&finding["responder"], &finding["responder_port"]);
-    writeln!(out, "  {} -> {to} {}", text(&finding["originator"]), text(&finding["protocol"]))?;
-    if !finding["name"].is_null() {
-        writeln!(out, "  name      {}", text(&finding["name"]))?;
+/// Writes a finding with its reasons; names come from strangers and must not steer a terminal.
+fn explain(out: &mut dyn Write, mut finding: Value) -> Result<(), Error> {
+    make_plain(&mut finding);
+    let shown: Shown = serde_json::from_value(finding).map_err(std::io::Error::from)?;
+    Ok(shown.write(out)?)
+}
+
+fn make_plain(value: &mut Value) {
+    match value {
+        Value::String(text) => *text = plain(text),
+        Value::Array(values) => values.iter_mut().for_each(make_plain),
+        Value::Object(fields) => fields.values_mut().for_each(make_plain),
+        Value::Null | Value::Bool(_) | Value::Number(_) => {}
     }
-    let process = &finding["process"];
-    if !process.is_null() {
-        let exe = if process["exe"].is_null() { String::new() } else { format!(" {}", text(&process["exe"])) };
-        writeln!(out, "  process   {}[{}]{exe}", text(&process["comm"]), text(&process["pid"]))?;
-    }
-    writeln!(out, "  seen      {} to {} UTC", moment(&finding["first_seen"]), moment(&finding["time"]))?;
-    let (interval, jitter) = (number(&finding["interval_s"]), number(&finding["jitter"]));
-    writeln!(out, "  rhythm    every {interval} s, jitter {jitter}, {} turns", text(&finding["turns"]))?;
-    let enough = if finding["block"] == true { "yes" } else { "no" };
-    writeln!(out, "  enough to block: {enough}")?;
-    for reason in finding["reasons"].as_array().into_iter().flatten() {
-        let weight = reason["weight"].as_f64().unwrap_or_default();
-        writeln!(out, "  {weight:+7.2}   {}: {}", text(&reason["evidence"]), text(&reason["value"]))?;
-    }
-    for benign in finding["considered"].as_array().into_iter().flatten() {
-        writeln!(out, "  not       {}", text(benign))?;
-    }
-    let attack: Vec<_> = finding["attack"].as_array().into_iter().flatten().map(text).collect();
-    if !attack.is_empty() {
-        writeln!(out, "  ATT&CK    {}", attack.join(" "))?;
-    }
-    Ok(())
 }
 
 fn number(value: &Value) -> String {

@@ -74,7 +74,11 @@ pub(super) fn run(args: &Args, out: &mut dyn Write) -> Result<(), Error> {
     match args.asking.output {
         Format::Table => {
             let rows: Vec<_> = flows.iter().map(row).collect();
-            output::table(out, &["BEGAN (UTC)", "PROTO", "FROM", "TO", "OUT", "IN", "STATE", "NAME", "PROCESS"], &rows)?;
+            output::table(
+                out,
+                &["BEGAN (UTC)", "PROTO", "FROM", "TO", "OUT", "IN", "STATE", "NAME", "PROCESS"],
+                &rows,
+            )?;
         }
         format @ (Format::Json | Format::Jsonl) => output::json(out, format, &flows)?,
     }
@@ -82,13 +86,15 @@ pub(super) fn run(args: &Args, out: &mut dyn Write) -> Result<(), Error> {
 }
 
 fn row(flow: &Value) -> Vec<String> {
-    let process = &flow["process"];
-    let process = match process {
-        Value::Null => "-".to_owned(),
-        _ => format!("{}[{}]", text(&process["comm"]), text(&process["pid"])),
+    let process = match &flow["process"] {
+        process if process.is_null() => "-".to_owned(),
+        process => format!("{}[{}]", text(&process["comm"]), text(&process["pid"])),
     };
+    let mut began = moment(&flow["start"]);
+    // The day is in the other formats; the columns need the room.
+    let began = if began.len() > 11 { began.split_off(11) } else { began };
     vec![
-        moment(&flow["start"]).split_off(11.min(moment(&flow["start"]).len())),
+        began,
         text(&flow["protocol"]),
         end(&flow["originator"], &flow["originator_port"]),
         end(&flow["responder"], &flow["responder_port"]),

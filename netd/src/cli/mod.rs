@@ -125,7 +125,8 @@ fn chain(error: &Error) -> String {
 
 /// Returns up to `limit` items of a list, however many pages that takes.
 fn items(client: &Client, path: &str, query: &[(&str, Option<String>)], limit: usize) -> Result<Vec<Value>, Error> {
-    let given = query.iter().filter_map(|(name, value)| value.as_ref().map(|value| format!("{name}={}", escaped(value))));
+    let given =
+        query.iter().filter_map(|(name, value)| value.as_ref().map(|value| format!("{name}={}", escaped(value))));
     let given: Vec<_> = given.collect();
     let (mut items, mut cursor) = (Vec::new(), None);
     while items.len() < limit {
@@ -145,39 +146,4 @@ fn items(client: &Client, path: &str, query: &[(&str, Option<String>)], limit: u
 }
 
 #[cfg(test)]
-mod tests {
-    use clap::CommandFactory as _;
-
-    use super::*;
-
-    #[test]
-    fn the_command_line_is_consistent() {
-        Cli::command().debug_assert();
-    }
-
-    #[test]
-    fn a_reader_that_has_enough_is_no_failure() {
-        struct Closed;
-        impl Write for Closed {
-            fn write(&mut self, _: &[u8]) -> io::Result<usize> {
-                Err(io::ErrorKind::BrokenPipe.into())
-            }
-
-            fn flush(&mut self) -> io::Result<()> {
-                Ok(())
-            }
-        }
-        let cli = Cli::try_parse_from(["netd", "config", "default"]).unwrap();
-
-        assert_eq!(run(&cli, &mut Closed, &mut Vec::new()), 0);
-    }
-
-    #[test]
-    fn a_daemon_that_is_not_there_fails_with_one() {
-        let cli = Cli::try_parse_from(["netd", "status", "--server", "http://127.0.0.1:1"]).unwrap();
-        let mut err = Vec::new();
-
-        assert_eq!(run(&cli, &mut Vec::new(), &mut err), 1);
-        assert!(String::from_utf8(err).unwrap().starts_with("netd: netd is not running at"));
-    }
-}
+mod tests;

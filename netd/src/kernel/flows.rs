@@ -70,18 +70,24 @@ impl FlowTable {
     ///
     /// The kernel writes meanwhile: a slot that is given to another conversation under our eyes is left out, and a
     /// counter may be a packet older than the next. When nothing moves, the reading is exact.
-    pub fn for_each(&self, mut each: impl FnMut(&LiveSlot)) {
+    pub fn for_each(&self, each: impl FnMut(&LiveSlot)) {
+        self.for_each_met(|_| true, each);
+    }
+
+    /// Calls `each` for the conversations whose last packet came at a tick that `wanted` accepts. Of the others only
+    /// the tag lines are read.
+    pub fn for_each_met(&self, wanted: impl Fn(Tick) -> bool, mut each: impl FnMut(&LiveSlot)) {
         for set in 0..self.sets {
             let cpu = (set / self.sets_per_cpu) as u16;
             for way in 0..WAYS {
-                if let Some(live) = self.read(set, way, cpu) {
+                if let Some(live) = self.read(set, way, cpu, &wanted) {
                     each(&live);
                 }
             }
         }
     }
 
-    fn read(&self, set: usize, way: usize, cpu: u16) -> Option<LiveSlot> {
+    fn read(&self, set: usize, way: usize, cpu: u16, wanted: impl Fn(Tick) -> bool) -> Option<LiveSlot> {
         let at = set * SET;
         let tag_at = at + offset_of!(Set, tags) + way * 4;
         let tag = self.load::<u32>(tag_at);
@@ -89,6 +95,9 @@ impl FlowTable {
             return None;
         }
         let last = self.load::<u32>(at + offset_of!(Set, last) + way * 4);
+        if !wanted(last) {
+            return None;
+        }
         let slot_at = at + offset_of!(Set, slots) + way * size_of::<Slot>();
         let mut words = [0_u64; SLOT_WORDS];
         for (index, word) in words.iter_mut().enumerate() {

@@ -11,7 +11,7 @@ use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use super::processes::Inspector;
+use super::{processes::Inspector, sweep::Sweeper};
 use crate::{
     kernel::{EventRef, Events, Steering},
     store::{Findings, Flows},
@@ -41,6 +41,7 @@ pub(super) struct Tally {
 pub(super) struct Analyst {
     pub(super) engine: Engine,
     pub(super) events: Events,
+    pub(super) sweeper: Sweeper,
     pub(super) steering: Steering,
     pub(super) findings: Arc<Findings>,
     pub(super) flows: Arc<Flows>,
@@ -65,6 +66,7 @@ impl Analyst {
                 next_beat = now + HEARTBEAT;
             }
             if now >= next_view {
+                self.sweeper.sweep(&mut self.engine);
                 for conversation in self.engine.conversations() {
                     self.flows.put(conversation);
                 }
@@ -118,7 +120,7 @@ impl Analyst {
                 }
                 // The service expires verdicts itself, by the clock the kernel uses.
                 Command::Release { .. } => {}
-                Command::FlowEnded(conversation) => self.flows.put(*conversation),
+                Command::FlowEnded(conversation) => self.flows.end(*conversation),
             }
         }
         lost

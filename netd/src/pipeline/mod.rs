@@ -10,6 +10,7 @@
 
 mod analyse;
 mod processes;
+mod sweep;
 mod watch;
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
@@ -152,6 +153,7 @@ fn start(options: Options) -> anyhow::Result<(Kernel, Parts)> {
     let analyst = analyse::Analyst {
         engine: Engine::new(engine_config),
         events: kernel.events()?,
+        sweeper: sweep::Sweeper::new(kernel.flows()?),
         steering,
         findings: Arc::clone(&findings),
         flows: Arc::clone(&flows),

@@ -103,20 +103,17 @@ impl Accounting {
         }
     }
 
-    /// Begins to fetch what the packet's conversation lies in: while a few more packets are parsed, it arrives.
+    /// Moves time on, before whoever hears the records does: what is about to be idle too long is reported first.
     #[inline]
-    pub fn touch(&self, packet: &Packet) {
-        let hash = self.keys.hash(&packet.conversation);
-        let set = &self.sets[hash as usize & (self.sets.len() - 1)];
-        std::hint::black_box(set.tags[0]);
+    pub fn advance<R: Records>(&mut self, now_ns: u64, records: &mut R) {
+        if now_ns >= self.next_sweep_ns {
+            self.sweep(now_ns, records);
+        }
     }
 
     /// Adds a packet to its conversation. Times must not go back.
     #[inline]
     pub fn account<R: Records>(&mut self, arrival: &Arrival<'_>, records: &mut R) {
-        if arrival.time_ns >= self.next_sweep_ns {
-            self.sweep(arrival.time_ns, records);
-        }
         let hash = self.keys.hash(&arrival.packet.conversation);
         let observation = Observation {
             packet: arrival.packet,

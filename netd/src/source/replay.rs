@@ -130,6 +130,7 @@ impl Replay {
         self.tally.bytes += u64::from(frame.wire_len);
         self.tally.first.get_or_insert(Timestamp(frame.time_ns));
         self.tally.last = Timestamp(self.now_ns);
+        self.accounting.advance(self.now_ns, engine);
         if self.now_ns >= self.next_tick_ns {
             engine.tick(Timestamp(self.now_ns));
             self.next_tick_ns = self.now_ns.saturating_add(TICK_NS);

@@ -162,7 +162,10 @@ pub(crate) mod tests {
 
         let stored = findings.get(1).unwrap();
         assert_eq!(stored.finding.severity, Severity::High);
-        assert_eq!(stored.rises.iter().map(|rise| rise.severity).collect::<Vec<_>>(), [Severity::Medium, Severity::High]);
+        assert_eq!(
+            stored.rises.iter().map(|rise| rise.severity).collect::<Vec<_>>(),
+            [Severity::Medium, Severity::High]
+        );
         assert_eq!(findings.len_and_forgotten(), (1, 0));
     }
 

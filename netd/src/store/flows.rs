@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use dashmap::DashMap;
 use netd_common::key::{ConversationKey, FlowKey};
-use netd_engine::flow::{Conversation, EndReason};
+use netd_engine::flow::Conversation;
 
 /// A conversation with its place in the order of arrival.
 #[derive(Clone, Debug)]
@@ -44,10 +44,19 @@ impl Flows {
         Self { limit: limit.max(1), rows: DashMap::new(), order: Mutex::default() }
     }
 
-    /// Takes a conversation's present state, or its last one.
+    /// Takes a conversation's present state. One that is over on the wire keeps its place until [`Flows::end`]: late
+    /// records may still add to it.
     pub fn put(&self, conversation: Conversation) {
+        self.place(conversation, false);
+    }
+
+    /// Takes a conversation's last state.
+    pub fn end(&self, conversation: Conversation) {
+        self.place(conversation, true);
+    }
+
+    fn place(&self, conversation: Conversation, has_ended: bool) {
         let key = key(&conversation);
-        let has_ended = conversation.end_reason != EndReason::Active;
         let (sequence, evicted) = self.order(|order| {
             let sequence = match order.live.get(&key) {
                 Some(sequence) => *sequence,
@@ -115,7 +124,9 @@ impl Order {
     fn evict(&mut self, limit: usize) -> Vec<u64> {
         let mut evicted = Vec::new();
         while self.sequences.len() > limit {
-            let Some(sequence) = self.ended.pop_front().or_else(|| self.sequences.keys().next().copied()) else { break };
+            let Some(sequence) = self.ended.pop_front().or_else(|| self.sequences.keys().next().copied()) else {
+                break;
+            };
             if let Some(Some(key)) = self.sequences.remove(&sequence) {
                 self.live.remove(&key);
             }
@@ -141,7 +152,7 @@ fn key(conversation: &Conversation) -> ConversationKey {
 
 #[cfg(test)]
 pub(crate) mod tests {
-    use netd_engine::flow::Sent;
+    use netd_engine::flow::{EndReason, Sent};
     use netd_engine::time::Timestamp;
 
     use super::*;
@@ -193,23 +204,35 @@ pub(crate) mod tests {
     fn a_five_tuple_that_begins_anew_is_another_row() {
         let flows = Flows::new(10);
         flows.put(conversation(1, EndReason::Active));
-        flows.put(conversation(1, EndReason::Reused));
+        flows.end(conversation(1, EndReason::Reused));
         flows.put(conversation(1, EndReason::Active));
 
         let (page, _) = flows.page(None, 10, |_| true);
 
-        assert_eq!(page.iter().map(|row| row.conversation.end_reason).collect::<Vec<_>>(), [
-            EndReason::Active,
-            EndReason::Reused
-        ]);
+        assert_eq!(
+            page.iter().map(|row| row.conversation.end_reason).collect::<Vec<_>>(),
+            [EndReason::Active, EndReason::Reused]
+        );
         assert_eq!(flows.counts(), (1, 2, 0));
+    }
+
+    #[test]
+    fn one_that_is_over_and_waits_for_late_records_is_one_row() {
+        let flows = Flows::new(10);
+        flows.put(conversation(1, EndReason::Active));
+        flows.put(conversation(1, EndReason::Closed));
+        flows.put(conversation(1, EndReason::Closed));
+        flows.end(conversation(1, EndReason::Closed));
+
+        assert_eq!(ports(&flows.page(None, 10, |_| true).0), [1]);
+        assert_eq!(flows.counts(), (0, 1, 0));
     }
 
     #[test]
     fn what_ended_gives_way_before_what_lives() {
         let flows = Flows::new(3);
         flows.put(conversation(1, EndReason::Active));
-        flows.put(conversation(2, EndReason::Closed));
+        flows.end(conversation(2, EndReason::Closed));
         flows.put(conversation(3, EndReason::Active));
         flows.put(conversation(4, EndReason::Active));
         assert_eq!(ports(&flows.page(None, 10, |_| true).0), [4, 3, 1]);
@@ -226,7 +249,7 @@ pub(crate) mod tests {
         for port in 0..3_000 {
             flows.put(conversation(port, EndReason::Active));
         }
-        let is_even = |row: &Row| row.conversation.originator_port % 2 == 0;
+        let is_even = |row: &Row| row.conversation.originator_port.is_multiple_of(2);
 
         let (mut seen, mut before) = (Vec::new(), None);
         loop {

@@ -7,9 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use netd_common::control::Mode;
 use netd_common::key::{Address, Endpoint, FlowKey};
-use netd_common::verdict::{
-    FRONT_WORDS, Hits, Prefix, Rule, RuleId, Subject, Verdicts, decide, front_bit, near,
-};
+use netd_common::verdict::{FRONT_WORDS, Hits, Prefix, Rule, RuleId, Subject, Verdicts, decide, front_bit, near};
 use netd_engine::verdict::Target;
 
 use super::blocklist::Item;
@@ -34,9 +32,11 @@ pub struct Inner {
     pub writes_left: Option<u64>,
     pub destroyed: Vec<Target>,
     /// Called before every write with the content as it is.
-    pub watch: Option<Box<dyn FnMut(&Judge) + Send>>,
+    pub watch: Option<Watch>,
     boot_ns: u64,
 }
+
+type Watch = Box<dyn FnMut(&Judge) + Send>;
 
 /// The maps as a program sees them at one moment.
 pub struct Judge<'a> {
@@ -105,10 +105,15 @@ impl Judge<'_> {
             }
             MapKey::Host(_) | MapKey::Flow(_) | MapKey::Endpoint(_) => false,
         };
-        self.inner.keys.keys().filter(containing).max_by_key(|key| match key {
-            MapKey::Prefix(prefix) | MapKey::Allow(prefix) => prefix.bits,
-            MapKey::Host(_) | MapKey::Flow(_) | MapKey::Endpoint(_) => 0,
-        }).copied()
+        self.inner
+            .keys
+            .keys()
+            .filter(containing)
+            .max_by_key(|key| match key {
+                MapKey::Prefix(prefix) | MapKey::Allow(prefix) => prefix.bits,
+                MapKey::Host(_) | MapKey::Flow(_) | MapKey::Endpoint(_) => 0,
+            })
+            .copied()
     }
 }
 

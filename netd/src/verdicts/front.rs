@@ -109,9 +109,7 @@ fn is_short_v6(key: &MapKey) -> bool {
 fn masks(key: &MapKey) -> Box<dyn Iterator<Item = (u32, u64)>> {
     let one = |address: &Address, near: u8| Box::new(std::iter::once(mask(address, near)));
     match key {
-        MapKey::Flow(flow) => {
-            Box::new([mask(&flow.src, near::ANYTHING), mask(&flow.dst, near::ANYTHING)].into_iter())
-        }
+        MapKey::Flow(flow) => Box::new([mask(&flow.src, near::ANYTHING), mask(&flow.dst, near::ANYTHING)].into_iter()),
         MapKey::Endpoint(endpoint) => one(&endpoint.address, near::ANYTHING),
         MapKey::Host(address) => one(address, near::HOST),
         MapKey::Prefix(prefix) if prefix.bits < SITE_BITS => Box::new(std::iter::empty()),

@@ -85,10 +85,17 @@ pub struct ListChange {
     /// Strong entity tag of the list's new content.
     pub tag: String,
     /// Entries that were not taken, and why.
-    pub refused: Vec<(String, String)>,
+    pub refused: Vec<Remark>,
     /// Entries that were taken though protected addresses lie inside: those keep passing.
-    pub spared: Vec<(String, String)>,
+    pub spared: Vec<Remark>,
     pub saved: bool,
+}
+
+/// An entry of a block-list, and what is to say of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Remark {
+    pub entry: String,
+    pub reason: String,
 }
 
 /// A block-list without its entries.

@@ -273,7 +273,8 @@ impl Kernel {
     /// Returns every slot in use, of all CPUs.
     pub(crate) fn slots(&self) -> Vec<Slot> {
         let sets = (self.control.set_mask + 1) * self.control.cpus;
-        let taken = |set: Set| (0..set.tags.len()).filter(move |way| set.tags[*way] != 0).map(move |way| set.slots[way]);
+        let taken =
+            |set: Set| (0..set.tags.len()).filter(move |way| set.tags[*way] != 0).map(move |way| set.slots[way]);
         (0..sets).flat_map(|index| taken(self.set_at(index))).collect()
     }
 

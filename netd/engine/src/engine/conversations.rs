@@ -60,6 +60,9 @@ impl Engine {
         let had_payload = entry.totals.payload != [0; 2] || entry.turns > 0;
         let idle_ns = time_ns.saturating_sub(entry.last_ns);
         let share = entry.absorb(record);
+        if entry.process.is_none() && entry.cookie != 0 {
+            entry.process = self.processes.owner(entry.cookie).cloned();
+        }
         self.counts.packets += share.packets[0] + share.packets[1];
         self.counts.bytes += share.bytes[0] + share.bytes[1];
 

@@ -79,6 +79,13 @@ impl Engine {
         self.take_flow(record);
     }
 
+    /// Takes the present counters of a conversation into account, where the flow table was read: no record tells of one
+    /// that has fallen silent.
+    pub fn observe_slot(&mut self, record: &FlowRecord) {
+        self.advance(record.header.time_ns);
+        self.take_flow(record);
+    }
+
     /// Takes the beginning of a turn into account.
     pub fn observe_turn(&mut self, record: &TurnRecord) {
         self.counts.turn_records += 1;

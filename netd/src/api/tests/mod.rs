@@ -6,6 +6,7 @@ mod reading;
 mod sockets;
 mod strictness;
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use axum::Router;
@@ -20,18 +21,18 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt as _;
 
-use super::{Context, router};
+use super::{Context, Listener, router, serve};
 use crate::store::status::{self, Degraded, Fill, Interface, Loss, Snapshot};
 use crate::store::{Findings, Flows};
 use crate::verdicts::fake::Fake;
 use crate::verdicts::{self, Guard, Now, Service, Settings};
 
 /// The API over a fake kernel in enforce mode, with 10.0.0.1 as its gateway.
-struct Api {
+pub(crate) struct Api {
     router: Router,
     fake: Fake,
-    findings: Arc<Findings>,
-    flows: Arc<Flows>,
+    pub(crate) findings: Arc<Findings>,
+    pub(crate) flows: Arc<Flows>,
     snapshots: watch::Sender<Arc<Snapshot>>,
     _service: JoinHandle<Service<Fake>>,
 }
@@ -63,7 +64,7 @@ impl Answer {
 }
 
 impl Api {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let fake = Fake::default();
         let settings = Settings {
             mode: Mode::Enforce,
@@ -83,6 +84,15 @@ impl Api {
         };
         let service = tokio::spawn(verdicts::run(service, commands, CancellationToken::new()));
         Self { router: router(context), fake, findings, flows, snapshots, _service: service }
+    }
+
+    /// Serves on a loopback port until the token is cancelled.
+    pub(crate) async fn listen(&self) -> (SocketAddr, CancellationToken, JoinHandle<()>) {
+        let listener = Listener::bind(&"127.0.0.1:0".parse().unwrap()).await.unwrap();
+        let address = listener.tcp_address().unwrap();
+        let shutdown = CancellationToken::new();
+        let serving = tokio::spawn(serve(listener, self.router.clone(), shutdown.clone()));
+        (address, shutdown, serving)
     }
 
     async fn get(&self, path: &str) -> Answer {

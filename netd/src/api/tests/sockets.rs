@@ -5,15 +5,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpStream, UnixStream};
 
 use super::*;
-use crate::api::{Error, Listen, Listener, serve};
-
-async fn listen(api: &Api) -> (SocketAddr, CancellationToken, JoinHandle<()>) {
-    let listener = Listener::bind(&"127.0.0.1:0".parse().unwrap()).await.unwrap();
-    let address = listener.tcp_address().unwrap();
-    let shutdown = CancellationToken::new();
-    let serving = tokio::spawn(serve(listener, api.router.clone(), shutdown.clone()));
-    (address, shutdown, serving)
-}
+use crate::api::{Error, Listen};
 
 async fn answer_to(address: SocketAddr, request: &str) -> String {
     let mut stream = TcpStream::connect(address).await.unwrap();
@@ -26,7 +18,7 @@ async fn answer_to(address: SocketAddr, request: &str) -> String {
 #[tokio::test]
 async fn an_honest_request_is_answered() {
     let api = Api::new();
-    let (address, _shutdown, _serving) = listen(&api).await;
+    let (address, _shutdown, _serving) = api.listen().await;
 
     let request = "GET /livez HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
 
@@ -36,7 +28,7 @@ async fn an_honest_request_is_answered() {
 #[tokio::test]
 async fn a_connection_that_dawdles_is_closed_within_the_limit() {
     let api = Api::new();
-    let (address, _shutdown, _serving) = listen(&api).await;
+    let (address, _shutdown, _serving) = api.listen().await;
     let began = Instant::now();
     let half = |head: &'static str| async move {
         let mut stream = TcpStream::connect(address).await.unwrap();
@@ -58,7 +50,7 @@ async fn a_connection_that_dawdles_is_closed_within_the_limit() {
 #[tokio::test]
 async fn a_body_that_dawdles_is_refused() {
     let api = Api::new();
-    let (address, _shutdown, _serving) = listen(&api).await;
+    let (address, _shutdown, _serving) = api.listen().await;
     let began = Instant::now();
 
     let request = "PUT /api/v1/blocklists/corp HTTP/1.1\r\nHost: localhost\r\nContent-Type: text/plain\r\n\
@@ -72,7 +64,7 @@ async fn a_body_that_dawdles_is_refused() {
 #[tokio::test]
 async fn a_request_head_too_long_is_refused() {
     let api = Api::new();
-    let (address, _shutdown, _serving) = listen(&api).await;
+    let (address, _shutdown, _serving) = api.listen().await;
     let head = format!("GET /livez HTTP/1.1\r\nHost: localhost\r\nX: {}\r\n\r\n", "x".repeat(256 << 10));
 
     let mut stream = TcpStream::connect(address).await.unwrap();
@@ -87,7 +79,7 @@ async fn a_request_head_too_long_is_refused() {
 #[tokio::test]
 async fn shutdown_ends_serving_even_with_connections_open() {
     let api = Api::new();
-    let (address, shutdown, serving) = listen(&api).await;
+    let (address, shutdown, serving) = api.listen().await;
     let _idle = TcpStream::connect(address).await.unwrap();
 
     shutdown.cancel();
@@ -133,4 +125,21 @@ async fn an_address_others_can_reach_is_refused() {
         let listen = Listen::Tcp(address.parse().unwrap());
         assert!(matches!(Listener::bind(&listen).await, Err(Error::NotLoopback(_))), "{address}");
     }
+}
+
+#[tokio::test]
+async fn silent_connections_beyond_the_cap_hold_an_honest_one_up_no_longer_than_the_limit() {
+    let api = Api::new();
+    let (address, _shutdown, _serving) = api.listen().await;
+    let mut silent = Vec::new();
+    for _ in 0..250 {
+        silent.push(TcpStream::connect(address).await.unwrap());
+    }
+
+    let began = Instant::now();
+    let answer = answer_to(address, "GET /livez HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").await;
+
+    assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"));
+    // The first 200 are given up after five seconds; the honest one comes with those behind them.
+    assert!(began.elapsed() < Duration::from_secs(9), "{:?}", began.elapsed());
 }

@@ -21,8 +21,21 @@ async fn an_unknown_parameter_is_named_with_what_is_allowed() {
 async fn a_parameter_that_makes_no_sense_is_named() {
     let api = Api::new();
     let parameters = [
-        "ip=x", "src=1.2.3", "cidr=1.2.3.4", "port=70000", "proto=foo", "pid=-1", "min_score=2", "since=yesterday",
-        "until=0", "limit=0", "limit=1001", "limit=x", "cursor=x", "cursor=i5", "port=1&port=2",
+        "ip=x",
+        "src=1.2.3",
+        "cidr=1.2.3.4",
+        "port=70000",
+        "proto=foo",
+        "pid=-1",
+        "min_score=2",
+        "since=yesterday",
+        "until=0",
+        "limit=0",
+        "limit=1001",
+        "limit=x",
+        "cursor=x",
+        "cursor=i5",
+        "port=1&port=2",
     ];
     for parameter in parameters {
         let problem = api.get(&format!("/api/v1/flows?{parameter}")).await.problem(400);

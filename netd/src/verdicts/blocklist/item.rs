@@ -92,7 +92,9 @@ impl Item {
     pub fn from_key(key: &MapKey) -> Option<Self> {
         match *key {
             MapKey::Host(address) => Some(Self { address, bits: 128 }),
-            MapKey::Prefix(prefix) => Some(Self { address: Address(prefix.address), bits: u8::try_from(prefix.bits).ok()? }),
+            MapKey::Prefix(prefix) => {
+                Some(Self { address: Address(prefix.address), bits: u8::try_from(prefix.bits).ok()? })
+            }
             MapKey::Flow(_) | MapKey::Endpoint(_) | MapKey::Allow(_) => None,
         }
     }
@@ -105,9 +107,7 @@ impl Item {
 
     /// Returns the prefixes that hold this item, the narrowest first.
     pub fn enclosing(self) -> impl Iterator<Item = Self> {
-        (0..self.bits).rev().map(move |bits| {
-            Self { address: Address(masked(self.number(), bits).to_be_bytes()), bits }
-        })
+        (0..self.bits).rev().map(move |bits| Self { address: Address(masked(self.number(), bits).to_be_bytes()), bits })
     }
 
     fn first(&self) -> u128 {

@@ -159,8 +159,7 @@ mod tests {
     fn a_rejected_line_is_reported_with_number_value_and_reason() {
         let parsed = parse(b"# head\n198.51.100.7\n300.1.1.1\n192.0.2.7/24\n\xff\xfe\n");
 
-        let reported: Vec<_> =
-            parsed.rejected.iter().map(|r| (r.line, r.value.as_str(), r.reason.as_str())).collect();
+        let reported: Vec<_> = parsed.rejected.iter().map(|r| (r.line, r.value.as_str(), r.reason.as_str())).collect();
         assert_eq!(
             reported,
             [
@@ -224,7 +223,10 @@ mod tests {
     proptest! {
         #[test]
         fn where_a_text_is_cut_changes_nothing(
-            text in proptest::collection::vec(prop_oneof![Just(b'\n'), Just(b'#'), Just(b'\r'), b'0'..b':', Just(b'.')], 0..200),
+            text in proptest::collection::vec(
+                prop_oneof![Just(b'\n'), Just(b'#'), Just(b'\r'), b'0'..b':', Just(b'.')],
+                0..200,
+            ),
             cuts in proptest::collection::vec(0_usize..200, 0..5),
         ) {
             let mut parser = Parser::default();

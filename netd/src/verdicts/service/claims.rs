@@ -50,7 +50,9 @@ impl Held {
 
 fn kernel_rule(response: Response, shadow: bool, expires_ns: u64) -> Rule {
     let rule = match response {
-        Response::Throttle { bytes_per_second, burst_bytes } => Rule::throttle(bytes_per_second, burst_bytes, expires_ns),
+        Response::Throttle { bytes_per_second, burst_bytes } => {
+            Rule::throttle(bytes_per_second, burst_bytes, expires_ns)
+        }
         Response::Observe | Response::Drop | Response::Reset => Rule::new(response.action(), expires_ns),
     };
     Rule { shadow: u8::from(shadow), ..rule }

@@ -1,6 +1,5 @@
 //! Block-lists: replaced as a whole, shown, removed.
 
-
 use super::claims::HeldList;
 use super::settle::Order;
 use super::{Service, check_response};
@@ -9,7 +8,7 @@ use crate::verdicts::clock::Now;
 use crate::verdicts::maps::{MapKey, Maps, Table};
 use crate::verdicts::refusal::Refusal;
 use crate::verdicts::target;
-use crate::verdicts::view::{ListChange, ListOptions, ListView};
+use crate::verdicts::view::{ListChange, ListOptions, ListView, Remark};
 
 impl<M: Maps> Service<M> {
     /// Replaces a list, creating it when there is none. What both hold is not touched.
@@ -110,20 +109,21 @@ impl<M: Maps> Service<M> {
 
     /// Takes out of `list` what must not be cut or is too wide, and says why; says what will keep passing inside
     /// of what stays.
-    fn screen(&self, list: &mut List, force: bool) -> (Vec<(String, String)>, Vec<(String, String)>) {
+    fn screen(&self, list: &mut List, force: bool) -> (Vec<Remark>, Vec<Remark>) {
         let (mut refused, mut spared) = (Vec::new(), Vec::new());
+        let remark = |item: &Item, reason: String| Remark { entry: item.to_string(), reason };
         list.retain(|item| {
             if let Some(guard) = self.protected.shield(item) {
-                refused.push((item.to_string(), format!("protected: {guard}")));
+                refused.push(remark(item, format!("protected: {guard}")));
                 return false;
             }
             if !force && let Some(widest) = target::too_wide(item) {
-                refused.push((item.to_string(), format!("wider than /{widest}; force accepts it")));
+                refused.push(remark(item, format!("wider than /{widest}; force accepts it")));
                 return false;
             }
             let inside: Vec<_> = self.protected.inside(item).map(Item::to_string).collect();
             if !inside.is_empty() {
-                spared.push((item.to_string(), format!("{} inside keeps passing", inside.join(", "))));
+                spared.push(remark(item, format!("{} inside keeps passing", inside.join(", "))));
             }
             true
         });
@@ -175,7 +175,8 @@ impl<M: Maps> Service<M> {
         let keys = changed.chain(contested.iter().copied());
         let old = self.claims.swap_list(name, Some(new), difference);
         if let Err(error) = self.settle_in(order, keys.clone(), now) {
-            let back = Difference { added: difference.removed.clone(), removed: difference.added.clone(), unchanged: 0 };
+            let back =
+                Difference { added: difference.removed.clone(), removed: difference.added.clone(), unchanged: 0 };
             self.claims.swap_list(name, old, &back);
             match before {
                 Some((rule, kernel_rule, ..)) => {
@@ -201,4 +202,3 @@ impl<M: Maps> Service<M> {
         items.iter().map(Item::key).filter(|key| self.claims.count(key) > 1).collect()
     }
 }
-

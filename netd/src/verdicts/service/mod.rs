@@ -119,7 +119,9 @@ impl<M: Maps> Service<M> {
                 self.lapsing.insert((held.key, id));
             }
         }
-        if !ceded.is_empty() && let Err(error) = self.settle(ceded.iter().copied(), now) {
+        if !ceded.is_empty()
+            && let Err(error) = self.settle(ceded.iter().copied(), now)
+        {
             self.note_out_of_step(&error, now);
         }
         let entries = expired.iter().filter_map(|id| self.verdict(*id, now).ok()).collect();
@@ -263,7 +265,7 @@ impl<M: Maps> Service<M> {
     /// Gives a verdict a new end and a new reason. An operator's word replaces the old one; evidence only adds.
     fn renew(&mut self, id: u64, verdict: Verdict, now: Now) -> Result<u64, Refusal> {
         let Some(held) = self.claims.verdict(id).cloned() else { return Err(Refusal::NoVerdict { id }) };
-        let mut new = Held { verdict, expires_ns: 0, ..held.clone() };
+        let mut new = Held { verdict, expires_ns: 0, ..held };
         if matches!(new.verdict.origin, Origin::Finding { .. }) {
             let old = &held.verdict;
             new.verdict.until = match (new.verdict.until, old.until) {

@@ -112,9 +112,7 @@ fn a_list_that_does_not_fit_is_refused_whole() {
     let fake = Fake::default();
     fake.lock().capacity = Some(20);
     let mut service = service(&fake);
-    let many = |range: std::ops::Range<u32>| {
-        list(&range.map(|n| format!("192.0.2.{n}")).collect::<Vec<_>>().join(" "))
-    };
+    let many = |range: std::ops::Range<u32>| list(&range.map(|n| format!("192.0.2.{n}")).collect::<Vec<_>>().join(" "));
     service.replace_list(&name("a"), many(0..15), options(), START).unwrap();
 
     let refusal = service.replace_list(&name("b"), many(10..30), options(), START);
@@ -142,7 +140,10 @@ fn a_kernel_that_refuses_half_way_keeps_the_old_list() {
         assert_eq!(action(&fake, "192.0.2.1", START).is_some(), old, "{writes}");
         assert!(action(&fake, "192.0.2.2", START).is_some(), "{writes}");
         assert_eq!(action(&fake, "192.0.2.3", START).is_some(), !old, "{writes}");
-        assert_eq!(fake.lock().keys.keys().filter(|k| matches!(k, crate::verdicts::MapKey::Host(_))).count(), 2 + usize::from(!old));
+        assert_eq!(
+            fake.lock().keys.keys().filter(|k| matches!(k, crate::verdicts::MapKey::Host(_))).count(),
+            2 + usize::from(!old)
+        );
     }
 }
 
@@ -157,4 +158,19 @@ fn there_is_a_limit_to_the_number_of_lists() {
 
     assert!(matches!(refusal, Err(Refusal::ListsFull { limit: 64 })));
     assert!(service.replace_list(&name("list-0"), list("192.0.2.2"), options(), START).is_ok());
+}
+
+#[test]
+fn one_change_to_a_list_of_a_million_writes_one_key() {
+    let fake = Fake::default();
+    let mut service = service(&fake);
+    let item = |n: u32| crate::verdicts::blocklist::Item::host((0xc612_0000_u32 + n).to_be_bytes().into());
+    service.replace_list(&name("feed"), (0..1_000_000).map(item).collect(), options(), START).unwrap();
+    assert_eq!(service.lists()[0].entries_v4, 1_000_000);
+
+    // One bit in the front, one key, the generation.
+    fake.lock().writes_left = Some(3);
+    let change = service.replace_list(&name("feed"), (0..1_000_001).map(item).collect(), options(), START).unwrap();
+
+    assert_eq!((change.added, change.removed, change.unchanged), (1, 0, 1_000_000));
 }

@@ -96,14 +96,15 @@ fn check(service: &Service<Fake>, fake: &Fake, now: Now) -> Result<(), TestCaseE
     let known: std::collections::BTreeSet<_> = (0..6).map(|n| item(n).key()).collect();
     prop_assert!(held.keys().all(|key| known.contains(key)));
     let status = service.status().unwrap();
-    let counted: u64 = status.tables.iter().filter(|t| t.table != crate::verdicts::Table::Allow).map(|t| t.entries).sum();
+    let counted: u64 =
+        status.tables.iter().filter(|t| t.table != crate::verdicts::Table::Allow).map(|t| t.entries).sum();
     prop_assert_eq!(counted, held.len() as u64);
     prop_assert_eq!(fake.lock().rules.len() as u64, status.rules_used);
     Ok(())
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(128))]
+    #![proptest_config(ProptestConfig::with_cases(64))]
 
     /// Whatever happens, the kernel holds for each key the strongest claim in force on it, and nothing else.
     #[test]
@@ -118,7 +119,8 @@ proptest! {
                 Step::Add { target, response: r, seconds, by_finding } => {
                     let target = Target::Prefix { prefix: item(target).net() };
                     let until = Some(now.plus(Duration::from_secs(seconds)).wall);
-                    let verdict = if by_finding { found(target, response(r), 0) } else { manual(target, response(r), 0) };
+                    let ask = if by_finding { found } else { manual };
+                    let verdict = ask(target, response(r), 0);
                     s.add(Verdict { until, ..verdict }, false, now).unwrap();
                 }
                 Step::Release { nth } => {

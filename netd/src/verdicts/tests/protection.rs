@@ -1,7 +1,7 @@
 use netd_engine::verdict::{Response, Target};
 
 use super::*;
-use crate::verdicts::{Guard, ListOptions, Refusal};
+use crate::verdicts::{Guard, ListOptions, Refusal, Remark};
 
 fn net(text: &str) -> ipnet::IpNet {
     text.parse().unwrap()
@@ -121,7 +121,7 @@ fn a_list_is_refused_entry_by_entry() {
 
     let change = service.replace_list(&name("corp"), entries, ListOptions::default(), START).unwrap();
 
-    let refused: Vec<_> = change.refused.iter().map(|(value, reason)| (value.as_str(), reason.as_str())).collect();
+    let refused: Vec<_> = change.refused.iter().map(|remark| (remark.entry.as_str(), remark.reason.as_str())).collect();
     assert_eq!(
         refused,
         [
@@ -130,7 +130,8 @@ fn a_list_is_refused_entry_by_entry() {
             ("192.0.2.53", "protected: a configured resolver"),
         ]
     );
-    assert_eq!(change.spared, [("192.0.2.0/24".to_owned(), "192.0.2.53 inside keeps passing".to_owned())]);
+    let spared = Remark { entry: "192.0.2.0/24".into(), reason: "192.0.2.53 inside keeps passing".into() };
+    assert_eq!(change.spared, [spared]);
     assert_eq!(change.entries, 2);
     assert_eq!(action(&fake, "192.0.2.53", START), None);
     assert!(action(&fake, "192.0.2.54", START).is_some());

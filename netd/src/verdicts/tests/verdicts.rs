@@ -266,9 +266,8 @@ fn a_change_makes_every_flow_decide_again() {
 #[test]
 fn pages_run_from_the_newest_and_survive_inserts() {
     let mut service = service(&Fake::default());
-    let mut add = |last: u32| {
-        service.add(manual(host(&format!("192.0.2.{last}")), Response::Drop, 60), false, START).unwrap().id
-    };
+    let mut add =
+        |last: u32| service.add(manual(host(&format!("192.0.2.{last}")), Response::Drop, 60), false, START).unwrap().id;
     let ids: Vec<_> = (1..=5).map(&mut add).collect();
 
     let first = service.verdicts(Page { before: None, limit: 2 }, START);

@@ -1,0 +1,172 @@
+use clap::CommandFactory as _;
+
+use netd_engine::finding::Severity;
+use netd_engine::flow::EndReason;
+use serde_json::Value;
+
+use super::*;
+use crate::api::tests::Api;
+use crate::store::findings_for_tests::finding;
+use crate::store::flows_for_tests::conversation;
+
+#[test]
+fn the_command_line_is_consistent() {
+    Cli::command().debug_assert();
+}
+
+#[test]
+fn a_reader_that_has_enough_is_no_failure() {
+    struct Closed;
+    impl Write for Closed {
+        fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+            Err(io::ErrorKind::BrokenPipe.into())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+    let cli = Cli::try_parse_from(["netd", "config", "default"]).unwrap();
+
+    assert_eq!(run(&cli, &mut Closed, &mut Vec::new()), 0);
+}
+
+#[test]
+fn a_daemon_that_is_not_there_fails_with_one() {
+    let cli = Cli::try_parse_from(["netd", "status", "--server", "http://127.0.0.1:1"]).unwrap();
+    let mut err = Vec::new();
+
+    assert_eq!(run(&cli, &mut Vec::new(), &mut err), 1);
+    assert!(String::from_utf8(err).unwrap().starts_with("netd: netd is not running at"));
+}
+
+/// Runs subcommands against one API, one after the other, and returns for each its status and what it printed.
+async fn printed(api: &Api, commands: &[&[&str]]) -> Vec<(u8, String)> {
+    let (address, shutdown, serving) = api.listen().await;
+    let commands: Vec<Vec<String>> =
+        commands.iter().map(|words| words.iter().map(|word| (*word).to_owned()).collect()).collect();
+    let runs = tokio::task::spawn_blocking(move || {
+        let run_one = |words: &Vec<String>| {
+            let server = format!("--server=http://{address}");
+            let words = std::iter::once("netd").chain(words.iter().map(String::as_str)).chain([server.as_str()]);
+            let cli = Cli::try_parse_from(words).unwrap();
+            let mut text = Vec::new();
+            let mut errors = Vec::new();
+            let status = run(&cli, &mut text, &mut errors);
+            text.extend(errors);
+            (status, String::from_utf8(text).unwrap())
+        };
+        commands.iter().map(run_one).collect()
+    });
+    let printed = runs.await.unwrap();
+    shutdown.cancel();
+    serving.await.unwrap();
+    printed
+}
+
+#[tokio::test]
+async fn a_block_is_added_listed_and_removed() {
+    let api = Api::new();
+
+    let printed = printed(
+        &api,
+        &[
+            &["block", "add", "198.51.100.9", "--ttl", "1h", "--reason", "ir-4411"],
+            &["verdicts"],
+            &["block", "remove", "198.51.100.9"],
+            &["block", "remove", "198.51.100.9"],
+            &["block", "add", "10.0.0.1"],
+            &["block", "add", "198.51.100.9/24"],
+            &["verdicts", "-o", "json"],
+        ],
+    )
+    .await;
+
+    assert!(printed[0].1.starts_with("verdict 1 in force until "), "{}", printed[0].1);
+    assert!(printed[0].1.contains("closed 1 established connections"));
+    assert!(printed[1].1.lines().nth(1).unwrap().starts_with("1   198.51.100.9  drop"), "{}", printed[1].1);
+    assert_eq!(printed[2], (0, "verdict 1 released: 198.51.100.9\n".to_owned()));
+    assert_eq!((printed[3].0, printed[3].1.contains("there is no verdict on")), (2, true));
+    assert_eq!(printed[4].0, 1);
+    assert!(printed[4].1.starts_with("netd: Protected address: 10.0.0.1 is protected"), "{}", printed[4].1);
+    assert_eq!((printed[5].0, printed[5].1.contains("the prefix is 198.51.100.0/24")), (2, true));
+    assert_eq!(printed[6], (0, "[]\n".to_owned()));
+}
+
+#[tokio::test]
+async fn a_list_is_imported_with_every_rejected_line() {
+    let api = Api::new();
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("feed.txt");
+    std::fs::write(&file, "192.0.2.1\n300.1.1.1\n10.0.0.1\n").unwrap();
+    let file = file.to_str().unwrap();
+
+    let printed = printed(
+        &api,
+        &[
+            &["block", "import", file, "--list", "corp"],
+            &["block", "list"],
+            &["block", "remove", "--list", "corp"],
+            &["block", "import", file, "--list", "No/Name"],
+            &["block", "import", "/nowhere", "--list", "corp"],
+        ],
+    )
+    .await;
+
+    assert_eq!(
+        printed[0].1,
+        "corp: 1 entries; added 1, removed 0, unchanged 0\n\
+         line 2 rejected: 300.1.1.1: not an IP address or prefix\n\
+         not taken: 10.0.0.1: protected: the default gateway\n"
+    );
+    assert!(printed[1].1.lines().nth(1).unwrap().starts_with("corp  1     0     drop"), "{}", printed[1].1);
+    assert_eq!(printed[2], (0, "list corp removed, 1 entries released\n".to_owned()));
+    assert_eq!((printed[3].0, printed[3].1.contains("a-z, 0-9")), (1, true));
+    assert_eq!((printed[4].0, printed[4].1.contains("cannot read /nowhere")), (1, true));
+}
+
+#[tokio::test]
+async fn more_than_a_page_is_fetched_and_no_line_is_too_wide() {
+    let api = Api::new();
+    for port in 0..800 {
+        api.flows.put(conversation(port, EndReason::Active));
+    }
+    for id in 1..=3 {
+        api.findings.report(finding(id, Severity::High, 0.9));
+    }
+
+    let printed = printed(
+        &api,
+        &[
+            &["flows", "-n", "2000", "-o", "jsonl"],
+            &["flows", "--proto", "tcp"],
+            &["findings", "--severity", "medium"],
+            &["findings", "2"],
+            &["findings", "9"],
+            &["status"],
+            &["flows", "--proto", "foo"],
+        ],
+    )
+    .await;
+
+    assert_eq!(printed[0].1.lines().count(), 800);
+    assert!(printed[0].1.lines().all(|line| serde_json::from_str::<Value>(line).is_ok()));
+    assert_eq!(printed[1].1.lines().count(), 101);
+    assert_eq!(printed[2].1.lines().count(), 4);
+    assert!(printed[3].1.starts_with("HIGH beacon: 10.0.0.7 -> 198.51.100.9:443 tcp"), "{}", printed[3].1);
+    assert_eq!((printed[4].0, printed[4].1.as_str()), (1, "netd: Not found: there is no finding 9\n"));
+    assert!(printed[5].1.contains("lost         3 kernel_turn_records"), "{}", printed[5].1);
+    assert_eq!((printed[6].0, printed[6].1.contains("proto: it must be tcp")), (1, true));
+    for (_, text) in &printed[1..] {
+        assert!(text.lines().all(|line| line.chars().count() <= 100), "{text}");
+    }
+}
+
+#[tokio::test]
+async fn the_kill_switch_is_turned_on_and_off() {
+    let printed = printed(&Api::new(), &[&["kill-switch", "on"], &["status"], &["kill-switch", "off"]]).await;
+
+    assert_eq!(printed[0].1, "kill switch on: everything passes; mode in effect: observe\n");
+    assert!(printed[1].1.contains("enforce asked for, observe in effect"));
+    assert_eq!(printed[2].1, "kill switch off; mode in effect: enforce\n");
+}
