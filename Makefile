@@ -15,7 +15,7 @@ run: deps ## Builds netd and shows it find, explain and cut a beacon (as root; w
 
 test: deps ## Runs every test; as root also those with kernel programs and network namespaces
 	$(CARGO) build --locked -p netd
-	$(CARGO) test --locked --workspace
+	NETD_BIN="$${CARGO_TARGET_DIR:-$(CURDIR)/target}/debug/netd" $(CARGO) test --locked --workspace
 
 check: install-deny ## Formatting, lints, licences, bans, sources, advisories
 	$(CARGO) fmt --all --check

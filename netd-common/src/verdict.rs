@@ -153,12 +153,14 @@ pub trait Verdicts {
 pub fn decide<V: Verdicts>(verdicts: &V, subject: Subject<'_>) -> Option<RuleId> {
     let key = subject.key;
     let (src, dst) = (verdicts.near(&key.src), verdicts.near(&key.dst));
-    if subject.has_ports && src == near::ANYTHING && dst == near::ANYTHING {
-        if let Some(rule) = verdicts.five_tuple(&key.conversation().0.flow(crate::key::Direction::AToB)) {
-            if !verdicts.is_allowed(&key.src) && !verdicts.is_allowed(&key.dst) {
-                return Some(rule);
-            }
-        }
+    if subject.has_ports
+        && src == near::ANYTHING
+        && dst == near::ANYTHING
+        && let Some(rule) = verdicts.five_tuple(&key.conversation().0.flow(crate::key::Direction::AToB))
+        && !verdicts.is_allowed(&key.src)
+        && !verdicts.is_allowed(&key.dst)
+    {
+        return Some(rule);
     }
     if subject.has_ports && dst == near::ANYTHING {
         let end = Endpoint::new(key.dst, key.dst_port, key.proto);
@@ -185,10 +187,10 @@ fn unless_allowed<V: Verdicts>(verdicts: &V, rule: Option<RuleId>, end: &Address
 
 #[inline(always)]
 fn by_address<V: Verdicts>(verdicts: &V, address: &Address, near: u8) -> Option<RuleId> {
-    if near & near::HOST != 0 {
-        if let Some(rule) = verdicts.host(address) {
-            return Some(rule);
-        }
+    if near & near::HOST != 0
+        && let Some(rule) = verdicts.host(address)
+    {
+        return Some(rule);
     }
     if near & near::PREFIX != 0 { verdicts.prefix(address) } else { None }
 }

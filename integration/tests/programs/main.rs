@@ -3,7 +3,7 @@
 //! What the kernel does not let a test run show (a stripped VLAN tag that comes with the packet, packets that are not
 //! linear) is shown by other means where there are any: see [`tagged`].
 
-#![allow(clippy::unwrap_used, reason = "helpers of tests panic as tests do")]
+#![expect(clippy::unwrap_used, reason = "what fails here fails the test")]
 
 mod accounting;
 mod actions;

@@ -58,7 +58,7 @@ fn survives(name: &str, mut restart: impl FnMut(&mut Daemon)) {
     // So slow that a small flood lasts for several restarts.
     let wanted = std::env::var("NETD_FLOOD").map_or(1_000_000, |text| text.parse::<u64>().unwrap());
     let half = Pace { packets: Some(wanted / 2), per_second: None, duration: LONGEST };
-    let half = if wanted > 10_000_000 { half } else { half.at(wanted / 2 / 15) };
+    let half = if wanted > 10_000_000 { half } else { half.at(wanted / 2 / 18) };
     let started = |(from, to), pace| Flood { from, to, payload: 18, pace }.start(lab.lan()).unwrap();
     let floods = blocked.map(|tuple| started(tuple, half));
     let stream = started(allowed, Pace::full(LONGEST).at(10_000));
