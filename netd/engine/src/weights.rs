@@ -12,6 +12,8 @@ pub(crate) const MOST_TIMING: f64 = 12.0;
 /// Weights of a history's e-values in their mean: originator's intervals, its pauses, the responder's intervals, which
 /// are keep-alives more often than polls.
 pub(crate) const BEATS: [f64; 3] = [0.5, 0.4, 0.1];
+/// Weighted ln E of intervals above which pauses are not followed: well above what counts.
+pub(crate) const SETTLED: f64 = 2.0 * MOST_TIMING;
 /// A history is scored once its ln E reaches this.
 pub(crate) const LN_E_WORTH_SCORING: f64 = 3.0;
 

@@ -5,9 +5,6 @@ use std::collections::VecDeque;
 use crate::finding::{Finding, Severity};
 use crate::slab::{Handle, Slab};
 
-/// Incidents remembered; the oldest gives way, and would be reported again.
-const LIMIT: usize = 16_384;
-
 #[derive(Debug)]
 pub(super) struct Incident {
     pub(super) id: u64,
@@ -20,12 +17,14 @@ pub(super) struct Incident {
 pub(super) struct Incidents {
     incidents: Slab<Incident>,
     order: VecDeque<Handle>,
+    /// Incidents remembered; the oldest gives way, and would be reported again.
+    limit: usize,
     last_id: u64,
 }
 
 impl Incidents {
-    pub(super) const fn new() -> Self {
-        Self { incidents: Slab::new(), order: VecDeque::new(), last_id: 0 }
+    pub(super) const fn new(limit: usize) -> Self {
+        Self { incidents: Slab::new(), order: VecDeque::new(), limit, last_id: 0 }
     }
 
     pub(super) fn get(&self, handle: Handle) -> Option<&Incident> {
@@ -38,7 +37,7 @@ impl Incidents {
 
     /// Opens the incident of a finding and returns its number.
     pub(super) fn open(&mut self, finding: &Finding) -> (Handle, u64) {
-        if self.order.len() >= LIMIT
+        if self.order.len() >= self.limit
             && let Some(oldest) = self.order.pop_front()
         {
             self.incidents.remove(oldest);

@@ -28,12 +28,12 @@ impl Engine {
             if history.has_names && own_name.is_some() {
                 continue;
             }
-            let ln_e = history.ln_e();
+            let ln_e = history.beats.ln_e();
             if ln_e < weights::LN_E_WORTH_SCORING {
                 continue;
             }
-            let beat = history.beat();
-            let Some(rhythm) = history.timing(beat).rhythm() else { continue };
+            let beat = history.beats.strongest();
+            let Some(rhythm) = history.beats.timing(beat).rhythm() else { continue };
             self.histories.note_regular(handle);
             for detector in DETECTORS {
                 self.judge_with(detector, handle, conversation, (beat, &rhythm), at_ns);
@@ -102,7 +102,7 @@ impl Engine {
             is_internal: self.scope.is_local(history.latest.responder.ip()),
             beat,
             rhythm,
-            ln_e: history.ln_e(),
+            ln_e: history.beats.ln_e(),
             prevalence: self.histories.prevalence(&history.latest),
             same_interval: self.histories.same_interval(history.latest.originator, rhythm.interval_s),
             age_s: seconds(history.first_ns),

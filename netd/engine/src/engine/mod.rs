@@ -65,7 +65,7 @@ impl Engine {
             answers: Answers::new(&config.names),
             processes: Processes::new(),
             held: VecDeque::new(),
-            incidents: incident::Incidents::new(),
+            incidents: incident::Incidents::new(config.histories.limit),
             verdicts: verdicts::Verdicts::new(config.policy),
             commands: VecDeque::new(),
             counts: Counts::default(),

@@ -155,12 +155,15 @@ impl Histories {
         at_ns: u64,
         gap_ns: u64,
     ) -> [Option<Handle>; 2] {
-        self.each(pair, name, |history| history.observe_turn(side, at_ns, gap_ns))
+        self.each(pair, name, |history| {
+            history.beats.observe(side, at_ns, gap_ns);
+            history.last_ns = history.last_ns.max(at_ns);
+        })
     }
 
     /// Notes that a connection was active.
     pub(crate) fn observe_activity(&mut self, (pair, name): (Handle, Option<Handle>), at_ns: u64) {
-        self.each(pair, name, |history| history.note_activity(at_ns));
+        self.each(pair, name, |history| history.beats.note_activity(at_ns));
     }
 
     /// Takes what a turn carried into account.
@@ -192,7 +195,7 @@ impl Histories {
     pub(crate) fn note_regular(&mut self, handle: Handle) {
         let Some(history) = self.histories.get(handle) else { return };
         let Key::Pair(key) = history.key else { return };
-        if history.ln_e() < LN_REGULAR {
+        if history.beats.ln_e() < LN_REGULAR {
             return;
         }
         let histories = &self.histories;
@@ -201,7 +204,7 @@ impl Histories {
             return;
         }
         if originator.regular.len() >= REGULAR {
-            originator.regular.retain(|handle| histories.get(*handle).is_some_and(|h| h.ln_e() >= LN_REGULAR));
+            originator.regular.retain(|handle| histories.get(*handle).is_some_and(|h| h.beats.ln_e() >= LN_REGULAR));
         }
         if originator.regular.len() < REGULAR {
             originator.regular.push(handle);
@@ -213,9 +216,9 @@ impl Histories {
         let Some(originator) = self.originators.get(&originator) else { return 0 };
         let mut responders: Vec<Address> = Vec::new();
         for history in originator.regular.iter().filter_map(|handle| self.histories.get(*handle)) {
-            let Some(rhythm) = history.timing(history.beat()).rhythm() else { continue };
+            let Some(rhythm) = history.beats.timing(history.beats.strongest()).rhythm() else { continue };
             let ratio = rhythm.interval_s / interval_s;
-            let is_same = (1.0 / SAME_INTERVAL..=SAME_INTERVAL).contains(&ratio) && history.ln_e() >= LN_REGULAR;
+            let is_same = (1.0 / SAME_INTERVAL..=SAME_INTERVAL).contains(&ratio) && history.beats.ln_e() >= LN_REGULAR;
             if is_same && !responders.contains(&history.latest.responder) {
                 responders.push(history.latest.responder);
             }
@@ -245,7 +248,7 @@ impl Histories {
             // A name that shares a pair's history weighs as much as the pair.
             let shared = history.name().and(history.twin).and_then(|twin| self.histories.get(twin));
             let weighed = shared.unwrap_or(history);
-            let evidence = (history.incident.is_some(), weighed.ln_e(), weighed.turns());
+            let evidence = (history.incident.is_some(), weighed.beats.ln_e(), weighed.beats.turns());
             if least.is_none_or(|(_, other)| evidence < other) {
                 least = Some((handle, evidence));
             }

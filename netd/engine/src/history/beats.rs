@@ -1,0 +1,170 @@
+//! The sequences of a history that may follow a timer, and their evidence together.
+
+use super::Side;
+use crate::detect::beacon::Timing;
+use crate::weights;
+
+/// A sequence of events that may follow a timer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Beat {
+    /// From one turn of the originator to the next: a timer that does not wait.
+    Interval = 0,
+    /// From the end of all activity to the next turn of the originator: a sleep after work of any length.
+    Pause = 1,
+    /// From one turn of the responder to the next: it polls, or keeps the connection alive.
+    Responder = 2,
+}
+
+impl Beat {
+    const ALL: [Self; 3] = [Self::Interval, Self::Pause, Self::Responder];
+
+    /// Returns whose turns it times.
+    pub(crate) const fn side(self) -> Side {
+        match self {
+            Self::Interval | Self::Pause => Side::Originator,
+            Self::Responder => Side::Responder,
+        }
+    }
+}
+
+/// Work that takes at least this share of an interval, and this long, tells pauses from intervals.
+const WORK_SHARE: u64 = 50;
+const WORK_NS: u64 = 50_000_000;
+
+#[derive(Clone, Debug)]
+pub(crate) struct Beats {
+    intervals: Timing,
+    responder: Timing,
+    /// None while pauses are what intervals are: then both are one sequence.
+    pauses: Option<Box<Pauses>>,
+    /// The originator's latest turn, and the latest activity that is known of any connection; record time.
+    turn_ns: u64,
+    active_ns: u64,
+}
+
+#[derive(Clone, Debug)]
+struct Pauses {
+    timing: Timing,
+    /// All pauses so far, one after the other: the timing's clock.
+    clock_ns: u64,
+}
+
+impl Beats {
+    pub(super) fn new() -> Self {
+        Self { intervals: Timing::new(), responder: Timing::new(), pauses: None, turn_ns: 0, active_ns: 0 }
+    }
+
+    /// Takes a turn into account.
+    pub(super) fn observe(&mut self, side: Side, at_ns: u64, gap_ns: u64) {
+        match side {
+            Side::Originator => self.observe_originator(at_ns, gap_ns),
+            Side::Responder => self.responder.observe(at_ns, gap_ns),
+        }
+        self.note_activity(at_ns);
+    }
+
+    fn observe_originator(&mut self, at_ns: u64, gap_ns: u64) {
+        let is_first = self.turn_ns == 0;
+        if !is_first && at_ns <= self.turn_ns.saturating_add(gap_ns) {
+            // Part of the turn before.
+            return;
+        }
+        let interval_ns = at_ns - self.turn_ns;
+        let work_ns = self.active_ns.saturating_sub(self.turn_ns);
+        if !is_first && self.pauses.is_none() && work_ns > interval_ns / WORK_SHARE + WORK_NS {
+            let pauses = Pauses { timing: self.intervals.clone(), clock_ns: self.turn_ns };
+            self.pauses = Some(Box::new(pauses));
+        }
+        let pause_ns = at_ns.saturating_sub(self.active_ns);
+        // Where intervals say all that timing may say, pauses are not worth their time.
+        let is_settled = self.weighed(Beat::Interval) > weights::SETTLED;
+        if let Some(pauses) = self.pauses.as_mut().filter(|_| !is_settled && pause_ns > gap_ns) {
+            pauses.clock_ns += pause_ns;
+            pauses.timing.observe(pauses.clock_ns, gap_ns);
+        }
+        self.intervals.observe(at_ns, gap_ns);
+        self.turn_ns = at_ns;
+    }
+
+    pub(super) fn note_activity(&mut self, at_ns: u64) {
+        self.active_ns = self.active_ns.max(at_ns);
+    }
+
+    pub(crate) fn turns(&self) -> u32 {
+        self.intervals.turns().saturating_add(self.responder.turns())
+    }
+
+    /// Returns the beat that speaks most for a timer.
+    pub(crate) fn strongest(&self) -> Beat {
+        let mut best = Beat::Interval;
+        for beat in Beat::ALL {
+            if self.weighed(beat) > self.weighed(best) {
+                best = beat;
+            }
+        }
+        best
+    }
+
+    /// Returns ln E of all beats together: a weighted mean of e-values is one.
+    pub(crate) fn ln_e(&self) -> f64 {
+        let most = self.weighed(self.strongest());
+        most + Beat::ALL.iter().map(|beat| (self.weighed(*beat) - most).exp()).sum::<f64>().ln()
+    }
+
+    fn weighed(&self, beat: Beat) -> f64 {
+        self.timing(beat).ln_e() + weights::BEATS[beat as usize].ln()
+    }
+
+    pub(crate) fn timing(&self, beat: Beat) -> &Timing {
+        match beat {
+            Beat::Interval => &self.intervals,
+            Beat::Pause => self.pauses.as_ref().map_or(&self.intervals, |pauses| &pauses.timing),
+            Beat::Responder => &self.responder,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: u64 = 1_000_000_000;
+    const GAP: u64 = 750_000_000;
+
+    #[test]
+    fn without_work_pauses_are_intervals_and_cost_nothing() {
+        let mut beats = Beats::new();
+        for n in 1..20 {
+            beats.observe(Side::Originator, n * 60 * SECOND, GAP);
+            beats.note_activity(n * 60 * SECOND + 200_000_000);
+        }
+
+        assert!(beats.pauses.is_none());
+        assert_eq!(beats.strongest(), Beat::Interval);
+    }
+
+    #[test]
+    fn a_sleep_after_work_of_any_length_is_regular_by_its_pauses() {
+        let mut beats = Beats::new();
+        let mut now = SECOND;
+        for n in 0..24 {
+            beats.observe(Side::Originator, now, GAP);
+            let work = [1, 40, 3, 200, 9, 90, 2, 600][n % 8] * SECOND;
+            beats.note_activity(now + work);
+            now += work + 10 * SECOND;
+        }
+
+        assert_eq!(beats.strongest(), Beat::Pause);
+        assert!(beats.ln_e() > 9.0, "{}", beats.ln_e());
+    }
+
+    #[test]
+    fn a_burst_is_one_turn() {
+        let mut beats = Beats::new();
+        for at in [10 * SECOND, 10 * SECOND + GAP / 2, 10 * SECOND + GAP] {
+            beats.observe(Side::Originator, at, GAP);
+        }
+
+        assert_eq!(beats.turns(), 1);
+    }
+}
