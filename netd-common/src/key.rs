@@ -8,8 +8,7 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, transmute};
 ///
 /// Aligned to a word: the kernel copies and compares it by words, and refuses unaligned words on a program's stack.
 #[repr(C, align(8))]
-#[derive(Clone, Copy, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
-#[derive(FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[derive(Clone, Copy, Default, PartialEq, Eq, Hash, PartialOrd, Ord, FromBytes, IntoBytes, Immutable, KnownLayout)]
 pub struct Address(pub [u8; 16]);
 
 impl Address {
@@ -86,8 +85,9 @@ impl core::fmt::Debug for Address {
 /// Protocols without ports have both ports 0; an ICMP echo carries its identifier in both, so that request and
 /// reply belong to one conversation. A non-first fragment has ports 0: its payload is never read as ports.
 #[repr(C)]
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
-#[derive(FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, FromBytes, IntoBytes, Immutable, KnownLayout,
+)]
 pub struct FlowKey {
     pub src: Address,
     pub dst: Address,
@@ -154,8 +154,9 @@ impl FlowKey {
 /// Both directions of a five-tuple joined. Which end is `a` is a fixed but meaningless order (native-word
 /// comparison, cheap in the kernel): it says nothing of who began.
 #[repr(C)]
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
-#[derive(FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, FromBytes, IntoBytes, Immutable, KnownLayout,
+)]
 pub struct ConversationKey {
     pub a: Address,
     pub b: Address,
@@ -230,8 +231,9 @@ impl Direction {
 
 /// A listening side: what an endpoint verdict names.
 #[repr(C)]
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
-#[derive(FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, FromBytes, IntoBytes, Immutable, KnownLayout,
+)]
 pub struct Endpoint {
     pub address: Address,
     /// Network byte order.

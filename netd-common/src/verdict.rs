@@ -116,8 +116,9 @@ pub const fn conform(rule: &Rule, arrival_ns: u64, now_ns: u64, bytes: u64) -> O
 
 /// Prefix key of the LPM tries: `bits` of `address`, IPv4 prefixes counted from the mapped address (`/24` is 120).
 #[repr(C)]
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
-#[derive(FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, FromBytes, IntoBytes, Immutable, KnownLayout,
+)]
 pub struct Prefix {
     pub bits: u32,
     /// As in [`Address`], but unaligned: the trie wants the bits right behind their number.

@@ -107,7 +107,7 @@ enum Timers {
 impl Timers {
     fn includes(self, pair: u32) -> bool {
         match self {
-            Self::OneIn(share) => pair % share == 0,
+            Self::OneIn(share) => pair.is_multiple_of(share),
             Self::All => true,
         }
     }

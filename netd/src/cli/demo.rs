@@ -154,8 +154,6 @@ struct Watch<'a> {
 
 /// The cut, as of its first sighting in the API.
 struct Cut {
-    /// Unix time at which the verdict was in the kernel, nanoseconds.
-    created_ns: u64,
     seen: Facts,
     verdict: u64,
 }
@@ -181,9 +179,11 @@ impl Watch<'_> {
         loop {
             let facts = self.look("waiting for evidence")?;
             let page = self.ask("/api/v1/findings")?;
-            let found = items(&page).find(|item| item["responder"] == C2.to_string() && item["originator"] == IMPLANT.to_string());
+            let found = items(&page)
+                .find(|item| item["responder"] == C2.to_string() && item["originator"] == IMPLANT.to_string());
             if let Some(item) = found {
-                let shown: Shown = serde_json::from_value(item.clone()).context("the API's finding is not as expected")?;
+                let shown: Shown =
+                    serde_json::from_value(item.clone()).context("the API's finding is not as expected")?;
                 if told.as_ref() != Some(&shown.severity) {
                     self.line_end()?;
                     self.tell(&shown, &facts)?;
@@ -219,16 +219,13 @@ impl Watch<'_> {
     fn until_cut(&mut self, finding: &Shown) -> anyhow::Result<Cut> {
         let deadline = Instant::now() + Duration::from_secs(10);
         loop {
-            let seen = self.look("cutting")?;
+            self.look("cutting")?;
             let page = self.ask("/api/v1/verdicts")?;
             let verdict = items(&page).find(|item| item["finding"] == finding.id);
             if let Some(verdict) = verdict {
-                let created = verdict["created"].as_str().unwrap_or_default();
-                return Ok(Cut {
-                    created_ns: time::moment(created, time::now())?.0,
-                    seen,
-                    verdict: verdict["id"].as_u64().unwrap_or_default(),
-                });
+                // The service lists a verdict once it is in the kernel; what passed before the facts were read again
+                // passed before the cut was known, and is in the time to the last byte.
+                return Ok(Cut { seen: self.demo.facts()?, verdict: verdict["id"].as_u64().unwrap_or_default() });
             }
             if Instant::now() > deadline {
                 bail!("the finding led to no verdict within 10 s");
@@ -266,8 +263,7 @@ impl Watch<'_> {
 
     fn ask(&self, path: &str) -> anyhow::Result<Value> {
         // A unix socket is reachable across network namespaces.
-        let server: Server =
-            format!("unix:{}", self.folder.socket().display()).parse().map_err(anyhow::Error::msg)?;
+        let server: Server = format!("unix:{}", self.folder.socket().display()).parse().map_err(anyhow::Error::msg)?;
         Ok(Client::new(server)?.get(path)?)
     }
 
@@ -301,9 +297,9 @@ impl Outcome {
         self.after.c2_packets.saturating_sub(self.cut.seen.c2_packets)
     }
 
-    /// Whether a byte arrived after the verdict was in the kernel.
+    /// Whether the implant's server got a byte after the cut.
     fn leaked_bytes(&self) -> bool {
-        self.after.last_c2_byte_ns > self.cut.created_ns || self.after.c2_bytes != self.cut.seen.c2_bytes
+        self.after.c2_bytes != self.cut.seen.c2_bytes
     }
 
     fn write(&self, out: &mut dyn Write) -> anyhow::Result<()> {

@@ -134,4 +134,3 @@ fn observe_socket(engine: &mut Engine, inspector: &mut Inspector, record: &Socke
     }
     engine.observe_socket(record);
 }
-

@@ -69,7 +69,8 @@ const ENFORCE_QUEUE: usize = 1_024;
 /// # Errors
 /// When it cannot start, or a part of it ends early. Enforcement is then as `keep` says.
 pub fn run(options: Options) -> anyhow::Result<()> {
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("cannot start the runtime")?;
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().enable_all().build().context("cannot start the runtime")?;
     runtime.block_on(serve(options))
 }
 
@@ -128,12 +129,10 @@ fn start(options: Options) -> anyhow::Result<(Kernel, Parts)> {
     engine_config.flows.report = true;
     engine_config.clock_offset_ns = u64::try_from(clock::Offsets::measure().wall_ns).unwrap_or(0);
 
-    let disk = options.state_dir.as_deref().map(StateDir::open).transpose().context("cannot open the state directory")?;
-    let settings = Settings {
-        mode: options.mode,
-        protect: guards(&addresses, &options.protect),
-        max_lists: options.blocklists,
-    };
+    let disk =
+        options.state_dir.as_deref().map(StateDir::open).transpose().context("cannot open the state directory")?;
+    let settings =
+        Settings { mode: options.mode, protect: guards(&addresses, &options.protect), max_lists: options.blocklists };
     let service = Service::start(kernel.verdict_maps()?, disk, settings, Now::read())
         .context("cannot take over the verdicts in the kernel")?;
 
@@ -223,10 +222,7 @@ fn early(ended: Option<Result<anyhow::Result<()>, tokio::task::JoinError>>) -> a
 }
 
 /// Puts the engine's verdicts in force, one after the other, until the engine is gone.
-async fn enforce(
-    mut verdicts: mpsc::Receiver<netd_engine::verdict::Verdict>,
-    handle: Handle,
-) -> anyhow::Result<()> {
+async fn enforce(mut verdicts: mpsc::Receiver<netd_engine::verdict::Verdict>, handle: Handle) -> anyhow::Result<()> {
     while let Some(verdict) = verdicts.recv().await {
         let target = verdict.target;
         if let Err(refusal) = handle.add(verdict, false).await {

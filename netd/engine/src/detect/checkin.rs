@@ -153,6 +153,8 @@ fn is_on_odd_port(case: &Case<'_>) -> bool {
 
 fn is_misplaced(case: &Case<'_>) -> bool {
     let facts = case.history.facts;
-    let is_clear = facts.has(Facts::HTTP) || facts.has(Facts::TEXT) || facts.has(Facts::BINARY);
+    // Joined midway, a TLS connection begins with what looks like noise.
+    let is_noise = facts.has(Facts::BINARY) && !facts.has(Facts::TLS);
+    let is_clear = facts.has(Facts::HTTP) || facts.has(Facts::TEXT) || is_noise;
     is_on_odd_port(case) || (ONLY_TLS.contains(&case.pair.responder_port) && is_clear) || facts.has(Facts::NOT_DNS)
 }
