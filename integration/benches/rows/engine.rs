@@ -64,8 +64,9 @@ fn run(report: &mut Report, pairs: u32, timers: Timers, mix: &str, goals: [Goal;
 /// Feeds every pair about a turn a minute, and returns how many turns that were and the CPU time they took.
 fn feed(engine: &mut Engine, pairs: u32, minutes: u32, timers: Timers) -> (f64, f64) {
     let mut random = ChaCha8Rng::seed_from_u64(2);
-    let mut talks: Vec<Talk> =
-        (0..pairs).map(|_| Talk { next_ns: random.random_range(0..PERIOD_NS), payload: [0; 2] }).collect();
+    let mut talks: Vec<Talk> = (0..pairs)
+        .map(|_| Talk { next_ns: random.random_range(0..PERIOD_NS), idle_ns: SECOND_NS, payload: [0; 2] })
+        .collect();
     let mut records = Vec::with_capacity(2 * pairs as usize);
     let (mut turns, mut busy_ns) = (0.0, 0.0);
     for minute in 1..=u64::from(minutes) {
@@ -76,12 +77,13 @@ fn feed(engine: &mut Engine, pairs: u32, minutes: u32, timers: Timers) -> (f64, 
                 records.push(record(pair, talk, first_len));
                 talk.payload[0] += u64::from(first_len);
                 talk.payload[1] += random.random_range(60..9_000);
-                talk.next_ns += if timers.includes(pair) {
+                talk.idle_ns = if timers.includes(pair) {
                     PERIOD_NS - random.random_range(0..PERIOD_NS / 10)
                 } else {
                     // Poisson.
                     (-(1.0 - random.random::<f64>()).ln() * PERIOD_NS as f64) as u64 + SECOND_NS
                 };
+                talk.next_ns += talk.idle_ns;
             }
         }
         records.sort_by_key(|record: &TurnRecord| record.header.time_ns);
@@ -116,6 +118,7 @@ impl Timers {
 /// What a pair has said, and when it speaks again.
 struct Talk {
     next_ns: u64,
+    idle_ns: u64,
     payload: [u64; 2],
 }
 
@@ -135,7 +138,7 @@ fn record(pair: u32, talk: &Talk, first_len: u32) -> TurnRecord {
         },
         payload: talk.payload,
         first_ns: SECOND_NS / 2,
-        idle_ns: SECOND_NS,
+        idle_ns: talk.idle_ns,
         first_len,
         starter: 0,
         is_first: 0,
