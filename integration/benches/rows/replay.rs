@@ -39,7 +39,7 @@ use crate::support::{
 };
 
 pub(crate) fn measure(options: &Options, report: &mut Report) -> Result<()> {
-    let hours = if options.quick { 1 } else { 8 };
+    let hours = if options.quick { 1 } else { 12 };
     let (file, packets) = traffic(Duration::from_secs(hours * 3_600));
     let effort = Effort { rounds: if options.quick { 1 } else { 5 }, samples: 1, packets: 0 };
     let race = Race::<3>::run(effort, |contestant, _| {
