@@ -13,7 +13,14 @@ mod processes;
 mod sweep;
 mod watch;
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    path::PathBuf,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
 
 use anyhow::Context as _;
 use ipnet::IpNet;
@@ -67,7 +74,7 @@ const ENFORCE_QUEUE: usize = 1_024;
 /// Runs the daemon until SIGINT or SIGTERM.
 ///
 /// # Errors
-/// When it cannot start, or a part of it ends early. Enforcement is then as `keep` says.
+/// When it cannot start, or a part of it ends early. Enforcement then stays in place, as after a kill.
 pub fn run(options: Options) -> anyhow::Result<()> {
     let runtime =
         tokio::runtime::Builder::new_multi_thread().enable_all().build().context("cannot start the runtime")?;
@@ -91,8 +98,15 @@ async fn serve(options: Options) -> anyhow::Result<()> {
             _ = interrupt.recv() => info!("SIGINT"),
         }
     });
-    let result = ended.await;
-    finish(kernel, keep).and(result)
+    match ended.await {
+        Ok(()) => finish(kernel, keep),
+        Err(error) => {
+            // A fault is no wish to stop enforcing: as after a kill, everything stays until it expires or the heartbeat
+            // is too old.
+            kernel.keep(true);
+            Err(error)
+        }
+    }
 }
 
 /// Everything between loading and serving.
@@ -107,6 +121,8 @@ struct Parts {
     flows: Arc<Flows>,
     sources: status::Sources,
     hosts: Arc<[String]>,
+    /// Automatic verdicts that the service refused.
+    refused: Arc<AtomicU64>,
 }
 
 /// Loads, takes over what a former run left, attaches.
@@ -159,10 +175,14 @@ fn start(options: Options) -> anyhow::Result<(Kernel, Parts)> {
         enforce,
         tally,
     };
-    let (watcher, sources) = watch::Watcher::new(&kernel, interfaces, tallies, degraded)?;
+    let refused = Arc::new(AtomicU64::new(0));
+    let (watcher, sources) = watch::Watcher::new(&kernel, interfaces, tallies, Arc::clone(&refused), degraded)?;
     let (handle, commands) = verdicts::channel();
     let hosts = options.hosts.into();
-    Ok((kernel, Parts { analyst, watcher, service, handle, commands, enforcements, findings, flows, sources, hosts }))
+    Ok((
+        kernel,
+        Parts { analyst, watcher, service, handle, commands, enforcements, findings, flows, sources, hosts, refused },
+    ))
 }
 
 impl Parts {
@@ -185,7 +205,7 @@ impl Parts {
         // The service outlives the others: what they still ask is answered. It ends when the last handle is gone.
         let verdicts = tokio::spawn(verdicts::run(self.service, self.commands, CancellationToken::new()));
         tasks.spawn(self.analyst.run(shutdown.clone()));
-        tasks.spawn(enforce(self.enforcements, self.handle));
+        tasks.spawn(enforce(self.enforcements, self.handle, self.refused));
         for listener in listeners {
             match listener.tcp_address() {
                 Some(address) => info!(%address, "API"),
@@ -222,10 +242,15 @@ fn early(ended: Option<Result<anyhow::Result<()>, tokio::task::JoinError>>) -> a
 }
 
 /// Puts the engine's verdicts in force, one after the other, until the engine is gone.
-async fn enforce(mut verdicts: mpsc::Receiver<netd_engine::verdict::Verdict>, handle: Handle) -> anyhow::Result<()> {
+async fn enforce(
+    mut verdicts: mpsc::Receiver<netd_engine::verdict::Verdict>,
+    handle: Handle,
+    refused: Arc<AtomicU64>,
+) -> anyhow::Result<()> {
     while let Some(verdict) = verdicts.recv().await {
         let target = verdict.target;
         if let Err(refusal) = handle.add(verdict, false).await {
+            refused.fetch_add(1, Ordering::Relaxed);
             warn!(?target, %refusal, "an automatic verdict was refused");
         }
     }

@@ -1,6 +1,12 @@
 //! Follows interfaces and counters, and tells the API.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
 
 use netd_engine::time::Timestamp;
 use tokio::{sync::watch, time::MissedTickBehavior};
@@ -27,6 +33,7 @@ pub(super) struct Watcher {
     counters: Counters,
     table: FlowTable,
     tallies: watch::Receiver<Tally>,
+    refused: Arc<AtomicU64>,
     degraded: Vec<Degraded>,
     started: Timestamp,
     fill: u64,
@@ -38,6 +45,7 @@ impl Watcher {
         kernel: &Kernel,
         interfaces: Watch,
         tallies: watch::Receiver<Tally>,
+        refused: Arc<AtomicU64>,
         degraded: Vec<Degraded>,
     ) -> anyhow::Result<(Self, status::Sources)> {
         let (snapshots, sources) = status::channel(Snapshot::default());
@@ -46,6 +54,7 @@ impl Watcher {
             counters: kernel.counters()?,
             table: kernel.flows()?,
             tallies,
+            refused,
             degraded,
             started: time::now(),
             fill: 0,
@@ -131,7 +140,7 @@ impl Watcher {
             flow_slots: Fill { entries: self.fill, capacity: self.table.capacity() as u64 },
             degraded: degraded.collect(),
             not_ready,
-            enforce_refused: 0,
+            enforce_refused: self.refused.load(Ordering::Relaxed),
         }));
         Ok(())
     }
