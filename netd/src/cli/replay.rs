@@ -321,7 +321,8 @@ fn report(name: &str, incidents: &BTreeMap<u64, Finding>, summary: &Summary, out
         writeln!(out, "  {count} packets not parsed: {}", reason.replace('_', " "))?;
     }
     if incidents.is_empty() {
-        return writeln!(out, "Nothing found.");
+        // Of a file that could not be read, the error says all there is to say.
+        return if *packets == 0 { Ok(()) } else { writeln!(out, "Nothing found.") };
     }
     let mut sorted: Vec<&Finding> = incidents.values().collect();
     sorted.sort_by(|a, b| b.severity.cmp(&a.severity).then(a.id.cmp(&b.id)));
