@@ -1,0 +1,1 @@
+//! Country and autonomous system of addresses, from MMDB files that the operator names.
