@@ -4,6 +4,7 @@ use ipnet::IpNet;
 use serde::Deserialize;
 
 use crate::policy::Policy;
+use crate::weights::Weights;
 
 /// The engine's configuration.
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -13,6 +14,9 @@ pub struct Config {
     pub flows: Flows,
     pub histories: Histories,
     pub names: Names,
+    /// What evidence is worth.
+    #[serde(skip)]
+    pub weights: Weights,
     #[serde(skip)]
     pub policy: Policy,
     /// Added to record times to give Unix time, nanoseconds: 0 in replay, wall minus monotonic clock live.

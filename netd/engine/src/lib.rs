@@ -22,6 +22,6 @@ mod slab;
 pub mod stats;
 pub mod time;
 pub mod verdict;
-mod weights;
+pub mod weights;
 
 pub use engine::{Command, Counts, Engine};

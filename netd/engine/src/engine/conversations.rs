@@ -74,6 +74,7 @@ impl Engine {
             let turn = turn_of_begin(record, before, !had_payload);
             self.take_turn(handle, &turn);
         }
+        self.on_volume(handle, &share, time_ns);
         let Some(entry) = self.table.get_mut(handle) else { return };
         if entry.is_closing() {
             if let Place::At { pair, name } = entry.place {
@@ -144,10 +145,11 @@ impl Engine {
             return;
         };
         let changed = self.histories.observe_turn(place, side, at_ns, self.gap_ns);
-        self.judge(changed, handle, at_ns);
+        self.judge_histories(changed, handle, at_ns);
     }
 
     fn take_size(&mut self, handle: Handle, turn: &SizedTurn) {
+        self.on_exchange(handle, turn);
         if let Some((place, side)) = self.place(handle, turn.starter) {
             self.histories.observe_size(place, side, turn);
         }
@@ -209,6 +211,7 @@ impl Engine {
         }
         let closed = entry.close_turn(entry.phase == Phase::Ended);
         self.take_closed_turn(handle, closed);
+        self.on_end(handle, reason);
         let Some(entry) = self.table.get_mut(handle) else { return };
         if self.reports_flows {
             if entry.name.is_none() {

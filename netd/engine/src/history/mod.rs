@@ -98,7 +98,7 @@ pub(crate) struct History {
     pub(crate) twin: Option<Handle>,
     /// A pair's: several names share its address, so that its rhythm is none of theirs.
     pub(crate) has_names: bool,
-    pub(crate) incident: Option<Handle>,
+    pub(crate) has_incident: bool,
 }
 
 impl History {
@@ -114,7 +114,7 @@ impl History {
             is_answered: false,
             twin: None,
             has_names: false,
-            incident: None,
+            has_incident: false,
         }
     }
 
