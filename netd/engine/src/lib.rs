@@ -12,6 +12,7 @@ pub mod engine;
 pub mod finding;
 pub mod flow;
 mod history;
+pub mod intel;
 mod name;
 pub mod policy;
 pub mod process;

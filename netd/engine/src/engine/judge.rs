@@ -7,7 +7,8 @@ use super::{Command, Engine};
 use crate::detect::checkin::CheckIns;
 use crate::detect::{self, About, Context, Detector, Evidence, Subject};
 use crate::finding::{Finding, Process};
-use crate::history::{Key, Place};
+use crate::history::{Key, PairKey, Place};
+use crate::intel::Listed;
 use crate::name::Facts;
 use crate::score::Ledger;
 use crate::slab::Handle;
@@ -57,6 +58,25 @@ impl Engine {
             conversation: Some(conversation),
             history: Some(handle),
             subject: subject(&history.key),
+        })
+    }
+
+    /// Returns what evidence of one conversation is about: its two ends and the port.
+    pub(super) fn about_conversation(&self, conversation: Handle) -> Option<About> {
+        let entry = self.table.get(conversation)?;
+        let flow = entry.key.flow(entry.originator());
+        let port = if matches!(entry.key.proto, 1 | 58) { 0 } else { flow.dst_port() };
+        let pair = PairKey { originator: flow.src, responder: flow.dst, port, proto: entry.key.proto };
+        let history = match entry.place {
+            Place::At { pair, name } => name.filter(|name| self.histories.get(*name).is_some()).or(Some(pair)),
+            Place::Unknown | Place::Outside | Place::Excluded(_) => None,
+        };
+        Some(About {
+            pair,
+            name: entry.name.clone(),
+            conversation: Some(conversation),
+            history,
+            subject: Subject::Pair(pair),
         })
     }
 
@@ -141,9 +161,20 @@ impl Engine {
             process,
             provenance: process.and_then(|process| self.processes.provenance(process.pid)).map(|(_, known)| *known),
             services: &self.services,
+            listed: self.listed(about),
             resolved_name: self.answers.name(originator, about.pair.responder, at_ns),
             companions: self.incidents.companions(originator, about.pair.responder),
         }
+    }
+
+    /// Returns the matches of threat intelligence: at most one for the destination and one for the TLS client.
+    pub(super) fn listed(&self, about: &About) -> Vec<Listed<'_>> {
+        if self.intel.is_empty() {
+            return Vec::new();
+        }
+        let by_name = about.name.as_ref().and_then(|name| self.intel.name(name));
+        let destination = by_name.or_else(|| self.intel.address(about.pair.responder.ip(), about.pair.port));
+        destination.into_iter().collect()
     }
 
     /// What the shell learned of a process may come later than its socket.

@@ -12,6 +12,7 @@ mod signals;
 mod verdicts;
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 use netd_common::key::Direction;
 use netd_common::record::{FlowRecord, PayloadKind, PayloadRecord, SocketEvent, SocketRecord, TurnRecord};
@@ -23,6 +24,7 @@ use crate::config::Config;
 use crate::dns::{self, Answers, Message};
 use crate::flow::{self, Conversation, EndReason, GOODBYE_WAIT_NS};
 use crate::history::{Histories, Place};
+use crate::intel::Intel;
 use crate::name::{self, Facts, NameSource};
 use crate::policy::Policy;
 use crate::process::{Processes, Provenance};
@@ -37,6 +39,7 @@ pub struct Engine {
     scope: Scope,
     weights: Weights,
     services: Services,
+    intel: Arc<Intel>,
     gap_ns: u64,
     reports_flows: bool,
     offset_ns: u64,
@@ -62,6 +65,7 @@ impl Engine {
             scope: Scope::new(&config.networks),
             weights: config.weights,
             services: config.services,
+            intel: Arc::default(),
             gap_ns: u64::from(config.flows.turn_gap_ms) * 1_000_000,
             reports_flows: config.flows.report,
             offset_ns: config.clock_offset_ns,
@@ -174,6 +178,11 @@ impl Engine {
     /// Changes the policy; verdicts in force stay.
     pub fn set_policy(&mut self, policy: Policy) {
         self.verdicts.set_policy(policy);
+    }
+
+    /// Changes the lists of threat intelligence; conversations are matched from here on.
+    pub fn set_intel(&mut self, intel: Arc<Intel>) {
+        self.intel = intel;
     }
 
     /// Forgets a verdict that an operator released, so that it is not released again.

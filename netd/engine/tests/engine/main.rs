@@ -3,5 +3,6 @@
 mod beacons;
 mod conversations;
 mod enforcement;
+mod intel;
 mod names;
 mod support;
