@@ -21,6 +21,7 @@ mod score;
 pub mod services;
 mod slab;
 pub mod stats;
+pub mod suppress;
 pub mod time;
 pub mod verdict;
 pub mod weights;

@@ -96,16 +96,25 @@ impl Engine {
         if !rises && !self.verdicts.may_act() {
             return None;
         }
+        let finding = self.describe(evidence, about, at_ns);
+        Some(Judged { detector: evidence.detector(), finding, known, rises, is_protected })
+    }
+
+    /// Returns the finding that evidence amounts to, sufficient or not, in words. It has no number yet.
+    pub(super) fn describe(&self, evidence: &dyn Evidence, about: &About, at_ns: u64) -> Finding {
+        let context = self.context(about, at_ns);
         let mut ledger = Ledger::explained(&self.weights, evidence.detector());
         weigh(evidence, &context, &mut ledger);
+        let is_protected = self.scope.is_protected(context.pair.responder);
+        let block = ledger.suffices_for_block() && !is_protected && evidence.is_two_way();
         let first_ns = about.history.and_then(|history| self.histories.get(history)).map_or(at_ns, |h| h.first_ns);
-        let finding = Finding {
+        Finding {
             id: 0,
             time: self.timestamp(at_ns),
             first_seen: self.timestamp(first_ns),
             detector: evidence.detector().name(),
             title: evidence.title(&context),
-            severity,
+            severity: ledger.severity(block),
             score: ledger.posterior(),
             pair: context.pair,
             name: about.name.as_ref().map(|name| name.to_string()),
@@ -115,8 +124,7 @@ impl Engine {
             considered: evidence.considered(&context),
             attack: evidence.techniques(&context),
             reasons: ledger.into_reasons(),
-        };
-        Some(Judged { detector: evidence.detector(), finding, known, rises, is_protected })
+        }
     }
 
     /// Raises a finding and asks for the verdict that the policy wants.
@@ -130,6 +138,9 @@ impl Engine {
         let finding = Finding { id, ..finding };
         if rises {
             self.commands.push_back(Command::Report(Box::new(finding.clone())));
+        }
+        if self.suppressions.iter().any(|suppression| suppression.covers(&finding, finding.time)) {
+            return;
         }
         if is_protected {
             self.counts.spared_protected += u64::from(self.verdicts.may_act());
@@ -206,7 +217,7 @@ fn weigh(evidence: &dyn Evidence, context: &Context<'_>, ledger: &mut Ledger<'_>
     detect::add_context(context, ledger);
 }
 
-fn subject(key: &Key) -> Subject {
+pub(super) fn subject(key: &Key) -> Subject {
     match key {
         Key::Pair(key) => Subject::Pair(*key),
         Key::Name(key) => Subject::Name(key.clone()),

@@ -6,6 +6,7 @@
 mod command;
 mod conversations;
 mod counts;
+mod explain;
 mod incident;
 mod judge;
 mod signals;
@@ -19,6 +20,7 @@ use netd_common::record::{FlowRecord, PayloadKind, PayloadRecord, SocketEvent, S
 
 pub use command::Command;
 pub use counts::Counts;
+pub use explain::{Explanation, Followed, Question, Silenced};
 
 use crate::config::Config;
 use crate::dns::{self, Answers, Message};
@@ -31,6 +33,7 @@ use crate::process::{Processes, Provenance};
 use crate::scope::Scope;
 use crate::services::Services;
 use crate::slab::Handle;
+use crate::suppress::Suppression;
 use crate::time::Timestamp;
 use crate::weights::Weights;
 
@@ -40,6 +43,7 @@ pub struct Engine {
     weights: Weights,
     services: Services,
     intel: Arc<Intel>,
+    suppressions: Arc<[Suppression]>,
     gap_ns: u64,
     reports_flows: bool,
     offset_ns: u64,
@@ -66,6 +70,7 @@ impl Engine {
             weights: config.weights,
             services: config.services,
             intel: Arc::default(),
+            suppressions: Arc::default(),
             gap_ns: u64::from(config.flows.turn_gap_ms) * 1_000_000,
             reports_flows: config.flows.report,
             offset_ns: config.clock_offset_ns,
@@ -183,6 +188,11 @@ impl Engine {
     /// Changes the lists of threat intelligence; conversations are matched from here on.
     pub fn set_intel(&mut self, intel: Arc<Intel>) {
         self.intel = intel;
+    }
+
+    /// Changes what operators suppress. A finding that is suppressed asks for no verdict, and those it asked for end.
+    pub fn set_suppressions(&mut self, suppressions: Arc<[Suppression]>) {
+        self.suppressions = suppressions;
     }
 
     /// Forgets a verdict that an operator released, so that it is not released again.
