@@ -4,6 +4,7 @@ mod block;
 pub mod client;
 mod config;
 mod demo;
+mod explain;
 mod findings;
 mod flows;
 mod kill_switch;
@@ -12,6 +13,7 @@ pub mod replay;
 mod run;
 mod shown;
 mod status;
+mod suppress;
 mod unload;
 mod verdicts;
 
@@ -38,6 +40,8 @@ enum Command {
     Replay(replay::Args),
     Flows(flows::Args),
     Findings(findings::Args),
+    Explain(explain::Args),
+    Suppress(suppress::Args),
     Verdicts(verdicts::Args),
     Block(block::Args),
     Status(status::Args),
@@ -90,6 +94,8 @@ pub fn run(cli: &Cli, out: &mut dyn Write, err: &mut dyn Write) -> u8 {
         Command::Replay(args) => replay::run(args, out, err),
         Command::Flows(args) => flows::run(args, out).map(|()| 0),
         Command::Findings(args) => findings::run(args, out).map(|()| 0),
+        Command::Explain(args) => explain::run(args, out).map(|()| 0),
+        Command::Suppress(args) => suppress::run(args, out).map(|()| 0),
         Command::Verdicts(args) => verdicts::run(args, out).map(|()| 0),
         Command::Block(args) => block::run(args, out),
         Command::Status(args) => status::run(args, out).map(|()| 0),

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use ipnet::IpNet;
 use netd_engine::config::Config;
+use netd_engine::engine::{Explanation, Question};
 use netd_engine::finding::{Finding, Severity};
 use netd_engine::flow::{Conversation, EndReason, Sent, protocol_name};
 use netd_engine::time::Timestamp;
@@ -20,7 +21,7 @@ use crate::config::files::{self, IntelList};
 use crate::source::accounting::{Accounting, Settings};
 use crate::source::capture::Capture;
 use crate::source::replay::Replay;
-use crate::store::view::{FindingView, rounded};
+use crate::store::view::{ExplanationView, FindingView, rounded};
 use crate::time;
 
 /// Exit status when `--fail-on` is met.
@@ -43,6 +44,9 @@ pub struct Args {
     /// A monitored network; may be given more than once. Without it: private, unique-local and link-local addresses.
     #[arg(long, value_name = "NETWORK")]
     pub local: Vec<IpNet>,
+    /// Tells instead why there is, or is not, a finding about this address or name.
+    #[arg(long, value_name = "TARGET")]
+    pub explain: Option<String>,
     /// A list of threat intelligence; may be given more than once.
     #[arg(long, value_name = "FILE")]
     pub intel: Vec<PathBuf>,
@@ -63,6 +67,8 @@ pub enum Output {
     Jsonl,
     /// Flow records with Community ID: one JSON object a line.
     Flows,
+    #[value(skip)]
+    Nothing,
 }
 
 fn severity(text: &str) -> Result<Severity, String> {
@@ -86,15 +92,23 @@ pub fn run(args: &Args, out: &mut dyn Write, err: &mut dyn Write) -> Result<u8, 
     let mut engine = engine(args)?;
     let mut replay = Replay::new(Accounting::new(&Settings::default()));
     let mut heard = Heard::new(args.output);
+    if let Some(target) = &args.explain {
+        heard.output = Output::Nothing;
+        replay.ask(match target.parse::<IpAddr>() {
+            Ok(address) => Question::Address(address),
+            Err(_) => Question::Name(target.clone()),
+        });
+    }
 
     let errors = replay.run(&args.files, &mut engine, |command| heard.take(command, out));
 
     heard.written?;
     let summary = Summary::of(&replay, &engine);
-    match args.output {
-        Output::Report => report(&names(args), &heard.incidents, &summary, out)?,
-        Output::Jsonl => line(out, &summary)?,
-        Output::Flows => {}
+    match (replay.explanation(), heard.output) {
+        (Some(explanation), _) => tell(args, explanation, out)?,
+        (None, Output::Report) => report(&names(args), &heard.incidents, &summary, out)?,
+        (None, Output::Jsonl) => line(out, &summary)?,
+        (None, Output::Flows | Output::Nothing) => {}
     }
     out.flush()?;
     for error in &errors {
@@ -106,6 +120,18 @@ pub fn run(args: &Args, out: &mut dyn Write, err: &mut dyn Write) -> Result<u8, 
         Some(least) if worst.is_some_and(|worst| worst >= least) => FOUND,
         Some(_) | None => 0,
     })
+}
+
+fn tell(args: &Args, explanation: &Explanation, out: &mut dyn Write) -> Result<(), Error> {
+    let view = ExplanationView::from(explanation);
+    match args.output {
+        Output::Jsonl => line(out, &view)?,
+        Output::Report | Output::Flows | Output::Nothing => {
+            let value = serde_json::to_value(&view).map_err(io::Error::from)?;
+            super::explain::write(args.explain.as_deref().unwrap_or_default(), value, out)?;
+        }
+    }
+    Ok(())
 }
 
 fn engine(args: &Args) -> anyhow::Result<Engine> {

@@ -7,7 +7,9 @@ use std::{
 
 use netd_engine::{finding::Finding, flow::protocol_name};
 use serde::Deserialize;
+use serde_json::Value;
 
+use super::output::plain;
 use crate::time;
 
 /// What is shown of a finding. Read from the API's JSON, or made from the engine's own.
@@ -119,6 +121,19 @@ impl Shown {
         let fit = if self.block { "fit for an automatic block" } else { "not fit for an automatic block" };
         writeln!(out, "  score {:.4}; {fit}", self.score)?;
         writeln!(out, "  first seen {}, raised {}", self.first_seen, self.time)?;
+        self.write_terms(out)
+    }
+
+    /// Writes what the evidence amounts to, for what may be no finding.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub(super) fn write_evidence(&self, out: &mut dyn Write) -> io::Result<()> {
+        writeln!(out, "  {}; score {:.4}", self.title, self.score)?;
+        self.write_terms(out)
+    }
+
+    fn write_terms(&self, out: &mut dyn Write) -> io::Result<()> {
         for reason in &self.reasons {
             writeln!(out, "  {:+6.2}  {:<24} {}", reason.weight, reason.evidence, reason.value)?;
         }
@@ -132,5 +147,15 @@ impl Shown {
             writeln!(out, "  ATT&CK   {}", self.attack.join(", "))?;
         }
         Ok(())
+    }
+}
+
+/// Makes every text harmless: names come from strangers and must not steer a terminal.
+pub(super) fn make_plain(value: &mut Value) {
+    match value {
+        Value::String(text) => *text = plain(text),
+        Value::Array(values) => values.iter_mut().for_each(make_plain),
+        Value::Object(fields) => fields.values_mut().for_each(make_plain),
+        Value::Null | Value::Bool(_) | Value::Number(_) => {}
     }
 }

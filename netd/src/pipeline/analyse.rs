@@ -6,7 +6,7 @@ use std::{
 };
 
 use netd_common::record::SocketRecord;
-use netd_engine::{Command, Counts, Engine, intel::Intel, verdict::Verdict};
+use netd_engine::{Command, Counts, Engine, intel::Intel, suppress::Suppression, verdict::Verdict};
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
@@ -14,7 +14,7 @@ use tracing::{info, warn};
 use super::{processes::Inspector, sweep::Sweeper};
 use crate::{
     kernel::{EventRef, Events, Steering},
-    store::{Findings, Flows},
+    store::{Findings, Flows, questions::Asked},
     time,
 };
 
@@ -49,6 +49,8 @@ pub(super) struct Analyst {
     pub(super) tally: watch::Sender<Tally>,
     /// Threat intelligence, whenever its files change.
     pub(super) intel: watch::Receiver<Arc<Intel>>,
+    pub(super) suppressions: watch::Receiver<Arc<[Suppression]>>,
+    pub(super) asked: mpsc::Receiver<Asked>,
 }
 
 impl Analyst {
@@ -61,9 +63,7 @@ impl Analyst {
             let waited = shutdown.run_until_cancelled(self.events.wait(PATIENCE)).await;
             let taken = self.take(&mut inspector);
             self.engine.tick(time::now());
-            if self.intel.has_changed().unwrap_or(false) {
-                self.engine.set_intel(Arc::clone(&self.intel.borrow_and_update()));
-            }
+            self.hear();
             verdicts_lost += self.carry_out();
             let now = Instant::now();
             if now >= next_beat {
@@ -85,6 +85,20 @@ impl Analyst {
                 None if taken < BATCH => return Ok(()),
                 None => {}
             }
+        }
+    }
+
+    /// Takes over what operators changed, and answers what they asked.
+    fn hear(&mut self) {
+        if self.intel.has_changed().unwrap_or(false) {
+            self.engine.set_intel(Arc::clone(&self.intel.borrow_and_update()));
+        }
+        if self.suppressions.has_changed().unwrap_or(false) {
+            self.engine.set_suppressions(Arc::clone(&self.suppressions.borrow_and_update()));
+        }
+        while let Ok(Asked { question, answer }) = self.asked.try_recv() {
+            // Whoever asked may have gone.
+            let _ = answer.send(self.engine.explain(&question));
         }
     }
 

@@ -40,7 +40,7 @@ use crate::{
     config::files::IntelList,
     host::{addresses::Addresses, clock},
     kernel::{self, Kernel, interfaces},
-    store::{Findings, Flows, disk::StateDir, status},
+    store::{Findings, Flows, disk::StateDir, questions, status, suppressions::Suppressions},
     verdicts::{self, Guard, Handle, Now, Service, Settings},
 };
 
@@ -118,6 +118,8 @@ async fn serve(options: Options) -> anyhow::Result<()> {
 struct Parts {
     analyst: analyse::Analyst,
     intel: intel::Renewer,
+    suppressions: Arc<Suppressions>,
+    asker: questions::Asker,
     watcher: watch::Watcher,
     service: Service<kernel::VerdictMaps>,
     handle: Handle,
@@ -155,6 +157,7 @@ fn start(options: Options) -> anyhow::Result<(Kernel, Parts)> {
         options.state_dir.as_deref().map(StateDir::open).transpose().context("cannot open the state directory")?;
     let settings =
         Settings { mode: options.mode, protect: guards(&addresses, &options.protect), max_lists: options.blocklists };
+    let suppressions = Arc::new(Suppressions::open(disk.clone()));
     let service = Service::start(kernel.verdict_maps()?, disk, settings, Now::read())
         .context("cannot take over the verdicts in the kernel")?;
 
@@ -171,6 +174,7 @@ fn start(options: Options) -> anyhow::Result<(Kernel, Parts)> {
     let flows = Arc::new(Flows::new(engine_config.flows.limit));
     let (enforce, enforcements) = mpsc::channel(ENFORCE_QUEUE);
     let (intel, renewed) = intel::Renewer::new(options.lists, options.intel);
+    let (asker, asked) = questions::channel();
     let (tally, tallies) = channel::channel(analyse::Tally::default());
     let analyst = analyse::Analyst {
         engine: Engine::new(engine_config),
@@ -182,6 +186,8 @@ fn start(options: Options) -> anyhow::Result<(Kernel, Parts)> {
         enforce,
         tally,
         intel: renewed,
+        suppressions: suppressions.subscribe(),
+        asked,
     };
     let refused = Arc::new(AtomicU64::new(0));
     let (watcher, sources) = watch::Watcher::new(&kernel, interfaces, tallies, Arc::clone(&refused), degraded)?;
@@ -192,6 +198,8 @@ fn start(options: Options) -> anyhow::Result<(Kernel, Parts)> {
         Parts {
             analyst,
             intel,
+            suppressions,
+            asker,
             watcher,
             service,
             handle,
@@ -220,6 +228,8 @@ impl Parts {
             findings: self.findings,
             flows: self.flows,
             sources: self.sources,
+            suppressions: self.suppressions,
+            asker: self.asker,
             hosts: self.hosts,
         };
         let mut tasks = JoinSet::new();

@@ -26,6 +26,7 @@ pub enum Error {
 #[derive(Clone, Copy, Debug)]
 pub enum File<'a> {
     Verdicts,
+    Suppressions,
     List(&'a ListName),
 }
 
@@ -117,6 +118,7 @@ impl StateDir {
     fn path_of(&self, file: File<'_>) -> PathBuf {
         match file {
             File::Verdicts => self.path.join("verdicts.state"),
+            File::Suppressions => self.path.join("suppressions.state"),
             File::List(name) => self.path.join("lists").join(format!("{name}.list")),
         }
     }

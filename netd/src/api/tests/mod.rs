@@ -5,6 +5,7 @@ mod enforcing;
 mod reading;
 mod sockets;
 mod strictness;
+mod suppressing;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -14,6 +15,7 @@ use axum::body::{Body, to_bytes};
 use axum::http::{HeaderMap, Method, Request, StatusCode};
 use netd_common::control::Mode;
 use netd_common::counter::Counter;
+use netd_engine::Engine;
 use netd_engine::time::Timestamp;
 use serde_json::Value;
 use tokio::sync::watch;
@@ -22,7 +24,9 @@ use tokio_util::sync::CancellationToken;
 use tower::ServiceExt as _;
 
 use super::{Context, Listener, router, serve};
+use crate::store::questions::{self, Asked};
 use crate::store::status::{self, Degraded, Fill, Interface, Loss, Snapshot};
+use crate::store::suppressions::Suppressions;
 use crate::store::{Findings, Flows};
 use crate::verdicts::fake::Fake;
 use crate::verdicts::{self, Guard, Now, Service, Settings};
@@ -75,11 +79,20 @@ impl Api {
         let (handle, commands) = verdicts::channel();
         let (snapshots, sources) = status::channel(snapshot());
         let (findings, flows) = (Arc::new(Findings::new(1_000)), Arc::new(Flows::new(1_000)));
+        let (asker, mut asked) = questions::channel();
+        tokio::spawn(async move {
+            let engine = Engine::new(netd_engine::config::Config::default());
+            while let Some(Asked { question, answer }) = asked.recv().await {
+                let _ = answer.send(engine.explain(&question));
+            }
+        });
         let context = Context {
             verdicts: handle,
             findings: Arc::clone(&findings),
             flows: Arc::clone(&flows),
             sources,
+            suppressions: Arc::new(Suppressions::open(None)),
+            asker,
             hosts: Arc::from(["netd.example".to_owned()]),
         };
         let service = tokio::spawn(verdicts::run(service, commands, CancellationToken::new()));
