@@ -4,12 +4,10 @@
 
 use std::fmt;
 
-use netd_common::account::{self, Elsewhere, Observation, Sink, Turn, fill_flow, fill_turn};
+use netd_common::account::{self, Elsewhere, Excerpt, Observation, Sink, Turn, fill_flow, fill_turn};
 use netd_common::flow::{HashKeys, Set, Slot, Tick, WAYS, mark, nanoseconds, tick, ticks};
 use netd_common::packet::{IPPROTO_TCP, Packet};
-use netd_common::record::{
-    FlowEvent, FlowRecord, Header, Kind, PAYLOAD_SNAP, PayloadKind, PayloadRecord, TurnRecord, state,
-};
+use netd_common::record::{FlowEvent, FlowRecord, Header, Kind, PayloadRecord, TurnRecord, state};
 use netd_engine::Engine;
 
 /// Sets of the table at first: room for 4,096 conversations in half a megabyte, so that most captures stay in a cache.
@@ -121,6 +119,7 @@ impl Accounting {
             now_ns: arrival.time_ns,
             bytes: u64::from(arrival.wire_len),
             packets: 1,
+            segment: 0,
             ifindex: 0,
             translated: false,
             turn_gap: self.turn_gap,
@@ -230,10 +229,14 @@ impl<R: Records> Sink for Reporter<'_, R> {
         true
     }
 
-    fn payload(&mut self, packet: &Packet, kind: PayloadKind) -> bool {
-        let wanted = (packet.payload_len as usize).min(PAYLOAD_SNAP);
-        let bytes = self.arrival.frame.get(packet.payload_offset as usize..).unwrap_or_default();
-        let bytes = &bytes[..bytes.len().min(wanted)];
+    fn payload(&mut self, packet: &Packet, excerpt: &Excerpt) -> bool {
+        let start = packet.payload_offset as usize + excerpt.offset as usize;
+        let bytes = self.arrival.frame.get(start..).unwrap_or_default();
+        let bytes = &bytes[..bytes.len().min(excerpt.len as usize)];
+        // The capture may hold less of the packet than there was on the wire.
+        if bytes.is_empty() {
+            return false;
+        }
         let record = PayloadRecord {
             header: Header {
                 kind: Kind::Payload as u16,
@@ -245,7 +248,9 @@ impl<R: Records> Sink for Reporter<'_, R> {
             wire_len: packet.payload_len,
             captured: bytes.len() as u16,
             direction: packet.direction,
-            kind: kind as u8,
+            kind: excerpt.kind as u8,
+            seq: excerpt.seq,
+            offset: excerpt.offset,
         };
         self.records.payload(&record, bytes);
         true
