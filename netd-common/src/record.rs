@@ -164,7 +164,7 @@ const _: () = assert!(size_of::<TurnRecord>() == 96);
 #[repr(u8)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PayloadKind {
-    /// Of one side's first flight: see [`crate::account::Excerpt`].
+    /// Of one side's first flight: see [`crate::account::Excerpts`].
     FirstData = 1,
     /// A DNS message over UDP, or a piece of the stream of a TCP connection, where either port is 53.
     Dns = 2,

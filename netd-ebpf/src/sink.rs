@@ -9,7 +9,7 @@ use aya_ebpf::{
     programs::TcContext,
 };
 use netd_common::{
-    account::{Elsewhere, Excerpt, Sink, Turn, fill_flow, fill_turn},
+    account::{EXCERPTS, Elsewhere, Excerpt, Excerpts, Sink, Turn, fill_flow, fill_turn},
     control::Control,
     counter::Counter,
     flow::{Set, Slot, Tick, WAYS, tag},
@@ -64,8 +64,8 @@ impl Sink for Ring<'_> {
     }
 
     #[inline(always)]
-    fn payload(&mut self, packet: &Packet, excerpt: &Excerpt) -> bool {
-        export(self.ctx, packet, excerpt, &mut self.stamp)
+    fn payload(&mut self, packet: &Packet, excerpts: &mut Excerpts) {
+        export_all(&mut Exports { ctx: self.ctx, packet, excerpts, stamp: &mut self.stamp });
     }
 
     #[inline(always)]
@@ -124,10 +124,40 @@ fn turn(slot: &Slot, turn: &Turn, stamp: &mut Stamp, now_ns: u64) -> bool {
     true
 }
 
-/// Copies payload out, also where it is not linear.
+/// A packet's payload on its way out.
+struct Exports<'a> {
+    ctx: &'a TcContext,
+    packet: &'a Packet,
+    excerpts: &'a mut Excerpts,
+    stamp: &'a mut Stamp,
+}
+
 #[inline(never)]
-fn export(ctx: &TcContext, packet: &Packet, excerpt: &Excerpt, stamp: &mut Stamp) -> bool {
-    let (Some(count), Some(scratch)) = (Count::new(), SCRATCH.get_ptr_mut(0)) else { return false };
+fn export_all(exports: &mut Exports<'_>) {
+    // SAFETY: the callback has the signature the helper calls, and the context outlives the call.
+    unsafe {
+        bpf_loop(
+            u32::from(EXCERPTS),
+            export_next as unsafe extern "C" fn(u64, *mut Exports<'_>) -> i64 as *mut c_void,
+            core::ptr::from_mut(exports).cast(),
+            0,
+        )
+    };
+}
+
+/// Exports one stretch; returns 1 when there was none.
+unsafe extern "C" fn export_next(_: u64, exports: *mut Exports<'_>) -> i64 {
+    // SAFETY: the caller passes live `Exports`, and nothing else uses them meanwhile.
+    let exports = unsafe { &mut *exports };
+    let Some(excerpt) = exports.excerpts.next() else { return 1 };
+    export(exports.ctx, exports.packet, &excerpt, exports.stamp);
+    0
+}
+
+/// Copies payload out, also where it is not linear.
+#[inline(always)]
+fn export(ctx: &TcContext, packet: &Packet, excerpt: &Excerpt, stamp: &mut Stamp) {
+    let (Some(count), Some(scratch)) = (Count::new(), SCRATCH.get_ptr_mut(0)) else { return };
     let start = packet.payload_offset + excerpt.offset;
     // What the sender's lie left out is not there to copy.
     let available = ctx.len().saturating_sub(start);
@@ -136,7 +166,7 @@ fn export(ctx: &TcContext, packet: &Packet, excerpt: &Excerpt, stamp: &mut Stamp
     let scratch = unsafe { &mut *scratch };
     if is_scarce() || len == 0 || copy(ctx, start, scratch, len) != 0 {
         count.add(Counter::PayloadRecordsLost, 1);
-        return false;
+        return;
     }
     let size = size_of::<PayloadRecord>() + len as usize;
     scratch.head = PayloadRecord {
@@ -158,7 +188,6 @@ fn export(ctx: &TcContext, packet: &Packet, excerpt: &Excerpt, stamp: &mut Stamp
     let record = unsafe { core::slice::from_raw_parts(core::ptr::from_ref(scratch).cast::<u8>(), size) };
     let kept = EVENTS.output::<[u8]>(record, 0).is_ok();
     count.add(if kept { Counter::PayloadRecords } else { Counter::PayloadRecordsLost }, 1);
-    kept
 }
 
 /// Returns whether the ring buffer's last quarter is being filled: it belongs to flows and turns, because payload is

@@ -183,7 +183,7 @@ fn the_last_quarter_of_the_ring_buffer_is_kept_for_flows() {
     const FLOWS: u32 = 400;
     let target = socket("198.51.100.9:443");
     let events = 65_536;
-    let mut kernel = Kernel::with_sizes(Sizes { sets: 64, events });
+    let mut kernel = Kernel::with_sizes(Sizes { sets: 1_024, events });
     let payload = bytes(500);
 
     for number in 0..FLOWS {

@@ -2,13 +2,13 @@
 //!
 //! [`account`] adds one packet to its conversation's slot and says, through a [`Sink`], what user space must hear:
 //! that a conversation began, ended, is still alive or made room for another, that a turn started (DETECTION.md
-//! 2.1), and which payload is worth a look (see [`Excerpt`]).
+//! 2.1), and which payload is worth a look (see [`Excerpts`]).
 
 mod fill;
 mod payload;
 
 pub use fill::{fill_flow, fill_turn, time_of};
-pub use payload::{EXCERPTS, Excerpt};
+pub use payload::{EXCERPTS, Excerpt, Excerpts};
 
 use crate::{
     flow::{Set, Slot, Tick, WAYS, class, mark, tag, tick},
@@ -53,14 +53,15 @@ pub struct Elsewhere {
     pub payload: [u64; 2],
 }
 
-/// Where accounting reports to. Every method that writes a record returns whether it was kept, and counts it if not.
+/// Where accounting reports to. A method that returns whether its record was kept counts it if not.
 pub trait Sink {
     /// Writes a [`FlowRecord`]: see [`fill_flow`].
     fn flow(&mut self, slot: &Slot, last: Tick, event: FlowEvent, now_ns: u64) -> bool;
     /// Writes a [`TurnRecord`]: see [`fill_turn`].
     fn turn(&mut self, slot: &Slot, turn: &Turn, now_ns: u64) -> bool;
-    /// Exports a stretch of the packet's payload.
-    fn payload(&mut self, packet: &Packet, excerpt: &Excerpt) -> bool;
+    /// Exports stretches of the packet's payload: all there are, whether each finds room or not. Counts those that do
+    /// not.
+    fn payload(&mut self, packet: &Packet, excerpts: &mut Excerpts);
     /// Searches the other CPUs' tables.
     fn elsewhere(&mut self, packet: &Packet, hash: u32, now: Tick) -> Elsewhere;
     /// Counts a conversation begun, and whether it took another's slot.

@@ -27,6 +27,40 @@ pub struct Excerpt {
     pub seq: u32,
 }
 
+/// The stretches of one packet's payload to export, in order.
+///
+/// An iterator, and no loop of the accounting's own: the verifier walks a loop once for each time round, but a callback
+/// only once.
+#[derive(Clone, Debug)]
+pub struct Excerpts {
+    kind: PayloadKind,
+    offset: u32,
+    end: u32,
+    longest: u32,
+    seq: u32,
+    is_stream: bool,
+    /// Of the flight, those exported before among them.
+    records: u8,
+}
+
+impl Iterator for Excerpts {
+    type Item = Excerpt;
+
+    #[inline(always)]
+    fn next(&mut self) -> Option<Excerpt> {
+        if self.records >= EXCERPTS || self.offset >= self.end {
+            return None;
+        }
+        let offset = self.offset;
+        let rest = self.end - offset;
+        let len = if rest < self.longest { rest } else { self.longest };
+        self.offset += len;
+        self.records += 1;
+        let seq = if self.is_stream { self.seq.wrapping_add(offset) } else { 0 };
+        Some(Excerpt { kind: self.kind, offset, len, seq })
+    }
+}
+
 /// Returns how much of a TCP packet that brings nothing new fills a hole: segments that overtook each other.
 ///
 /// Which bytes were skipped is not remembered, so one packet is believed for each hole, and all of it.
@@ -43,28 +77,27 @@ pub(super) fn late(slot: &mut Slot, o: &Observation<'_>) -> u32 {
 /// Exports the last `unheard` bytes of a packet's payload, as far as they are worth a look.
 #[inline(always)]
 pub(super) fn export<S: Sink>(slot: &mut Slot, o: &Observation<'_>, unheard: u32, sink: &mut S) {
-    let packet = o.packet;
-    let side = usize::from(packet.direction & 1);
+    let side = usize::from(o.packet.direction & 1);
     if slot.marks & mark::FLIGHT[1 - side] != 0 {
         slot.marks |= mark::FLIGHT[1 - side];
     }
     let heard = slot.marks >> mark::FLIGHT_SHIFT[side] & EXCERPTS;
+    let packet = o.packet;
     if heard == EXCERPTS || !is_readable(packet) {
         return;
     }
-    let kind = if is_dns(packet) { PayloadKind::Dns } else { PayloadKind::FirstData };
-    let longest = longest(o);
-    let mut records = heard;
-    let mut offset = packet.payload_len.wrapping_sub(unheard);
-    while records < EXCERPTS && offset < packet.payload_len {
-        let rest = packet.payload_len - offset;
-        let len = if rest < longest { rest } else { longest };
-        sink.payload(packet, &Excerpt { kind, offset, len, seq: sequence(packet, offset) });
-        offset += len;
-        records += 1;
-    }
-    if matches!(kind, PayloadKind::FirstData) {
-        slot.marks = slot.marks & !mark::FLIGHT[side] | records << mark::FLIGHT_SHIFT[side];
+    let mut excerpts = Excerpts {
+        kind: if is_dns(packet) { PayloadKind::Dns } else { PayloadKind::FirstData },
+        offset: packet.payload_len.wrapping_sub(unheard),
+        end: packet.payload_len,
+        longest: longest(o),
+        seq: packet.seq.wrapping_add(u32::from(packet.flags & SYN != 0)),
+        is_stream: packet.proto() == IPPROTO_TCP,
+        records: heard,
+    };
+    sink.payload(packet, &mut excerpts);
+    if matches!(excerpts.kind, PayloadKind::FirstData) {
+        slot.marks = slot.marks & !mark::FLIGHT[side] | excerpts.records << mark::FLIGHT_SHIFT[side];
     }
 }
 
@@ -94,12 +127,4 @@ fn longest(o: &Observation<'_>) -> u32 {
     } else {
         PAYLOAD_SNAP as u32
     }
-}
-
-#[inline(always)]
-fn sequence(packet: &Packet, offset: u32) -> u32 {
-    if packet.proto() != IPPROTO_TCP {
-        return 0;
-    }
-    packet.seq.wrapping_add(u32::from(packet.flags & SYN != 0)).wrapping_add(offset)
 }

@@ -1,7 +1,7 @@
 //! A table of one set and a sink that keeps what it is told, or does not.
 
 use netd_common::{
-    account::{Elsewhere, Excerpt, Observation, Sink, Turn, account},
+    account::{Elsewhere, Excerpt, Excerpts, Observation, Sink, Turn, account},
     flow::{HashKeys, Set, Slot, Tick, ticks},
     key::{Address, FlowKey},
     packet::{IPPROTO_ICMP, IPPROTO_TCP, IPPROTO_UDP, Packet},
@@ -41,8 +41,10 @@ impl Sink for Bench {
         self.keep(Told::Turn(*turn))
     }
 
-    fn payload(&mut self, _: &Packet, excerpt: &Excerpt) -> bool {
-        self.keep(Told::Payload(*excerpt))
+    fn payload(&mut self, _: &Packet, excerpts: &mut Excerpts) {
+        for excerpt in excerpts {
+            self.keep(Told::Payload(excerpt));
+        }
     }
 
     fn elsewhere(&mut self, _: &Packet, _: u32, _: Tick) -> Elsewhere {

@@ -4,7 +4,7 @@
 
 use std::fmt;
 
-use netd_common::account::{self, Elsewhere, Excerpt, Observation, Sink, Turn, fill_flow, fill_turn};
+use netd_common::account::{self, Elsewhere, Excerpt, Excerpts, Observation, Sink, Turn, fill_flow, fill_turn};
 use netd_common::flow::{HashKeys, Set, Slot, Tick, WAYS, mark, nanoseconds, tick, ticks};
 use netd_common::packet::{IPPROTO_TCP, Packet};
 use netd_common::record::{FlowEvent, FlowRecord, Header, Kind, PayloadRecord, TurnRecord, state};
@@ -229,13 +229,30 @@ impl<R: Records> Sink for Reporter<'_, R> {
         true
     }
 
-    fn payload(&mut self, packet: &Packet, excerpt: &Excerpt) -> bool {
+    fn payload(&mut self, packet: &Packet, excerpts: &mut Excerpts) {
+        for excerpt in excerpts {
+            self.excerpt(packet, &excerpt);
+        }
+    }
+
+    fn elsewhere(&mut self, _packet: &Packet, _hash: u32, _now: Tick) -> Elsewhere {
+        Elsewhere::default()
+    }
+
+    fn begun(&mut self, evicted: bool) {
+        self.begun += 1;
+        self.evicted += u64::from(evicted);
+    }
+}
+
+impl<R: Records> Reporter<'_, R> {
+    fn excerpt(&mut self, packet: &Packet, excerpt: &Excerpt) {
         let start = packet.payload_offset as usize + excerpt.offset as usize;
         let bytes = self.arrival.frame.get(start..).unwrap_or_default();
         let bytes = &bytes[..bytes.len().min(excerpt.len as usize)];
         // The capture may hold less of the packet than there was on the wire.
         if bytes.is_empty() {
-            return false;
+            return;
         }
         let record = PayloadRecord {
             header: Header {
@@ -253,15 +270,5 @@ impl<R: Records> Sink for Reporter<'_, R> {
             offset: excerpt.offset,
         };
         self.records.payload(&record, bytes);
-        true
-    }
-
-    fn elsewhere(&mut self, _packet: &Packet, _hash: u32, _now: Tick) -> Elsewhere {
-        Elsewhere::default()
-    }
-
-    fn begun(&mut self, evicted: bool) {
-        self.begun += 1;
-        self.evicted += u64::from(evicted);
     }
 }

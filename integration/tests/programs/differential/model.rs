@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use netd_common::{
-    account::{Elsewhere, Excerpt, Observation, Sink, Turn, account, fill_flow, fill_turn},
+    account::{Elsewhere, Excerpt, Excerpts, Observation, Sink, Turn, account, fill_flow, fill_turn},
     control::Control,
     counter::Counter,
     flow::{Set, Slot, Tick, mark, tag, tick},
@@ -85,6 +85,23 @@ impl Keep<'_> {
         self.records.push(record);
         true
     }
+
+    fn excerpt(&mut self, packet: &Packet, excerpt: &Excerpt) {
+        let start = (packet.payload_offset + excerpt.offset) as usize;
+        let data = self.frame[start..start + excerpt.len as usize].to_vec();
+        let len = (size_of::<PayloadRecord>() + data.len()) as u32;
+        let head = PayloadRecord {
+            header: Header { kind: Kind::Payload as u16, cpu: self.cpu, len, time_ns: 0 },
+            key: packet.conversation,
+            wire_len: packet.payload_len,
+            captured: data.len() as u16,
+            direction: packet.direction,
+            kind: excerpt.kind as u8,
+            seq: excerpt.seq,
+            offset: excerpt.offset,
+        };
+        self.add(Counter::PayloadRecords, Record::Payload(head, data));
+    }
 }
 
 impl Sink for Keep<'_> {
@@ -100,21 +117,10 @@ impl Sink for Keep<'_> {
         self.add(Counter::TurnRecords, Record::Turn(record))
     }
 
-    fn payload(&mut self, packet: &Packet, excerpt: &Excerpt) -> bool {
-        let start = (packet.payload_offset + excerpt.offset) as usize;
-        let data = self.frame[start..start + excerpt.len as usize].to_vec();
-        let len = (size_of::<PayloadRecord>() + data.len()) as u32;
-        let head = PayloadRecord {
-            header: Header { kind: Kind::Payload as u16, cpu: self.cpu, len, time_ns: 0 },
-            key: packet.conversation,
-            wire_len: packet.payload_len,
-            captured: data.len() as u16,
-            direction: packet.direction,
-            kind: excerpt.kind as u8,
-            seq: excerpt.seq,
-            offset: excerpt.offset,
-        };
-        self.add(Counter::PayloadRecords, Record::Payload(head, data))
+    fn payload(&mut self, packet: &Packet, excerpts: &mut Excerpts) {
+        for excerpt in excerpts {
+            self.excerpt(packet, &excerpt);
+        }
     }
 
     fn elsewhere(&mut self, _: &Packet, _: u32, _: Tick) -> Elsewhere {
