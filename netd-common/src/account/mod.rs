@@ -55,12 +55,11 @@ pub struct Elsewhere {
 
 /// Where accounting reports to. A method that returns whether its record was kept counts it if not.
 pub trait Sink {
-    /// Writes a [`FlowRecord`]: see [`fill_flow`].
+    /// Writes a [`crate::record::FlowRecord`]: see [`fill_flow`].
     fn flow(&mut self, slot: &Slot, last: Tick, event: FlowEvent, now_ns: u64) -> bool;
-    /// Writes a [`TurnRecord`]: see [`fill_turn`].
+    /// Writes a [`crate::record::TurnRecord`]: see [`fill_turn`].
     fn turn(&mut self, slot: &Slot, turn: &Turn, now_ns: u64) -> bool;
-    /// Exports stretches of the packet's payload: all there are, whether each finds room or not. Counts those that do
-    /// not.
+    /// Writes a [`crate::record::PayloadRecord`] for each of the excerpts, and counts those that are not kept.
     fn payload(&mut self, packet: &Packet, excerpts: &mut Excerpts);
     /// Searches the other CPUs' tables.
     fn elsewhere(&mut self, packet: &Packet, hash: u32, now: Tick) -> Elsewhere;
@@ -238,6 +237,7 @@ fn new_payload(slot: &mut Slot, o: &Observation<'_>, direction: usize) -> u32 {
     }
     slot.next_seq[direction] = end;
     if ahead > len {
+        // Something was skipped: it may still come.
         slot.marks |= mark::HOLE[direction];
     }
     if ahead < len { ahead } else { len }

@@ -2,8 +2,8 @@
 //!
 //! The first flight of a side is its first payload and what it adds before the other side says something: a ClientHello
 //! in several segments, a request, a banner. It is exported up to [`EXCERPTS`] records, over TCP, UDP and ICMP echo.
-//! A packet longer than [`PAYLOAD_SNAP`], as segmentation offload makes them, takes several. Port 53 has no such bound,
-//! so that a tunnel is seen at work, and a packet's own is the same.
+//! A packet longer than [`PAYLOAD_SNAP`], as segmentation offload makes them, takes several. On port 53 the bound holds
+//! for each packet and not for the flight, so that a tunnel is seen at work.
 
 use super::{Observation, Sink};
 use crate::{

@@ -2,6 +2,9 @@
 //!
 //! One table stands for one CPU. What the daemon reads from the kernel's mapped table by and by, a sweep reports here.
 
+#[cfg(test)]
+mod tests;
+
 use std::fmt;
 
 use netd_common::account::{self, Elsewhere, Excerpt, Excerpts, Observation, Sink, Turn, fill_flow, fill_turn};
