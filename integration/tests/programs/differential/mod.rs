@@ -37,7 +37,7 @@ fn kernel_and_host_agree_on_every_packet() {
     let mut kernel = Kernel::with_sizes(Sizes { sets: 8, events: 1 << 16 });
     let mut model = Model::new(*kernel.control());
     let mut corpus = Corpus::new(seed);
-    let (mut refused, mut packets_seen) = (0, 0);
+    let (mut refused, mut packets_seen, mut continued) = (0, 0, 0);
     for at in 0..packets {
         if at.is_multiple_of(packets.div_ceil(ROUNDS)) {
             compare_counters(&kernel, &model, at);
@@ -57,7 +57,7 @@ fn kernel_and_host_agree_on_every_packet() {
         } else {
             1
         });
-        compare(&mut kernel, &mut model, &sent, at);
+        continued += compare(&mut kernel, &mut model, &sent, at);
     }
     compare_counters(&kernel, &model, packets);
 
@@ -66,7 +66,7 @@ fn kernel_and_host_agree_on_every_packet() {
     let _ = writeln!(
         std::io::stderr(),
         "differential: {seen} packets, 0 differences, {} accounted, {} unparsed, {} dropped by TC, {} by XDP, \
-         {} flows begun, {} evicted, {refused} refused by test runs as too short; {:.1} s",
+         {} flows begun, {} evicted, {continued} records continue a packet's payload, {refused} refused by test runs as too short; {:.1} s",
         sum(&[Counter::AccountedPackets]),
         seen - sum(&[Counter::AccountedPackets]),
         sum(&[Counter::TcDropped]),
@@ -77,6 +77,7 @@ fn kernel_and_host_agree_on_every_packet() {
     );
     assert_eq!(seen, packets_seen);
     // A corpus that never meets a part of the programs proves nothing of it.
+    assert!(packets < PACKETS || continued > 1_000, "{continued} records continue a packet's payload");
     for counter in model::COMPARED {
         assert!(packets < PACKETS || kernel.count(counter) > 0, "the corpus never counts {counter:?}");
     }
@@ -96,8 +97,9 @@ fn number(variable: &str) -> Option<u64> {
     env::var(variable).ok().map(|text| text.parse().unwrap())
 }
 
-/// Sends a packet both ways and compares everything that can be told.
-fn compare(kernel: &mut Kernel, model: &mut Model, sent: &Sent, at: u64) {
+/// Sends a packet both ways and compares everything that can be told. Returns how many records of payload were not
+/// their packet's first.
+fn compare(kernel: &mut Kernel, model: &mut Model, sent: &Sent, at: u64) -> usize {
     let frame = sent.frame.as_slice();
     let context = SkBuff { gso_segs: sent.segments, gso_size: sent.segment, ..SkBuff::default() };
     let early = kernel.run_xdp(frame) == XDP_DROP;
@@ -126,6 +128,8 @@ fn compare(kernel: &mut Kernel, model: &mut Model, sent: &Sent, at: u64) {
     let records: Vec<Record> = kernel.drain().into_iter().map(timeless).collect();
     let expected: Vec<Record> = model.records.drain(..).map(timeless).collect();
     assert_eq!(records, expected, "packet {at}: {frame:02x?}");
+    let is_continued = |record: &&Record| record.payload().is_some_and(|(head, _)| head.offset != 0);
+    let continued = records.iter().filter(is_continued).count();
     if let (Ok(packet), Some(set)) = (parsed, set) {
         let expected = model.set_of(&packet.conversation);
         assert_eq!(
@@ -134,6 +138,7 @@ fn compare(kernel: &mut Kernel, model: &mut Model, sent: &Sent, at: u64) {
             "packet {at}: {frame:02x?}"
         );
     }
+    continued
 }
 
 fn compare_counters(kernel: &Kernel, model: &Model, at: u64) {
