@@ -16,6 +16,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use netd_common::key::Direction;
+use netd_common::packet::IPPROTO_TCP;
 use netd_common::record::{FlowRecord, PayloadKind, PayloadRecord, SocketEvent, SocketRecord, TurnRecord};
 
 pub use command::Command;
@@ -118,7 +119,7 @@ impl Engine {
         let direction = Direction::from_bit(record.direction);
         if record.kind == PayloadKind::Dns as u8 {
             self.hear_dns(handle, record, direction, bytes);
-        } else if record.kind == PayloadKind::FirstData as u8 {
+        } else if record.kind == PayloadKind::FirstData as u8 && record.key.proto == IPPROTO_TCP {
             self.hear_first_data(handle, direction, bytes);
         }
     }
@@ -240,6 +241,10 @@ impl Engine {
     }
 
     fn hear_dns(&mut self, handle: Handle, record: &PayloadRecord, direction: Direction, bytes: &[u8]) {
+        // Over TCP it is a piece of a stream, and a datagram's second record is none of its own.
+        if record.key.proto == IPPROTO_TCP || record.offset != 0 {
+            return;
+        }
         let message = dns::read(bytes);
         if let Some(entry) = self.table.get_mut(handle) {
             let fact = if message.is_some() { Facts::DNS } else { Facts::NOT_DNS };
@@ -254,6 +259,10 @@ impl Engine {
 
     fn hear_first_data(&mut self, handle: Handle, direction: Direction, bytes: &[u8]) {
         let Some(entry) = self.table.get_mut(handle) else { return };
+        // What follows a side's first record is not read.
+        if std::mem::replace(&mut entry.heard[direction as usize], true) {
+            return;
+        }
         if direction != entry.originator() {
             entry.facts = entry.facts.with(name::first_answer(bytes));
             if let Place::At { pair, name } = entry.place {

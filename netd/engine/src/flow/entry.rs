@@ -104,6 +104,8 @@ pub(crate) struct Entry {
     pub(crate) name: Option<Arc<str>>,
     pub(crate) name_source: NameSource,
     pub(crate) facts: Facts,
+    /// Whose first data has been read, by direction.
+    pub(crate) heard: [bool; 2],
     pub(crate) process: Option<Arc<Process>>,
     pub(crate) place: Place,
     /// Already held against the lists of threat intelligence, with its name.
@@ -134,6 +136,7 @@ impl Entry {
             name: None,
             name_source: NameSource::None,
             facts: Facts::default(),
+            heard: [false; 2],
             process: None,
             place: Place::Unknown,
             is_matched: false,

@@ -117,6 +117,7 @@ impl Flow {
             captured: len as u16,
             direction: direction as u8,
             kind: kind as u8,
+            ..PayloadRecord::default()
         }
     }
 
