@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use crate::finding::Pair;
 use crate::flow::protocol_name;
-use crate::name::Facts;
+use crate::opening::Facts;
 
 const TCP: u8 = 6;
 const UDP: u8 = 17;
@@ -53,8 +53,8 @@ impl Class {
         let Candidate { pair, facts, is_internal } = *candidate;
         let (proto, port) = (pair.proto, pair.responder_port);
         match self {
-            Self::TimeService => proto == UDP && port == 123,
-            // A resolver speaks DNS; whoever only borrows its port does not.
+            // A time server speaks NTP, a resolver DNS; whoever only borrows their ports does not.
+            Self::TimeService => proto == UDP && port == 123 && !facts.has(Facts::NOT_NTP),
             Self::NameService => port == 53 && !facts.has(Facts::NOT_DNS),
             Self::AddressAssignment => proto == UDP && matches!(port, 67 | 68 | 546 | 547),
             // mDNS, SSDP, LLMNR, WS-Discovery, NetBIOS name and datagram service: none of them leaves its network.
@@ -87,6 +87,7 @@ impl Class {
         let Candidate { pair, facts, is_internal } = *candidate;
         let port = pair.responder_port;
         match self {
+            Self::TimeService if pair.proto == UDP && port == 123 => "the payload on port 123 is not NTP".to_owned(),
             Self::NameService if port == 53 => "the payload on port 53 is not DNS".to_owned(),
             Self::ServiceDiscovery if !is_internal => format!("{} is outside", pair.responder),
             Self::TimeService | Self::NameService | Self::AddressAssignment | Self::ServiceDiscovery => {
@@ -170,6 +171,7 @@ mod tests {
     #[test]
     fn a_disguise_is_not_excluded() {
         assert_eq!(class("198.51.100.9", 53, UDP, Facts::NOT_DNS, false), None, "not DNS on its port");
+        assert_eq!(class("198.51.100.9", 123, UDP, Facts::NOT_NTP, false), None, "not NTP on its port");
         assert_eq!(class("198.51.100.9", 80, TCP, Facts::SCRAPE, false), None, "a scrape of somebody else's server");
         assert_eq!(class("198.51.100.9", 502, TCP, Facts::default(), false), None, "a device far away");
         assert_eq!(class("198.51.100.9", 5355, UDP, Facts::default(), false), None, "discovery of somebody far away");

@@ -5,7 +5,7 @@
 use super::Case;
 use crate::finding::Kind;
 use crate::history::Beat;
-use crate::name::Facts;
+use crate::opening::{Facts, Protocol};
 use crate::score::{Ledger, Strength};
 use crate::weights;
 
@@ -14,12 +14,6 @@ const CORROBORATING: (Kind, Strength) = (Kind::Content, Strength::Corroborating)
 const ICMP: u8 = 1;
 const TCP: u8 = 6;
 const ICMPV6: u8 = 58;
-
-/// TCP ports on which TLS is at home.
-const TLS_PORTS: [u16; 31] = [
-    443, 465, 563, 587, 636, 853, 989, 990, 992, 993, 994, 995, 1443, 2376, 2484, 3269, 4433, 4443, 5061, 5223, 5228,
-    5349, 5671, 5986, 6443, 6514, 6697, 8443, 8883, 9443, 10250,
-];
 
 /// Ports on which nothing but TLS is expected.
 const ONLY_TLS: [u16; 2] = [443, 8443];
@@ -148,7 +142,9 @@ fn protocol(case: &Case<'_>, ledger: &mut Ledger) {
 }
 
 fn is_on_odd_port(case: &Case<'_>) -> bool {
-    case.pair.proto == TCP && case.history.facts.has(Facts::TLS) && !TLS_PORTS.contains(&case.pair.responder_port)
+    case.pair.proto == TCP
+        && case.history.facts.has(Facts::TLS)
+        && !Protocol::Tls.is_at_home(TCP, case.pair.responder_port)
 }
 
 fn is_misplaced(case: &Case<'_>) -> bool {

@@ -9,7 +9,8 @@ use super::queue::Wait;
 use super::turns::OpenTurn;
 use crate::finding::Process;
 use crate::history::Place;
-use crate::name::{Facts, NameSource};
+use crate::name::NameSource;
+use crate::opening::{Facts, Opening};
 
 pub(super) const TCP: u8 = 6;
 pub(super) const UDP: u8 = 17;
@@ -104,6 +105,10 @@ pub(crate) struct Entry {
     pub(crate) name: Option<Arc<str>>,
     pub(crate) name_source: NameSource,
     pub(crate) facts: Facts,
+    /// What its first bytes said, once any were heard.
+    pub(crate) opening: Option<Arc<Opening>>,
+    /// The first bytes are those of a hello or request whose name is yet to come.
+    pub(crate) awaits_name: bool,
     pub(crate) process: Option<Arc<Process>>,
     pub(crate) place: Place,
 }
@@ -132,6 +137,8 @@ impl Entry {
             name: None,
             name_source: NameSource::None,
             facts: Facts::default(),
+            opening: None,
+            awaits_name: false,
             process: None,
             place: Place::Unknown,
         }
@@ -139,6 +146,11 @@ impl Entry {
 
     pub(crate) const fn originator(&self) -> Direction {
         self.originator
+    }
+
+    /// Returns whether something was heard of its payload and no name is about to be.
+    pub(crate) fn is_heard(&self) -> bool {
+        self.facts != Facts::default() && !self.awaits_name
     }
 
     /// Begins the next conversation of the same five-tuple.
@@ -155,7 +167,7 @@ impl Entry {
         let parts = std::mem::take(&mut self.parts);
         let (originator, certainty, place) = (self.originator, self.certainty, self.place);
         let (name, name_source, facts) = (self.name.take(), self.name_source, self.facts);
-        let process = self.process.take();
+        let (process, opening) = (self.process.take(), self.opening.take());
         *self = Self {
             parts,
             originator,
@@ -164,6 +176,7 @@ impl Entry {
             name,
             name_source,
             facts,
+            opening,
             process,
             flags: self.flags,
             state: self.state,
