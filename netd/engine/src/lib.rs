@@ -11,6 +11,9 @@ mod dns;
 pub mod engine;
 pub mod finding;
 pub mod flow;
+#[cfg(any(test, feature = "fuzzing"))]
+#[doc(hidden)]
+pub mod fuzzing;
 mod history;
 mod name;
 mod opening;

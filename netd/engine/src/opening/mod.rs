@@ -7,6 +7,8 @@ mod facts;
 mod http;
 mod interner;
 mod openings;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod parsers;
 mod protocol;
 mod quic;
 mod read;

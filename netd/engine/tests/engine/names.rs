@@ -133,7 +133,7 @@ fn a_flow_shows_the_protocol_that_its_first_bytes_speak() {
 }
 
 #[test]
-fn a_name_that_comes_with_the_second_segment_still_names_the_first_turn() {
+fn a_name_that_comes_with_the_second_segment_names_its_flow() {
     let mut world = World::with_flows();
     for (second, client) in check_ins(30, 60.0, 0.05).zip(40_000..) {
         let mut flow = Flow::new(&format!("10.0.0.7:{client}"), "198.51.100.9:80", TCP, second);
@@ -152,6 +152,5 @@ fn a_name_that_comes_with_the_second_segment_still_names_the_first_turn() {
 
     let ended = world.ended();
     assert!(ended.iter().all(|flow| flow.name.as_deref() == Some("late.example.org")));
-    // One pair and one name: no turn was committed before the name was known.
-    assert_eq!(world.engine.counts().histories, 2);
+    assert_eq!(world.engine.counts().histories, 2, "one pair and one name");
 }
