@@ -1,6 +1,6 @@
 # netd. The two commands of a newcomer: `make run` and `make test`.
 .DEFAULT_GOAL := help
-.PHONY: help run test check bench captures pcaps accuracy ebpf ebpf-tools ebpf-check fmt deps install-deny clean
+.PHONY: help run test check bench captures pcaps accuracy fuzz fuzz-short ebpf ebpf-tools ebpf-check fmt deps install-deny clean
 
 SHELL := bash
 CARGO ?= cargo
@@ -39,6 +39,13 @@ pcaps: ## Writes the captures in pcaps/ anew, byte for byte as they are
 accuracy: ## Prints the beacon detector's check-in table and false-alarm rate
 	$(CARGO) run --locked --release -p netd-engine --example beacon_table
 
+fuzz: deps ## Fuzzes every parser that sees the network, FUZZ_SECONDS (600) each; what crashes one becomes a test
+	@command -v c++ >/dev/null || $(SUDO) apt-get install -y -q g++
+	fuzz/run.sh $(or $(FUZZ_SECONDS),600)
+
+fuzz-short: ## The same for three seconds each
+	@$(MAKE) --no-print-directory fuzz FUZZ_SECONDS=3
+
 ebpf: ## Builds netd-ebpf/netd.bpf.o from source, with its provenance
 	netd-ebpf/build.sh
 
@@ -63,4 +70,4 @@ install-deny:
 
 clean:
 	$(CARGO) clean
-	rm -rf netd-ebpf/target
+	rm -rf netd-ebpf/target fuzz/target

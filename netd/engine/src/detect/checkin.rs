@@ -8,19 +8,13 @@ use super::beacon::Rhythm;
 use super::{Context, Detector, Evidence};
 use crate::finding::Beats;
 use crate::history::{Beat, History};
-use crate::name::Facts;
+use crate::opening::{Facts, Protocol};
 use crate::score::Ledger;
 use crate::weights::Term;
 
 const ICMP: u8 = 1;
 const TCP: u8 = 6;
 const ICMPV6: u8 = 58;
-
-/// TCP ports on which TLS is at home.
-const TLS_PORTS: [u16; 31] = [
-    443, 465, 563, 587, 636, 853, 989, 990, 992, 993, 994, 995, 1443, 2376, 2484, 3269, 4433, 4443, 5061, 5223, 5228,
-    5349, 5671, 5986, 6443, 6514, 6697, 8443, 8883, 9443, 10250,
-];
 
 /// Ports on which nothing but TLS is expected.
 const ONLY_TLS: [u16; 2] = [443, 8443];
@@ -197,7 +191,7 @@ impl CheckIns<'_> {
 
 fn is_on_odd_port(context: &Context<'_>) -> bool {
     let Context { pair, facts, .. } = context;
-    pair.proto == TCP && facts.has(Facts::TLS) && !TLS_PORTS.contains(&pair.responder_port)
+    pair.proto == TCP && facts.has(Facts::TLS) && !Protocol::Tls.is_at_home(TCP, pair.responder_port)
 }
 
 fn is_misplaced(context: &Context<'_>) -> bool {

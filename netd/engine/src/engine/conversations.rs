@@ -38,6 +38,7 @@ impl Engine {
             Relation::Anew => {
                 self.end(handle, EndReason::Reused);
                 self.counts.conversations_begun += 1;
+                self.openings.forget(handle);
                 if let Some(entry) = self.table.get_mut(handle) {
                     entry.begin_anew(time_ns);
                 }
@@ -128,7 +129,7 @@ impl Engine {
         let Some(open) = entry.open else { return };
         if !open.is_held {
             self.commit(handle, open.at_ns, open.starter);
-        } else if entry.name_source > NameSource::Dns || entry.facts != crate::name::Facts::default() {
+        } else if entry.name_source > NameSource::Dns || entry.is_heard() {
             match entry.release_named_turn() {
                 Some((at_ns, starter)) => self.commit(handle, at_ns, starter),
                 None => self.hold(handle, open.at_ns),
@@ -200,7 +201,7 @@ impl Engine {
         }
         entry.place = self.histories.place(key, entry.name.as_ref(), self.now_ns);
         let Place::At { pair, name } = entry.place else { return None };
-        self.histories.observe_facts((pair, name), entry.facts);
+        self.histories.observe_facts((pair, name), entry.facts, entry.opening.as_ref());
         Some(((pair, name), side))
     }
 
@@ -225,6 +226,7 @@ impl Engine {
             self.commands.push_back(Command::FlowEnded(Box::new(conversation)));
         }
         entry.phase = Phase::Reported;
+        self.openings.forget(handle);
         self.table.touch(handle);
     }
 

@@ -27,6 +27,8 @@ pub struct Counts {
     pub histories: u64,
     pub histories_evicted: u64,
     pub names_forgotten: u64,
+    /// Openings given up before they were understood, because others needed their room.
+    pub openings_cut: u64,
     /// Findings reported for the first time, and verdicts asked for.
     pub findings: u64,
     pub enforced: u64,

@@ -9,7 +9,7 @@ use crate::detect::{self, About, Context, Detector, Evidence, Subject};
 use crate::finding::{Finding, Process};
 use crate::history::{Key, PairKey, Place};
 use crate::intel::Listed;
-use crate::name::Facts;
+use crate::opening::{Facts, Opening};
 use crate::score::Ledger;
 use crate::slab::Handle;
 
@@ -171,6 +171,7 @@ impl Engine {
             unrelated_answers: if about.name.is_some() { 0 } else { self.answers.answers_of(originator) },
             process,
             provenance: process.and_then(|process| self.processes.provenance(process.pid)).map(|(_, known)| *known),
+            opening: self.opening(about),
             services: &self.services,
             listed: self.listed(about),
             resolved_name: self.answers.name(originator, about.pair.responder, at_ns),
@@ -185,7 +186,18 @@ impl Engine {
         }
         let by_name = about.name.as_ref().and_then(|name| self.intel.name(name));
         let destination = by_name.or_else(|| self.intel.address(about.pair.responder.ip(), about.pair.port));
-        destination.into_iter().collect()
+        let opening = self.opening(about);
+        let mut fingerprints = opening.into_iter().flat_map(|opening| [opening.ja4.as_ref(), opening.ja3.as_ref()]);
+        let client = fingerprints.find_map(|fingerprint| self.intel.fingerprint(fingerprint?));
+        destination.into_iter().chain(client).collect()
+    }
+
+    /// Returns what the first bytes of the conversation said, or of the latest one of the history.
+    fn opening(&self, about: &About) -> Option<&Arc<Opening>> {
+        let conversation = about.conversation.and_then(|conversation| self.table.get(conversation));
+        let history = about.history.and_then(|history| self.histories.get(history));
+        let own = conversation.and_then(|conversation| conversation.opening.as_ref());
+        own.or_else(|| history.and_then(|history| history.opening.as_ref()))
     }
 
     /// What the shell learned of a process may come later than its socket.

@@ -28,7 +28,8 @@ use crate::dns::{self, Answers, Message};
 use crate::flow::{self, Conversation, EndReason, GOODBYE_WAIT_NS};
 use crate::history::{Histories, Place};
 use crate::intel::Intel;
-use crate::name::{self, Facts, NameSource};
+use crate::name::NameSource;
+use crate::opening::{Facts, FirstData, Openings};
 use crate::policy::Policy;
 use crate::process::{Processes, Provenance};
 use crate::scope::Scope;
@@ -54,6 +55,7 @@ pub struct Engine {
     table: flow::Table,
     histories: Histories,
     answers: Answers,
+    openings: Openings,
     processes: Processes,
     /// Turns that wait for their name, or for the end that would make them a goodbye: until when, whose, which.
     held: VecDeque<(u64, Handle, u64)>,
@@ -80,6 +82,7 @@ impl Engine {
             table: flow::Table::new(&config.flows),
             histories: Histories::new(&config.histories),
             answers: Answers::new(&config.names),
+            openings: Openings::new(),
             processes: Processes::new(),
             held: VecDeque::new(),
             incidents: incident::Incidents::new(config.histories.limit),
@@ -119,8 +122,8 @@ impl Engine {
         let direction = Direction::from_bit(record.direction);
         if record.kind == PayloadKind::Dns as u8 {
             self.hear_dns(handle, record, direction, bytes);
-        } else if record.kind == PayloadKind::FirstData as u8 && record.key.proto == IPPROTO_TCP {
-            self.hear_first_data(handle, direction, bytes);
+        } else if record.kind == PayloadKind::FirstData as u8 {
+            self.hear_first_data(handle, record, bytes);
         }
     }
 
@@ -208,6 +211,7 @@ impl Engine {
             histories: self.histories.len() as u64,
             histories_evicted: self.histories.evicted,
             names_forgotten: self.answers.forgotten,
+            openings_cut: self.openings.cut,
             ..self.counts
         }
     }
@@ -257,29 +261,38 @@ impl Engine {
         }
     }
 
-    fn hear_first_data(&mut self, handle: Handle, direction: Direction, bytes: &[u8]) {
+    fn hear_first_data(&mut self, handle: Handle, record: &PayloadRecord, bytes: &[u8]) {
         let Some(entry) = self.table.get_mut(handle) else { return };
-        // What follows a side's first record is not read.
-        if std::mem::replace(&mut entry.heard[direction as usize], true) {
-            return;
-        }
-        if direction != entry.originator() {
-            entry.facts = entry.facts.with(name::first_answer(bytes));
-            if let Place::At { pair, name } = entry.place {
-                self.histories.observe_facts((pair, name), entry.facts);
-            }
-            return;
-        }
-        let heard = name::first_data(bytes);
-        entry.facts = entry.facts.with(heard.facts);
-        if heard.source != NameSource::None && heard.source > entry.name_source {
-            (entry.name, entry.name_source) = (heard.name, heard.source);
+        let originator = entry.originator();
+        let data = FirstData {
+            direction: Direction::from_bit(record.direction),
+            originator,
+            ip_protocol: entry.key.proto,
+            responder_port: entry.key.flow(originator).dst_port(),
+            seq: (entry.key.proto == IPPROTO_TCP).then_some(record.seq),
+            bytes,
+            at_ns: record.header.time_ns,
+        };
+        let Some(heard) = self.openings.hear(handle, entry.opening.is_some(), &data) else { return };
+        let opening = heard.opening;
+        let before = entry.opening.as_ref().map(|opening| opening.facts).unwrap_or_default();
+        entry.facts = entry.facts.without(before).with(opening.facts);
+        entry.awaits_name = heard.awaits_name;
+        if opening.source != NameSource::None && opening.source > entry.name_source {
+            (entry.name, entry.name_source) = (opening.name.clone(), opening.source);
             entry.place = Place::Unknown;
         }
-        if let Place::At { pair, name } = entry.place {
-            self.histories.observe_facts((pair, name), entry.facts);
+        match entry.place {
+            Place::At { pair, name } => self.histories.observe_facts((pair, name), entry.facts, Some(&opening)),
+            // What was taken for benign by its port alone is looked at again.
+            Place::Excluded(_) => entry.place = Place::Unknown,
+            Place::Unknown | Place::Outside => {}
         }
-        if let Some((at_ns, starter)) = entry.release_named_turn() {
+        entry.opening = Some(opening);
+        if data.direction == originator
+            && !entry.awaits_name
+            && let Some((at_ns, starter)) = entry.release_named_turn()
+        {
             self.commit(handle, at_ns, starter);
         }
         self.on_opening(handle, self.now_ns);

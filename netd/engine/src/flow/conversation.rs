@@ -8,6 +8,7 @@ use super::community::community_id;
 use super::entry::{Entry, Phase};
 use crate::finding::Process;
 use crate::name::NameSource;
+use crate::opening::{Facts, Protocol};
 use crate::time::Timestamp;
 
 /// Why a conversation ended, after IPFIX `flowEndReason`.
@@ -66,6 +67,15 @@ pub struct Conversation {
     pub name: Option<String>,
     #[serde(skip_serializing_if = "NameSource::is_none")]
     pub name_source: NameSource,
+    /// Application protocol by the first bytes (Zeek's `service`).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub service: Option<Protocol>,
+    /// First protocol offered inside TLS.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub alpn: Option<String>,
+    /// JA4 fingerprint of the TLS client.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ja4: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub process: Option<Process>,
     #[serde(skip_serializing_if = "is_zero")]
@@ -108,12 +118,20 @@ impl Conversation {
             community_id: community_id(&entry.key, entry.originator(), entry.flags[orig]),
             name: entry.name.as_deref().map(str::to_owned),
             name_source: entry.name_source,
+            service: service(entry),
+            alpn: entry.opening.as_ref().and_then(|opening| opening.alpn.as_deref().map(str::to_owned)),
+            ja4: entry.opening.as_ref().and_then(|opening| opening.ja4.as_deref().map(str::to_owned)),
             process: entry.process.as_deref().cloned(),
             vlan: entry.vlan,
             ifindex: entry.ifindex,
             rule: entry.rule,
         }
     }
+}
+
+fn service(entry: &Entry) -> Option<Protocol> {
+    let opening = entry.opening.as_ref().map(|opening| opening.protocol).filter(|protocol| protocol.is_known());
+    opening.or_else(|| entry.facts.has(Facts::DNS).then_some(Protocol::Dns))
 }
 
 /// Returns the name of an IP protocol, or its number in decimal.

@@ -9,7 +9,8 @@ use super::queue::Wait;
 use super::turns::OpenTurn;
 use crate::finding::Process;
 use crate::history::Place;
-use crate::name::{Facts, NameSource};
+use crate::name::NameSource;
+use crate::opening::{Facts, Opening};
 
 pub(super) const TCP: u8 = 6;
 pub(super) const UDP: u8 = 17;
@@ -104,8 +105,10 @@ pub(crate) struct Entry {
     pub(crate) name: Option<Arc<str>>,
     pub(crate) name_source: NameSource,
     pub(crate) facts: Facts,
-    /// Whose first data has been read, by direction.
-    pub(crate) heard: [bool; 2],
+    /// What its first bytes said, once any were heard.
+    pub(crate) opening: Option<Arc<Opening>>,
+    /// The first bytes are those of a hello or request whose name is yet to come.
+    pub(crate) awaits_name: bool,
     pub(crate) process: Option<Arc<Process>>,
     pub(crate) place: Place,
     /// Already held against the lists of threat intelligence, with its name.
@@ -136,7 +139,8 @@ impl Entry {
             name: None,
             name_source: NameSource::None,
             facts: Facts::default(),
-            heard: [false; 2],
+            opening: None,
+            awaits_name: false,
             process: None,
             place: Place::Unknown,
             is_matched: false,
@@ -145,6 +149,11 @@ impl Entry {
 
     pub(crate) const fn originator(&self) -> Direction {
         self.originator
+    }
+
+    /// Returns whether something was heard of its payload and no name is about to be.
+    pub(crate) fn is_heard(&self) -> bool {
+        self.facts != Facts::default() && !self.awaits_name
     }
 
     /// Begins the next conversation of the same five-tuple.
@@ -161,7 +170,7 @@ impl Entry {
         let parts = std::mem::take(&mut self.parts);
         let (originator, certainty, place) = (self.originator, self.certainty, self.place);
         let (name, name_source, facts) = (self.name.take(), self.name_source, self.facts);
-        let process = self.process.take();
+        let (process, opening) = (self.process.take(), self.opening.take());
         *self = Self {
             parts,
             originator,
@@ -170,6 +179,7 @@ impl Entry {
             name,
             name_source,
             facts,
+            opening,
             process,
             flags: self.flags,
             state: self.state,

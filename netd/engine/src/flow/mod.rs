@@ -8,6 +8,7 @@ mod table;
 mod turns;
 
 pub use crate::name::NameSource;
+pub use crate::opening::Protocol;
 pub use conversation::{Conversation, EndReason, Sent, protocol_name};
 pub(crate) use entry::{Entry, Phase, Relation, Totals};
 pub(crate) use table::Table;

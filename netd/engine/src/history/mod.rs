@@ -16,7 +16,7 @@ pub(crate) use sizes::Sizes;
 pub(crate) use store::{Histories, Prevalence};
 
 use crate::finding::Pair;
-use crate::name::Facts;
+use crate::opening::{Facts, Opening};
 use crate::services::ServiceId;
 use crate::slab::Handle;
 
@@ -94,6 +94,8 @@ pub(crate) struct History {
     /// By [`Side`] of the starter.
     pub(crate) sizes: [Option<Box<Sizes>>; 2],
     pub(crate) facts: Facts,
+    /// Of the latest conversation that had one.
+    pub(crate) opening: Option<Arc<Opening>>,
     pub(crate) is_answered: bool,
     /// A pair's: the name that shares this history. A name's: the pair whose history it shares.
     pub(crate) twin: Option<Handle>,
@@ -112,6 +114,7 @@ impl History {
             beats: Beats::new(),
             sizes: [None, None],
             facts: Facts::default(),
+            opening: None,
             is_answered: false,
             twin: None,
             has_names: false,

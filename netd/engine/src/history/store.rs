@@ -8,7 +8,7 @@ use netd_common::key::Address;
 use super::{History, Key, NameKey, PairKey, Place, Side};
 use crate::config;
 use crate::flow::SizedTurn;
-use crate::name::Facts;
+use crate::opening::{Facts, Opening};
 use crate::slab::{Handle, Slab};
 
 /// Histories compared before one gives way.
@@ -185,8 +185,19 @@ impl Histories {
         });
     }
 
-    pub(crate) fn observe_facts(&mut self, (pair, name): (Handle, Option<Handle>), facts: Facts) {
-        self.each(pair, name, |history| history.facts = history.facts.with(facts));
+    /// Takes in what is known of a conversation's protocol. Facts add up; the latest opening counts.
+    pub(crate) fn observe_facts(
+        &mut self,
+        (pair, name): (Handle, Option<Handle>),
+        facts: Facts,
+        opening: Option<&Arc<Opening>>,
+    ) {
+        self.each(pair, name, |history| {
+            history.facts = history.facts.with(facts);
+            if let Some(opening) = opening {
+                history.opening = Some(opening.clone());
+            }
+        });
     }
 
     /// Applies `change` to the pair's history and, where it is another, the name's.

@@ -111,3 +111,46 @@ fn a_beacon_behind_a_shared_address_is_found_by_its_name() {
     assert!(findings.iter().any(|finding| finding.name.as_deref() == Some("c2.example.org")));
     assert!(findings.iter().all(|finding| finding.name.as_deref() != Some("news.example.net")));
 }
+
+#[test]
+fn a_flow_shows_the_protocol_that_its_first_bytes_speak() {
+    let mut world = World::with_flows();
+    request(&mut world, "10.0.0.7:40000", "198.51.100.9:8080", "a.example.org", 0.0);
+    let mut flow = Flow::new("10.0.0.7:40001", "198.51.100.9:443", TCP, 1.0);
+    world.engine.observe_flow(&flow.record(FlowEvent::Begin, 1.0));
+    let greeting = b"SSH-2.0-OpenSSH_9.6\r\n";
+    let record = flow.payload_record(false, PayloadKind::FirstData, greeting.len(), 1.1);
+    world.engine.observe_payload(&record, greeting);
+    flow.carry(300, 200);
+    world.engine.observe_flow(&flow.record(FlowEvent::Active, 2.0));
+    world.engine.finish();
+
+    let mut services: Vec<_> =
+        world.ended().iter().map(|flow| (flow.responder_port, flow.service.map(|service| service.name()))).collect();
+    services.sort_unstable();
+
+    assert_eq!(services, [(443, Some("ssh")), (8080, Some("http"))]);
+}
+
+#[test]
+fn a_name_that_comes_with_the_second_segment_names_its_flow() {
+    let mut world = World::with_flows();
+    for (second, client) in check_ins(30, 60.0, 0.05).zip(40_000..) {
+        let mut flow = Flow::new(&format!("10.0.0.7:{client}"), "198.51.100.9:80", TCP, second);
+        let head = b"GET / HTTP/1.1\r\nAccept: */*\r\nHost: late.example.org\r\n\r\n";
+        world.engine.observe_flow(&flow.record(FlowEvent::Begin, second));
+        world.engine.observe_turn(&flow.turn(true, 300, second + 0.05));
+        for part in [&head[..20], &head[20..]] {
+            let record = flow.payload_record(true, PayloadKind::FirstData, part.len(), second + 0.05);
+            world.engine.observe_payload(&record, part);
+        }
+        flow.carry(300, 200);
+        flow.state |= state::ENDED;
+        world.engine.observe_flow(&flow.record(FlowEvent::End, second + 0.2));
+    }
+    world.engine.finish();
+
+    let ended = world.ended();
+    assert!(ended.iter().all(|flow| flow.name.as_deref() == Some("late.example.org")));
+    assert_eq!(world.engine.counts().histories, 2, "one pair and one name");
+}
