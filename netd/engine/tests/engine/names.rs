@@ -1,6 +1,6 @@
 //! Whom conversations ask for, and what joins by name.
 
-use netd_common::record::{FlowEvent, PayloadKind, state};
+use netd_common::record::{FlowEvent, PayloadKind, PayloadRecord, state};
 use netd_engine::config::Config;
 use netd_engine::flow::NameSource;
 
@@ -140,8 +140,9 @@ fn a_name_that_comes_with_the_second_segment_names_its_flow() {
         let head = b"GET / HTTP/1.1\r\nAccept: */*\r\nHost: late.example.org\r\n\r\n";
         world.engine.observe_flow(&flow.record(FlowEvent::Begin, second));
         world.engine.observe_turn(&flow.turn(true, 300, second + 0.05));
-        for part in [&head[..20], &head[20..]] {
+        for (seq, part) in [(1_000, &head[..20]), (1_020, &head[20..])] {
             let record = flow.payload_record(true, PayloadKind::FirstData, part.len(), second + 0.05);
+            let record = PayloadRecord { seq, ..record };
             world.engine.observe_payload(&record, part);
         }
         flow.carry(300, 200);
