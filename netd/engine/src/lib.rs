@@ -16,6 +16,7 @@ mod history;
 mod name;
 pub mod policy;
 pub mod process;
+pub mod region;
 mod scope;
 mod score;
 mod slab;
