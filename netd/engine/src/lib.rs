@@ -16,6 +16,7 @@ mod name;
 pub mod policy;
 pub mod process;
 pub mod region;
+mod regions;
 mod scope;
 mod score;
 pub mod services;

@@ -26,6 +26,7 @@ use crate::history::{Histories, Place};
 use crate::name::{self, Facts, NameSource};
 use crate::policy::Policy;
 use crate::process::{Processes, Provenance};
+use crate::regions::Regions;
 use crate::scope::Scope;
 use crate::services::Services;
 use crate::slab::Handle;
@@ -47,6 +48,7 @@ pub struct Engine {
     histories: Histories,
     answers: Answers,
     processes: Processes,
+    regions: Regions,
     /// Turns that wait for their name, or for the end that would make them a goodbye: until when, whose, which.
     held: VecDeque<(u64, Handle, u64)>,
     incidents: incident::Incidents,
@@ -71,6 +73,7 @@ impl Engine {
             histories: Histories::new(&config.histories),
             answers: Answers::new(&config.names),
             processes: Processes::new(),
+            regions: Regions::new(config.geography),
             held: VecDeque::new(),
             incidents: incident::Incidents::new(config.histories.limit),
             verdicts: verdicts::Verdicts::new(config.policy),
