@@ -4,4 +4,5 @@ mod beacons;
 mod conversations;
 mod enforcement;
 mod names;
+mod regions;
 mod support;
