@@ -23,7 +23,7 @@ impl Said {
 }
 
 fn args(files: &[PathBuf], output: Output, fail_on: Option<Severity>) -> Args {
-    Args { files: files.to_vec(), output, fail_on, local: Vec::new(), geoip_country: None, geoip_asn: None }
+    Args { files: files.to_vec(), output, fail_on, ..Args::default() }
 }
 
 fn geoip(name: &str) -> Option<PathBuf> {

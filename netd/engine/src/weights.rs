@@ -56,6 +56,8 @@ terms! {
     KnownDestination = "known_destination"
     RareCountry = "rare_country"
     RareAsn = "rare_asn"
+    ListedDestination = "listed_destination"
+    ListedFingerprint = "listed_fingerprint"
     NeverResolved = "never_resolved"
     BenignService = "benign_service"
     MemoryExecutable = "memory_executable"
@@ -88,6 +90,8 @@ const fn yes() -> bool {
 pub struct Start {
     /// Log-odds before any evidence.
     pub prior: f64,
+    /// Severity of any finding at least.
+    pub least: Option<Severity>,
     /// Severity at most, whatever the posterior: the impact of what the detector finds.
     pub most: Severity,
 }

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use netd_geoip::Databases;
 
 use super::Error;
-use crate::config::{self, Config};
+use crate::config::{self, Config, files};
 
 /// Prints the default configuration, or checks a file.
 #[derive(Clone, Debug, clap::Args)]
@@ -31,6 +31,7 @@ pub(super) fn run(args: &Args, out: &mut dyn Write) -> Result<(), Error> {
         Action::Default => out.write_all(config::DEFAULT.as_bytes())?,
         Action::Check { file } => {
             let config = Config::read(file)?;
+            files::read(&config)?;
             for loaded in Databases::new(config.geoip.paths()).reload() {
                 loaded.result?;
             }

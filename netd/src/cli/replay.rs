@@ -16,7 +16,9 @@ use netd_engine::{Command, Engine};
 use netd_geoip::{Databases, Paths};
 use serde::Serialize;
 
+use super::Error;
 use super::shown::Shown;
+use crate::config::files::{self, IntelList};
 use crate::source::accounting::{Accounting, Settings};
 use crate::source::capture::Capture;
 use crate::source::replay::Replay;
@@ -29,7 +31,7 @@ const FOUND: u8 = 3;
 const DAMAGED: u8 = 1;
 
 /// Replays captures through the detectors, without root and on the captures' own time.
-#[derive(Clone, Debug, clap::Args)]
+#[derive(Clone, Debug, Default, clap::Args)]
 pub struct Args {
     /// Captures: pcap or pcapng, plain or gzip; `-` is standard input. Several are merged by time.
     #[arg(required = true, value_name = "FILE")]
@@ -49,6 +51,15 @@ pub struct Args {
     /// An MMDB file of autonomous systems.
     #[arg(long, value_name = "FILE")]
     pub geoip_asn: Option<PathBuf>,
+    /// A list of threat intelligence; may be given more than once.
+    #[arg(long, value_name = "FILE")]
+    pub intel: Vec<PathBuf>,
+    /// Benign services, instead of those netd ships.
+    #[arg(long, value_name = "FILE", default_value = "", hide_default_value = true)]
+    pub services: PathBuf,
+    /// Weights and thresholds, instead of those netd ships.
+    #[arg(long, value_name = "FILE", default_value = "", hide_default_value = true)]
+    pub weights: PathBuf,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
@@ -77,15 +88,11 @@ fn severity(text: &str) -> Result<Severity, String> {
 ///
 /// # Errors
 ///
-/// If a database cannot be used, or the output not be written.
-pub fn run(args: &Args, out: &mut dyn Write, err: &mut dyn Write) -> Result<u8, super::Error> {
+/// If a file that the options name cannot be used, or the output cannot be written.
+pub fn run(args: &Args, out: &mut dyn Write, err: &mut dyn Write) -> Result<u8, Error> {
     let databases = databases(args)?;
     let out: &mut dyn Write = &mut io::BufWriter::new(out);
-    let mut config = Config::default();
-    config.networks.local.clone_from(&args.local);
-    config.flows.report = args.output == Output::Flows;
-    config.geography = databases.clone().map(|databases| databases as _);
-    let mut engine = Engine::new(config);
+    let mut engine = engine(args, databases.clone())?;
     let mut replay = Replay::new(Accounting::new(&Settings::default()));
     let mut heard = Heard::new(args.output, databases);
 
@@ -108,6 +115,20 @@ pub fn run(args: &Args, out: &mut dyn Write, err: &mut dyn Write) -> Result<u8, 
         Some(least) if worst.is_some_and(|worst| worst >= least) => FOUND,
         Some(_) | None => 0,
     })
+}
+
+fn engine(args: &Args, databases: Option<Arc<Databases>>) -> anyhow::Result<Engine> {
+    let mut config = Config::default();
+    config.networks.local.clone_from(&args.local);
+    config.flows.report = args.output == Output::Flows;
+    config.services = files::services(&args.services)?;
+    config.weights = files::weights(&args.weights)?;
+    config.geography = databases.map(|databases| databases as _);
+    let name = |file: &Path| file.file_stem().unwrap_or(file.as_os_str()).to_string_lossy().into_owned();
+    let lists: Vec<_> = args.intel.iter().map(|file| IntelList { name: name(file), file: file.clone() }).collect();
+    let mut engine = Engine::new(config);
+    engine.set_intel(Arc::new(files::intel(&lists)?));
+    Ok(engine)
 }
 
 /// Replays a capture that is part of this program and reports on it.

@@ -10,6 +10,7 @@
 
 mod analyse;
 mod geoip;
+mod intel;
 mod processes;
 mod sweep;
 mod watch;
@@ -26,7 +27,7 @@ use std::{
 use anyhow::Context as _;
 use ipnet::IpNet;
 use netd_common::{control::Mode, flow::ticks};
-use netd_engine::{Engine, config::Config as EngineConfig};
+use netd_engine::{Engine, config::Config as EngineConfig, intel::Intel};
 use netd_geoip::Databases;
 use tokio::{
     signal::unix::{SignalKind, signal},
@@ -38,6 +39,7 @@ use tracing::{info, warn};
 
 use crate::{
     api,
+    config::files::IntelList,
     host::{addresses::Addresses, clock},
     kernel::{self, Kernel, interfaces},
     store::{Findings, Flows, disk::StateDir, status},
@@ -52,6 +54,9 @@ pub struct Options {
     /// How far the programs go. What a policy asks for acts only as far as this and its own mode allow.
     pub mode: Mode,
     pub engine: EngineConfig,
+    /// Threat intelligence, and the files it came from.
+    pub intel: Arc<Intel>,
+    pub lists: Vec<IntelList>,
     /// Where verdicts and lists survive a restart; `None` keeps them nowhere.
     pub state_dir: Option<PathBuf>,
     pub listen: Vec<api::Listen>,
@@ -116,6 +121,7 @@ async fn serve(options: Options) -> anyhow::Result<()> {
 /// Everything between loading and serving.
 struct Parts {
     analyst: analyse::Analyst,
+    intel: intel::Renewer,
     watcher: watch::Watcher,
     service: Service<kernel::VerdictMaps>,
     handle: Handle,
@@ -173,6 +179,7 @@ fn start(options: Options) -> anyhow::Result<(Kernel, Parts)> {
     let findings = Arc::new(Findings::new(options.findings));
     let flows = Arc::new(Flows::new(engine_config.flows.limit));
     let (enforce, enforcements) = mpsc::channel(ENFORCE_QUEUE);
+    let (intel, renewed) = intel::Renewer::new(options.lists, options.intel);
     let (tally, tallies) = channel::channel(analyse::Tally::default());
     let analyst = analyse::Analyst {
         engine: Engine::new(engine_config),
@@ -183,6 +190,7 @@ fn start(options: Options) -> anyhow::Result<(Kernel, Parts)> {
         flows: Arc::clone(&flows),
         enforce,
         tally,
+        intel: renewed,
     };
     let refused = Arc::new(AtomicU64::new(0));
     let shared = watch::Shared { refused: Arc::clone(&refused), databases: Arc::clone(&databases) };
@@ -191,6 +199,7 @@ fn start(options: Options) -> anyhow::Result<(Kernel, Parts)> {
     let hosts = options.hosts.into();
     let parts = Parts {
         analyst,
+        intel,
         watcher,
         service,
         handle,
@@ -227,6 +236,7 @@ impl Parts {
         // The service outlives the others: what they still ask is answered. It ends when the last handle is gone.
         let verdicts = tokio::spawn(verdicts::run(self.service, self.commands, CancellationToken::new()));
         tasks.spawn(self.analyst.run(shutdown.clone()));
+        tasks.spawn(self.intel.run(shutdown.clone()));
         tasks.spawn(enforce(self.enforcements, self.handle, self.refused));
         tasks.spawn(geoip::follow(self.databases, shutdown.clone()));
         for listener in listeners {

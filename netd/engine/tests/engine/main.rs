@@ -3,6 +3,8 @@
 mod beacons;
 mod conversations;
 mod enforcement;
+mod explanations;
+mod intel;
 mod names;
 mod regions;
 mod support;
