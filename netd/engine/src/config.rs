@@ -1,9 +1,12 @@
 //! What an operator may set. Every field has a default; a mistyped key is an error.
 
+use std::sync::Arc;
+
 use ipnet::IpNet;
 use serde::Deserialize;
 
 use crate::policy::Policy;
+use crate::region::Geography;
 use crate::services::Services;
 use crate::weights::Weights;
 
@@ -23,6 +26,9 @@ pub struct Config {
     pub services: Services,
     #[serde(skip)]
     pub policy: Policy,
+    /// Says where addresses are; none: nothing is said of countries and autonomous systems.
+    #[serde(skip)]
+    pub geography: Option<Arc<dyn Geography>>,
     /// Added to record times to give Unix time, nanoseconds: 0 in replay, wall minus monotonic clock live.
     #[serde(skip)]
     pub clock_offset_ns: u64,

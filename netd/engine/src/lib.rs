@@ -19,6 +19,8 @@ mod name;
 mod opening;
 pub mod policy;
 pub mod process;
+pub mod region;
+mod regions;
 mod scope;
 mod score;
 pub mod services;

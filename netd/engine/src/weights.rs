@@ -54,6 +54,8 @@ terms! {
     CommonDestination = "common_destination"
     NewDestination = "new_destination"
     KnownDestination = "known_destination"
+    RareCountry = "rare_country"
+    RareAsn = "rare_asn"
     ListedDestination = "listed_destination"
     ListedFingerprint = "listed_fingerprint"
     NeverResolved = "never_resolved"
@@ -118,6 +120,10 @@ pub struct Destination {
     pub watched_for_s: f64,
     pub known_after_s: f64,
     pub resolves: u64,
+    pub region_hosts: usize,
+    pub rare_region_hosts: f64,
+    pub region_conversations: u64,
+    pub rare_region_conversations: f64,
 }
 
 /// Everything the file says.

@@ -51,6 +51,8 @@ pub struct Context {
     pub asker: Asker,
     /// Names the API may be called by, besides `localhost` and loopback addresses.
     pub hosts: Arc<[String]>,
+    /// Countries and autonomous systems.
+    pub databases: Arc<netd_geoip::Databases>,
 }
 
 /// Returns the API as a service.

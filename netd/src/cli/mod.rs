@@ -1,4 +1,5 @@
-//! The command line: one file a subcommand. All but `run`, `demo`, `replay` and `config` are clients of the API.
+//! The command line: one file a subcommand. All but `run`, `demo`, `replay`, `geoip` and
+//! `config` are clients of the API.
 
 mod block;
 pub mod client;
@@ -7,6 +8,7 @@ mod demo;
 mod explain;
 mod findings;
 mod flows;
+mod geoip;
 mod kill_switch;
 mod output;
 pub mod replay;
@@ -47,6 +49,7 @@ enum Command {
     Status(status::Args),
     KillSwitch(kill_switch::Args),
     Unload(unload::Args),
+    Geoip(geoip::Args),
     Config(config::Args),
 }
 
@@ -61,6 +64,10 @@ pub enum Error {
     Input { path: String, source: io::Error },
     #[error(transparent)]
     Config(#[from] crate::config::Error),
+    #[error(transparent)]
+    Geoip(#[from] netd_geoip::Error),
+    #[error(transparent)]
+    GeoipBuild(#[from] netd_geoip::build::Error),
     /// The daemon, or what works without one.
     #[error(transparent)]
     Own(#[from] anyhow::Error),
@@ -100,6 +107,7 @@ pub fn run(cli: &Cli, out: &mut dyn Write, err: &mut dyn Write) -> u8 {
         Command::Block(args) => block::run(args, out),
         Command::Status(args) => status::run(args, out).map(|()| 0),
         Command::KillSwitch(args) => kill_switch::run(args, out).map(|()| 0),
+        Command::Geoip(args) => geoip::run(args, out).map(|()| 0),
         Command::Config(args) => config::run(args, out).map(|()| 0),
     };
     match done.and_then(|status| out.flush().map(|()| status).map_err(Error::from)) {

@@ -28,6 +28,7 @@ pub(super) struct Shown {
     pub responder_port: u16,
     pub protocol: String,
     pub name: Option<String>,
+    pub responder_region: Option<Region>,
     pub process: Option<Process>,
     pub block: bool,
     /// Of findings about a rhythm, as are the next two.
@@ -44,6 +45,25 @@ pub(super) struct Process {
     pub pid: u32,
     pub comm: String,
     pub exe: Option<String>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+pub(super) struct Region {
+    pub country: Option<String>,
+    pub asn: Option<u32>,
+    pub as_name: Option<String>,
+}
+
+impl std::fmt::Display for Region {
+    /// Writes `DE, AS64500 Example Hosting`, as far as it is known.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let system = self.asn.map(|asn| match &self.as_name {
+            Some(name) => format!("AS{asn} {name}"),
+            None => format!("AS{asn}"),
+        });
+        let known: Vec<String> = [self.country.clone(), system].into_iter().flatten().collect();
+        f.write_str(&known.join(", "))
+    }
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -70,6 +90,11 @@ impl From<&Finding> for Shown {
             responder_port: pair.responder_port,
             protocol: protocol_name(pair.proto),
             name: finding.name.clone(),
+            responder_region: finding.responder_region.as_ref().map(|region| Region {
+                country: region.country.map(|country| country.to_string()),
+                asn: region.asn,
+                as_name: region.as_name.as_deref().map(str::to_owned),
+            }),
             process: finding.process.as_ref().map(|process| Process {
                 pid: process.pid,
                 comm: process.comm.clone(),
@@ -110,6 +135,9 @@ impl Shown {
             self.originator,
             self.protocol
         )?;
+        if let Some(region) = &self.responder_region {
+            writeln!(out, "  to       {}", plain(&region.to_string()))?;
+        }
         if let Some(process) = &self.process {
             let exe = process.exe.as_deref().unwrap_or("executable not known");
             writeln!(out, "  process  {}[{}] {exe}", process.comm, process.pid)?;

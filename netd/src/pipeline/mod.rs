@@ -9,6 +9,7 @@
 //! Only the sources listen for shutdown. Each later stage ends when its input does, so nothing that was read is lost.
 
 mod analyse;
+mod geoip;
 mod intel;
 mod processes;
 mod sweep;
@@ -27,6 +28,7 @@ use anyhow::Context as _;
 use ipnet::IpNet;
 use netd_common::{control::Mode, flow::ticks};
 use netd_engine::{Engine, config::Config as EngineConfig, intel::Intel};
+use netd_geoip::Databases;
 use tokio::{
     signal::unix::{SignalKind, signal},
     sync::{mpsc, watch as channel},
@@ -60,6 +62,8 @@ pub struct Options {
     pub listen: Vec<api::Listen>,
     /// Names by which the API may be called, besides `localhost`.
     pub hosts: Vec<String>,
+    /// Databases of countries and autonomous systems.
+    pub geoip: netd_geoip::Paths,
     /// Findings kept for the API, and block-lists there can be.
     pub findings: usize,
     pub blocklists: usize,
@@ -129,6 +133,7 @@ struct Parts {
     flows: Arc<Flows>,
     sources: status::Sources,
     hosts: Arc<[String]>,
+    databases: Arc<Databases>,
     /// Automatic verdicts that the service refused.
     refused: Arc<AtomicU64>,
 }
@@ -151,6 +156,10 @@ fn start(options: Options) -> anyhow::Result<(Kernel, Parts)> {
     engine_config.networks.protected.extend(addresses.iter().map(IpNet::from));
     engine_config.networks.protected.extend(options.protect.iter().copied());
     engine_config.flows.report = true;
+    let databases = geoip::load(options.geoip);
+    if !databases.is_empty() {
+        engine_config.geography = Some(Arc::clone(&databases) as _);
+    }
     engine_config.clock_offset_ns = u64::try_from(clock::Offsets::measure().wall_ns).unwrap_or(0);
 
     let disk =
@@ -190,28 +199,28 @@ fn start(options: Options) -> anyhow::Result<(Kernel, Parts)> {
         asked,
     };
     let refused = Arc::new(AtomicU64::new(0));
-    let (watcher, sources) = watch::Watcher::new(&kernel, interfaces, tallies, Arc::clone(&refused), degraded)?;
+    let shared = watch::Shared { refused: Arc::clone(&refused), databases: Arc::clone(&databases) };
+    let (watcher, sources) = watch::Watcher::new(&kernel, interfaces, tallies, shared, degraded)?;
     let (handle, commands) = verdicts::channel();
     let hosts = options.hosts.into();
-    Ok((
-        kernel,
-        Parts {
-            analyst,
-            intel,
-            suppressions,
-            asker,
-            watcher,
-            service,
-            handle,
-            commands,
-            enforcements,
-            findings,
-            flows,
-            sources,
-            hosts,
-            refused,
-        },
-    ))
+    let parts = Parts {
+        analyst,
+        intel,
+        suppressions,
+        asker,
+        watcher,
+        service,
+        handle,
+        commands,
+        enforcements,
+        findings,
+        flows,
+        sources,
+        hosts,
+        databases,
+        refused,
+    };
+    Ok((kernel, parts))
 }
 
 impl Parts {
@@ -231,6 +240,7 @@ impl Parts {
             suppressions: self.suppressions,
             asker: self.asker,
             hosts: self.hosts,
+            databases: Arc::clone(&self.databases),
         };
         let mut tasks = JoinSet::new();
         // The service outlives the others: what they still ask is answered. It ends when the last handle is gone.
@@ -238,6 +248,7 @@ impl Parts {
         tasks.spawn(self.analyst.run(shutdown.clone()));
         tasks.spawn(self.intel.run(shutdown.clone()));
         tasks.spawn(enforce(self.enforcements, self.handle, self.refused));
+        tasks.spawn(geoip::follow(self.databases, shutdown.clone()));
         for listener in listeners {
             match listener.tcp_address() {
                 Some(address) => info!(%address, "API"),

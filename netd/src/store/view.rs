@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use netd_engine::engine::Explanation;
 use netd_engine::finding::{Beats, Finding, Pair, Process, Reason, Severity};
 use netd_engine::flow::protocol_name;
+use netd_engine::region::Region;
 use netd_engine::time::Timestamp;
 use serde::Serialize;
 
@@ -22,6 +23,8 @@ pub struct FindingView<'a> {
     originator: IpAddr,
     responder: IpAddr,
     responder_port: u16,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    responder_region: &'a Option<Region>,
     protocol: String,
     name: &'a Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -50,6 +53,7 @@ impl<'a> From<&'a Finding> for FindingView<'a> {
             originator: pair.originator,
             responder: pair.responder,
             responder_port: pair.responder_port,
+            responder_region: &finding.responder_region,
             protocol: protocol_name(pair.proto),
             name: &finding.name,
             process: &finding.process,

@@ -8,6 +8,7 @@ use crate::history::Prevalence;
 use crate::intel::Listed;
 use crate::opening::{Facts, Opening};
 use crate::process::Provenance;
+use crate::regions::{Surroundings, Usage};
 use crate::score::Ledger;
 use crate::services::{Candidate, Services};
 use crate::weights::Term;
@@ -22,6 +23,8 @@ pub(crate) struct Context<'a> {
     /// The responder is monitored, too.
     pub(crate) is_internal: bool,
     pub(crate) prevalence: Prevalence,
+    /// Where the responder is, if a database says.
+    pub(crate) surroundings: Option<Surroundings>,
     /// Seconds since the ends were first seen, and since the engine began.
     pub(crate) age_s: f64,
     pub(crate) watched_s: f64,
@@ -53,6 +56,7 @@ impl<'a> Context<'a> {
 /// Adds the terms that every detector shares.
 pub(crate) fn add(context: &Context<'_>, ledger: &mut Ledger<'_>) {
     destination(context, ledger);
+    region(context, ledger);
     process(context, ledger);
     for listed in &context.listed {
         let term = if listed.is_fingerprint { Term::ListedFingerprint } else { Term::ListedDestination };
@@ -82,6 +86,27 @@ fn destination(context: &Context<'_>, ledger: &mut Ledger<'_>) {
     if let Some(service) = context.service() {
         ledger.add(Term::BenignService, || format!("DNS names it as {service}"));
     }
+}
+
+/// Rarity of the responder's country and autonomous system, by hosts where there are enough, else by conversations.
+fn region(context: &Context<'_>, ledger: &mut Ledger<'_>) {
+    let Some(Surroundings { region, country, system }) = &context.surroundings else { return };
+    let thresholds = ledger.weights().destination;
+    let mut add = |term, what: Option<String>, usage: &Option<Usage>| {
+        let Some((what, usage)) = what.zip(*usage) else { return };
+        let (hosts, others) = (usage.hosts as f64, usage.others as f64);
+        if usage.hosts >= thresholds.region_hosts {
+            if usage.users as f64 <= thresholds.rare_region_hosts * hosts {
+                ledger.add(term, || format!("{what}: used by {} of {} monitored hosts", usage.users, usage.hosts));
+            }
+        } else if usage.others >= thresholds.region_conversations
+            && usage.others_here as f64 <= thresholds.rare_region_conversations * others
+        {
+            ledger.add(term, || format!("{what}: {} of {} other conversations", usage.others_here, usage.others));
+        }
+    };
+    add(Term::RareCountry, region.country.map(|country| country.to_string()), country);
+    add(Term::RareAsn, region.asn.map(|asn| format!("AS{asn}")), system);
 }
 
 fn process(context: &Context<'_>, ledger: &mut Ledger<'_>) {

@@ -213,6 +213,7 @@ impl Engine {
         }
         let closed = entry.close_turn(entry.phase == Phase::Ended);
         self.take_closed_turn(handle, closed);
+        self.note_region(handle);
         self.on_end(handle, reason);
         let Some(entry) = self.table.get_mut(handle) else { return };
         if self.reports_flows {
@@ -228,6 +229,16 @@ impl Engine {
         entry.phase = Phase::Reported;
         self.openings.forget(handle);
         self.table.touch(handle);
+    }
+
+    /// Counts the region that an answered conversation of a monitored host was with.
+    fn note_region(&mut self, handle: Handle) {
+        let Some(entry) = self.table.get(handle) else { return };
+        let flow = entry.key.flow(entry.originator());
+        let is_answered = entry.totals.packets.iter().all(|packets| *packets > 0);
+        if is_answered && entry.state & state::TRANSLATED == 0 && self.scope.calls_outside(flow.src, flow.dst) {
+            self.regions.observe(flow.src, flow.dst);
+        }
     }
 
     /// Ends a conversation that has been idle for too long, or forgets one that was handed out.

@@ -119,6 +119,7 @@ impl Engine {
             pair: context.pair,
             name: about.name.as_ref().map(|name| name.to_string()),
             process: context.process.map(|process| self.with_executable(process)),
+            responder_region: context.surroundings.as_ref().map(|around| around.region.clone()),
             block,
             rhythm: evidence.rhythm(),
             considered: evidence.considered(&context),
@@ -160,11 +161,13 @@ impl Engine {
         let seconds = |from_ns: u64| at_ns.saturating_sub(from_ns) as f64 / 1e9;
         let facts = history.map_or_else(|| conversation.map_or(Facts::default(), |c| c.facts), |h| h.facts);
         let originator = about.pair.originator;
+        let is_internal = self.scope.is_local(about.pair.responder.ip());
         Context {
             pair: about.pair.pair(),
             name: about.name.as_ref(),
             facts,
-            is_internal: self.scope.is_local(about.pair.responder.ip()),
+            is_internal,
+            surroundings: if is_internal { None } else { self.regions.around(about.pair.responder) },
             prevalence: self.histories.prevalence(&about.pair),
             age_s: history.map_or(0.0, |history| seconds(history.first_ns)),
             watched_s: seconds(self.began_ns.unwrap_or(at_ns)),

@@ -32,6 +32,7 @@ use crate::name::NameSource;
 use crate::opening::{Facts, FirstData, Openings};
 use crate::policy::Policy;
 use crate::process::{Processes, Provenance};
+use crate::regions::Regions;
 use crate::scope::Scope;
 use crate::services::Services;
 use crate::slab::Handle;
@@ -57,6 +58,7 @@ pub struct Engine {
     answers: Answers,
     openings: Openings,
     processes: Processes,
+    regions: Regions,
     /// Turns that wait for their name, or for the end that would make them a goodbye: until when, whose, which.
     held: VecDeque<(u64, Handle, u64)>,
     incidents: incident::Incidents,
@@ -84,6 +86,7 @@ impl Engine {
             answers: Answers::new(&config.names),
             openings: Openings::new(),
             processes: Processes::new(),
+            regions: Regions::new(config.geography),
             held: VecDeque::new(),
             incidents: incident::Incidents::new(config.histories.limit),
             verdicts: verdicts::Verdicts::new(config.policy),

@@ -6,4 +6,5 @@ mod enforcement;
 mod explanations;
 mod intel;
 mod names;
+mod regions;
 mod support;

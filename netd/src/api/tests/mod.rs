@@ -8,6 +8,7 @@ mod strictness;
 mod suppressing;
 
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::Arc;
 
 use axum::Router;
@@ -17,6 +18,7 @@ use netd_common::control::Mode;
 use netd_common::counter::Counter;
 use netd_engine::Engine;
 use netd_engine::time::Timestamp;
+use netd_geoip::{Databases, Paths};
 use serde_json::Value;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -94,6 +96,7 @@ impl Api {
             suppressions: Arc::new(Suppressions::open(None)),
             asker,
             hosts: Arc::from(["netd.example".to_owned()]),
+            databases: databases(),
         };
         let service = tokio::spawn(verdicts::run(service, commands, CancellationToken::new()));
         Self { router: router(context), fake, findings, flows, snapshots, _service: service }
@@ -143,6 +146,15 @@ fn snapshot() -> Snapshot {
         losses: vec![Loss { stage: "verdict_queue", lost: 0 }],
         flow_slots: Fill { entries: 5, capacity: 65_536 },
         degraded: vec![Degraded { what: "XDP".into(), why: "no driver support".into(), consequence: "slower".into() }],
+        geoip: databases().states(),
         ..Snapshot::default()
     }
+}
+
+/// The test databases of documentation prefixes.
+fn databases() -> Arc<Databases> {
+    let file = |name| Some(Path::new(env!("CARGO_MANIFEST_DIR")).join("../geoip/testdata").join(name));
+    let databases = Databases::new(Paths { country: file("country.mmdb"), asn: file("asn.mmdb") });
+    assert!(databases.reload().iter().all(|loaded| loaded.result.is_ok()));
+    Arc::new(databases)
 }
