@@ -227,8 +227,8 @@ mod tests {
 
     #[test]
     fn a_constant_ratio_is_learned_across_restarts_and_a_missed_beat() {
-        // 16 + 32 stand together.
-        let (growth, _) = learned(&[4.0, 8.0, 48.0, 64.0, 4.0, 8.0, 16.0, 32.0]);
+        // 32 + 64 stand together.
+        let (growth, _) = learned(&[4.0, 8.0, 16.0, 96.0, 128.0, 4.0, 8.0, 16.0]);
 
         assert!((growth.slope().unwrap() - 2.0_f32.ln()).abs() < 1e-3, "{:?}", growth.slope());
     }

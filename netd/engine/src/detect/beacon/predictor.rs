@@ -30,8 +30,8 @@ const BANDWIDTHS: [f32; 5] = [0.001, 0.004, 0.015, 0.05, 0.12];
 const WIDE: f32 = 0.25;
 const PRIOR_SCALES: [f32; 3] = [0.02, 0.12, 0.35];
 /// Prior weights: those of all experts sum to one.
-const KERNEL_WEIGHT: f32 = 0.034;
-const STUDENT_WEIGHT: f32 = 0.035;
+const KERNEL_WEIGHT: f32 = 0.033;
+const STUDENT_WEIGHT: f32 = 0.0403;
 const MOST_VARIANCE: f32 = 0.16;
 
 /// Where each kind's experts begin.
@@ -189,7 +189,7 @@ fn kernel_estimate(x: f32, bandwidth: f32, resolution: f32, past: &Window) -> f3
 fn prior_weights() -> [f32; EXPERTS] {
     let mut weights = [KERNEL_WEIGHT; EXPERTS];
     weights[STUDENTS..RANGES].fill(STUDENT_WEIGHT);
-    weights[RANGES..PHASES].copy_from_slice(&range::WEIGHTS);
+    weights[RANGES..PHASES].copy_from_slice(&range::weights());
     weights[PHASES..GROWTHS].copy_from_slice(&phase::WEIGHTS);
     weights[GROWTHS..PAIR].copy_from_slice(&growth::WEIGHTS);
     weights[PAIR] = pair::WEIGHT;
