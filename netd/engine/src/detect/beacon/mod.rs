@@ -6,7 +6,7 @@
 //! one may look after every turn, and an irregular key ever reaches E >= 1/a with probability at most a. [`evalue`] says
 //! exactly when that holds.
 //!
-//! A key costs 64 bytes until its first gaps look alike, and about half a kilobyte after.
+//! A key costs 64 bytes until its first gaps look alike, and about 0.7 KB after.
 
 mod evalue;
 mod growth;
