@@ -6,28 +6,40 @@
 //! one may look after every turn, and an irregular key ever reaches E >= 1/a with probability at most a. [`evalue`] says
 //! exactly when that holds.
 //!
-//! A key costs 64 bytes until its first gaps look alike, and about half a kilobyte after.
+//! A key costs 64 bytes until its first gaps look alike, and about 0.7 KB after.
 
 mod evalue;
+mod growth;
 mod null;
+mod pair;
+mod phase;
 mod predictor;
+mod range;
+mod shape;
+mod student;
 mod window;
 
 use serde::{Deserialize, Serialize};
 
 use crate::stats;
 use evalue::Evidence;
+pub use shape::Shape;
 use window::Window;
 
 /// Times are known to about half of this: ticks of a coarse kernel clock, scheduling.
 const RESOLUTION_S: f32 = 0.004;
 /// The alternative's probability of a gap that ends within the resolution of the gate.
 const GATE_CELL: f64 = 0.001;
+const LN_2: f32 = std::f32::consts::LN_2;
+const LN_3: f32 = 1.098_612_3;
 /// Gaps that an unpromoted key remembers.
 const EARLY: usize = 8;
 /// A key is promoted when 1.4826 MAD/median of its gaps is below this: at its beginning, and later.
 const ALIKE_EARLY: f32 = 0.8;
 const ALIKE_LATE: f32 = 0.5;
+/// Also, when all steps of ln d but one are this close to their median, which is at least so large.
+const ALIKE_STEP: f32 = 0.12;
+const LEAST_STEP: f32 = 0.05;
 /// ln of the E value whose first crossing is remembered.
 pub const LN_CONVINCING: f64 = 9.210_340_371_976_184;
 
@@ -67,6 +79,8 @@ pub struct Rhythm {
     pub interval_s: f64,
     /// Median absolute deviation of the gaps over their median.
     pub jitter: f64,
+    /// The kind of schedule that explains the gaps best.
+    pub shape: Shape,
     pub within: Within,
     /// Beats that the last gaps seem to have skipped.
     pub missed: u32,
@@ -115,15 +129,20 @@ impl Timing {
                 gaps[*seen as usize % EARLY] = x;
                 *seen = seen.saturating_add(1);
                 let (held, blocks) = ((*seen as usize).min(EARLY), *blocks);
-                if held < 3 || !alike(&gaps[..held], *seen as usize > EARLY) {
+                if held < 3 {
                     return;
                 }
-                let scored = if blocks == 0 && *seen as usize <= EARLY {
-                    Scored::from_start(&gaps[..held], gate_s, self.turns)
+                let mut ordered = *gaps;
+                ordered.rotate_left(if held < EARLY { 0 } else { *seen as usize % EARLY });
+                let gaps = &ordered[..held];
+                let is_late = *seen as usize > EARLY;
+                if !alike(gaps, is_late) && !grows(gaps) {
+                    return;
+                }
+                let scored = if blocks == 0 && !is_late {
+                    Scored::from_start(gaps, gate_s, self.turns)
                 } else {
-                    let oldest = *seen as usize % EARLY;
-                    gaps.rotate_left(if held < EARLY { 0 } else { oldest });
-                    Scored::from_now(&gaps[..held], blocks + 2)
+                    Scored::from_now(gaps, blocks + 2)
                 };
                 self.stage = Stage::Scored(Box::new(scored));
             }
@@ -153,9 +172,11 @@ impl Timing {
     /// Returns what the last gaps look like, or `None` before the third.
     #[must_use]
     pub fn rhythm(&self) -> Option<Rhythm> {
-        let (gaps, ln_e_max, convinced_at) = match &self.stage {
-            Stage::Early { gaps, seen, .. } => (&gaps[..(*seen as usize).min(EARLY)], 0.0, None),
-            Stage::Scored(scored) => (scored.window.filled(), scored.ln_e_max, scored.convinced_at),
+        let (gaps, shape, ln_e_max, convinced_at) = match &self.stage {
+            Stage::Early { gaps, seen, .. } => (&gaps[..(*seen as usize).min(EARLY)], Shape::Interval, 0.0, None),
+            Stage::Scored(scored) => {
+                (scored.window.filled(), scored.evidence.shape(), scored.ln_e_max, scored.convinced_at)
+            }
         };
         if gaps.len() < 3 {
             return None;
@@ -178,6 +199,7 @@ impl Timing {
             turns: self.turns,
             interval_s: f64::from(interval),
             jitter: f64::from(spread / interval),
+            shape,
             within: Within {
                 low_s: f64::from(low),
                 high_s: f64::from(high),
@@ -207,7 +229,7 @@ impl Scored {
         let mut scored =
             Self { window: Window::new(), evidence: Evidence::new(block), ln_e_max: 0.0, convinced_at: None };
         for x in gaps {
-            scored.evidence.learn(*x);
+            scored.evidence.learn(*x, &scored.window);
             scored.window.push(*x);
         }
         scored
@@ -243,6 +265,22 @@ fn alike(gaps: &[f32], late: bool) -> bool {
     stats::MAD_TO_SD * spread < if late { ALIKE_LATE } else { ALIKE_EARLY } * median
 }
 
+/// Whether gaps, as ln d in the order of time, grow by a nearly constant ratio, but for one.
+fn grows(gaps: &[f32]) -> bool {
+    let mut steps = [0.0_f32; EARLY];
+    let count = gaps.len() - 1;
+    if count < 3 {
+        return false;
+    }
+    for (step, pair) in steps.iter_mut().zip(gaps.windows(2)) {
+        *step = pair[1] - pair[0];
+    }
+    let steps = &mut steps[..count];
+    let Some(median) = stats::median(steps) else { return false };
+    let near = steps.iter().filter(|step| (**step - median).abs() < ALIKE_STEP).count();
+    median > LEAST_STEP && near >= 3 && near + 1 >= count
+}
+
 /// Returns how many beats a long gap skipped, if it is near a multiple of the interval.
 fn skipped(gap: f32, interval: f32, reach: f32) -> u32 {
     let beats = (gap / interval).round();
@@ -250,16 +288,35 @@ fn skipped(gap: f32, interval: f32, reach: f32) -> u32 {
     if near && (2.0..=20.0).contains(&beats) { beats as u32 - 1 } else { 0 }
 }
 
+/// Adding 1.5 * 2^23 rounds to a whole number, which then stands in the low bits.
+const ROUND: f32 = 12_582_912.0;
+
 /// Returns e^x to a relative error of 1e-7 (1 + |x|), without a branch, so that loops over it vectorise.
 fn fast_exp(x: f32) -> f32 {
-    // Adding 1.5 * 2^23 rounds to a whole number, which then stands in the low bits.
-    const ROUND: f32 = 12_582_912.0;
     let scaled = x.clamp(-87.0, 88.0) * std::f32::consts::LOG2_E;
     let rounded = scaled + ROUND;
     let part = (scaled - (rounded - ROUND)) * std::f32::consts::LN_2;
     let series = 0.166_666_66 + part * (0.041_666_66 + part * (0.008_333_33 + part * 0.001_388_89));
     let series = 1.0 + part * (1.0 + part * (0.5 + part * series));
     series * f32::from_bits(rounded.to_bits().wrapping_sub(ROUND.to_bits()).wrapping_add(127) << 23)
+}
+
+/// Returns ln x to about 1e-6, for any x from 1 to the largest, without a call.
+fn fast_ln(x: f32) -> f32 {
+    // The exponent is split off so that the rest lies in sqrt(1/2)..sqrt(2), where atanh's series is short.
+    const ROOT_HALF: u32 = 0x3f35_04f3;
+    let shifted = x.to_bits().wrapping_sub(ROOT_HALF);
+    let exponent = (shifted as i32 >> 23) as f32;
+    let rest = f32::from_bits((shifted & 0x007f_ffff).wrapping_add(ROOT_HALF));
+    let s = (rest - 1.0) / (rest + 1.0);
+    let squared = s * s;
+    let series = 1.0 + squared * (0.333_333_34 + squared * (0.2 + squared * (0.142_857_15 + squared * 0.111_111_11)));
+    exponent * std::f32::consts::LN_2 + 2.0 * s * series
+}
+
+/// Returns the nearest whole number of an `x` below 2^22, without a call.
+fn fast_round(x: f32) -> f32 {
+    (x + ROUND) - ROUND
 }
 
 #[cfg(test)]
@@ -289,6 +346,16 @@ mod tests {
             let exact = f64::from(x).exp();
             let relative = (f64::from(fast_exp(x)) / exact - 1.0).abs();
             assert!(relative < 1.2e-7 * (1.0 + f64::from(x.abs())), "{x}: {relative}");
+        }
+    }
+
+    #[test]
+    fn the_fast_logarithm_and_rounding_are_exact_enough() {
+        for x in (0..8000).map(|i| (i as f32 * 0.01).exp()) {
+            assert!((fast_ln(x) - x.ln()).abs() < 1e-6 * (1.0 + x.ln()), "{x}");
+        }
+        for x in (-5000..5000).map(|i| i as f32 * 0.013) {
+            assert!((fast_round(x) - x).abs() <= 0.5 && fast_round(x).fract() == 0.0, "{x}");
         }
     }
 
@@ -360,8 +427,34 @@ mod tests {
     }
 
     #[test]
+    fn gaps_that_double_are_promoted_and_named() {
+        let rhythm = timing((0..18).map(|n| 5.0 * f64::from(1 << (n % 9)))).rhythm().unwrap();
+
+        assert!(rhythm.ln_e > LN_CONVINCING, "{rhythm:?}");
+        assert!(matches!(rhythm.shape, Shape::Growing { ratio } if (ratio - 2.0).abs() < 0.02), "{rhythm:?}");
+    }
+
+    #[test]
+    fn a_restored_key_goes_on_as_if_nothing_had_happened() {
+        // Unpromoted, promoted, with a window that wrapped, and with every expert in use.
+        let two = |n: usize| [60.0, 37.0, 23.0, 60.0, 14.0, 46.0][n % 6] + 0.01 * (n * 7 % 11) as f64;
+        for turns in [0, 2, 12, 64, 100, 201] {
+            let mut kept = timing((0..turns).map(two));
+            let mut restored: Timing = toml::from_str(&toml::to_string(&kept).unwrap()).unwrap();
+            let mut at_ns = kept.last_ns;
+            for n in turns..turns + 90 {
+                assert_eq!(restored.ln_e().to_bits(), kept.ln_e().to_bits(), "{turns} turns, {n}");
+                at_ns += (two(n) * 1e9) as u64;
+                kept.observe(at_ns, GATE_NS);
+                restored.observe(at_ns, GATE_NS);
+            }
+            assert_eq!(restored.rhythm(), kept.rhythm());
+        }
+    }
+
+    #[test]
     fn an_unpromoted_key_is_small() {
         assert!(size_of::<Timing>() <= 64);
-        assert!(size_of::<Scored>() <= 576, "{}", size_of::<Scored>());
+        assert!(size_of::<Scored>() <= 736, "{}", size_of::<Scored>());
     }
 }
