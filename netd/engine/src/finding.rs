@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::time::Timestamp;
 
@@ -17,7 +17,7 @@ pub struct Pair {
 }
 
 /// How urgent a finding is, from posterior and impact.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Severity {
     Info,
@@ -28,7 +28,7 @@ pub enum Severity {
 }
 
 /// Kinds of evidence. A block needs two different ones.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Kind {
     /// When: the rhythm of turns.
@@ -69,6 +69,15 @@ pub struct Process {
     pub cgroup_id: u64,
 }
 
+/// The rhythm that a finding is about.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct Beats {
+    pub interval_s: f64,
+    /// MAD of the interval over its median.
+    pub jitter: f64,
+    pub turns: u32,
+}
+
 /// A finding: one per incident; it is raised once, and again when its severity rises.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Finding {
@@ -77,6 +86,8 @@ pub struct Finding {
     pub time: Timestamp,
     pub first_seen: Timestamp,
     pub detector: &'static str,
+    /// What was found, in one line.
+    pub title: String,
     pub severity: Severity,
     /// Posterior probability.
     pub score: f64,
@@ -86,10 +97,8 @@ pub struct Finding {
     pub process: Option<Process>,
     /// Whether the evidence suffices for an automatic block.
     pub block: bool,
-    pub interval_s: f64,
-    /// MAD of the interval over its median.
-    pub jitter: f64,
-    pub turns: u32,
+    /// Of findings about a rhythm.
+    pub rhythm: Option<Beats>,
     /// Strongest first.
     pub reasons: Vec<Reason>,
     /// Benign classes considered, and why each was rejected.

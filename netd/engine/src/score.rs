@@ -1,20 +1,14 @@
 //! From evidence to odds: named terms add up, and the sum says how sure the engine is and what that permits.
 
+use crate::detect::Detector;
 use crate::finding::{Kind, Reason, Severity};
-use crate::weights;
-
-/// What a term may do beyond moving the odds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Strength {
-    /// Counts as evidence of its kind for an automatic block.
-    Independent,
-    /// Moves the odds only: it tends to come with the other evidence by itself.
-    Corroborating,
-}
+use crate::weights::{Start, Term, Weights};
 
 /// The terms of one case.
 #[derive(Debug)]
-pub(crate) struct Ledger {
+pub(crate) struct Ledger<'a> {
+    weights: &'a Weights,
+    start: Start,
     log_odds: f64,
     /// Independent evidence in favour, by kind.
     independent: [f64; Kind::COUNT],
@@ -24,34 +18,41 @@ pub(crate) struct Ledger {
     reasons: Option<Vec<Reason>>,
 }
 
-impl Ledger {
-    pub(crate) const fn new() -> Self {
-        Self { log_odds: weights::PRIOR, independent: [0.0; Kind::COUNT], other: 0.0, reasons: None }
+impl<'a> Ledger<'a> {
+    pub(crate) fn new(weights: &'a Weights, detector: Detector) -> Self {
+        let start = weights.start(detector);
+        Self { weights, start, log_odds: start.prior, independent: [0.0; Kind::COUNT], other: 0.0, reasons: None }
     }
 
     /// Begins a ledger that keeps its reasons.
-    pub(crate) fn explained() -> Self {
-        Self { reasons: Some(Vec::new()), ..Self::new() }
+    pub(crate) fn explained(weights: &'a Weights, detector: Detector) -> Self {
+        Self { reasons: Some(Vec::new()), ..Self::new(weights, detector) }
     }
 
-    pub(crate) fn add(
-        &mut self,
-        evidence: &'static str,
-        (kind, strength): (Kind, Strength),
-        weight: f64,
-        value: impl FnOnce() -> String,
-    ) {
+    pub(crate) const fn weights(&self) -> &'a Weights {
+        self.weights
+    }
+
+    /// Adds a term at its weight. `value` says what was measured, in words with numbers.
+    pub(crate) fn add(&mut self, term: Term, value: impl FnOnce() -> String) {
+        self.add_times(term, 1.0, value);
+    }
+
+    /// Adds a term at `times` its weight.
+    pub(crate) fn add_times(&mut self, term: Term, times: f64, value: impl FnOnce() -> String) {
+        let worth = self.weights.worth(term);
+        let weight = worth.weight * times;
         self.log_odds += weight;
-        if weight > 0.0 && strength == Strength::Independent {
-            self.independent[kind as usize] += weight;
+        if weight > 0.0 && worth.independent {
+            self.independent[worth.kind as usize] += weight;
         }
-        if weight > 0.0 && kind != Kind::Timing {
+        if weight > 0.0 && worth.kind != Kind::Timing {
             self.other += weight;
         }
         if let Some(reasons) = &mut self.reasons {
             // For people: more digits would only differ between mathematical libraries.
             let weight = (weight * 1e3).round() / 1e3;
-            reasons.push(Reason { evidence, kind, value: value(), weight });
+            reasons.push(Reason { evidence: term.name(), kind: worth.kind, value: value(), weight });
         }
     }
 
@@ -61,24 +62,29 @@ impl Ledger {
     }
 
     pub(crate) fn is_finding(&self) -> bool {
-        self.posterior() >= weights::FINDING
+        self.posterior() >= self.weights.score.finding
     }
 
     /// Returns whether the evidence suffices for an automatic block: sure enough, and not by one kind alone.
     pub(crate) fn suffices_for_block(&self) -> bool {
-        let has_timing = self.independent[Kind::Timing as usize] >= weights::TIMING_KIND;
+        let score = &self.weights.score;
+        let has_timing = self.independent[Kind::Timing as usize] >= score.timing_kind;
         let others = [Kind::Process, Kind::Destination, Kind::Content];
-        let strong = others.iter().filter(|kind| self.independent[**kind as usize] >= weights::SECOND_KIND).count();
-        self.posterior() >= weights::BLOCK && strong + usize::from(has_timing) >= 2
+        let strong = others.iter().filter(|kind| self.independent[**kind as usize] >= score.second_kind).count();
+        self.posterior() >= score.block && strong + usize::from(has_timing) >= 2
     }
 
-    /// Returns how urgent a finding is: high only where a block would be justified.
+    /// Returns how urgent a finding is: high only where a block would be justified, and no more than its impact allows.
     pub(crate) fn severity(&self, may_block: bool) -> Severity {
-        if may_block {
-            return if self.posterior() >= weights::CRITICAL { Severity::Critical } else { Severity::High };
-        }
-        let is_backed = self.other >= weights::MEDIUM_OTHER && self.posterior() >= weights::BLOCK;
-        if is_backed { Severity::Medium } else { Severity::Low }
+        let score = &self.weights.score;
+        let is_backed = self.other >= score.medium_other && self.posterior() >= score.block;
+        let severity = match may_block {
+            true if self.posterior() >= score.critical => Severity::Critical,
+            true => Severity::High,
+            false if is_backed => Severity::Medium,
+            false => Severity::Low,
+        };
+        severity.min(self.start.most)
     }
 
     /// Returns the reasons, strongest first.
@@ -93,24 +99,23 @@ impl Ledger {
 mod tests {
     use super::*;
 
-    const INDEPENDENT: Strength = Strength::Independent;
-
-    fn ledger(terms: &[(Kind, Strength, f64)]) -> Ledger {
-        let mut ledger = Ledger::explained();
-        for (kind, strength, weight) in terms {
-            ledger.add("term", (*kind, *strength), *weight, String::new);
+    fn ledger<'a>(weights: &'a Weights, terms: &[(Term, f64)]) -> Ledger<'a> {
+        let mut ledger = Ledger::explained(weights, Detector::Beacon);
+        for (term, times) in terms {
+            ledger.add_times(*term, *times, String::new);
         }
         ledger
     }
 
     #[test]
     fn no_evidence_is_no_finding() {
-        assert!(!Ledger::new().is_finding());
+        assert!(!Ledger::new(&Weights::default(), Detector::Beacon).is_finding());
     }
 
     #[test]
     fn timing_alone_is_a_low_finding_and_never_a_block() {
-        let ledger = ledger(&[(Kind::Timing, INDEPENDENT, 1_000.0)]);
+        let weights = Weights::default();
+        let ledger = ledger(&weights, &[(Term::IntervalRegularity, 1_000.0)]);
 
         assert!(ledger.is_finding());
         assert!(!ledger.suffices_for_block());
@@ -119,7 +124,8 @@ mod tests {
 
     #[test]
     fn two_kinds_suffice_for_a_block() {
-        let ledger = ledger(&[(Kind::Timing, INDEPENDENT, 12.0), (Kind::Process, INDEPENDENT, 3.0)]);
+        let weights = Weights::default();
+        let ledger = ledger(&weights, &[(Term::IntervalRegularity, 12.0), (Term::TemporaryExecutable, 1.0)]);
 
         assert!(ledger.suffices_for_block());
         assert!(ledger.severity(true) >= Severity::High);
@@ -127,16 +133,18 @@ mod tests {
 
     #[test]
     fn corroboration_is_no_second_kind() {
-        let ledger = ledger(&[(Kind::Timing, INDEPENDENT, 12.0), (Kind::Content, Strength::Corroborating, 5.0)]);
+        let weights = Weights::default();
+        let ledger = ledger(&weights, &[(Term::IntervalRegularity, 12.0), (Term::SizesAlike, 5.0)]);
 
-        assert!(ledger.posterior() > weights::BLOCK);
+        assert!(ledger.posterior() > weights.score.block);
         assert!(!ledger.suffices_for_block());
     }
 
     #[test]
     fn the_strongest_reason_comes_first() {
-        let reasons = ledger(&[(Kind::Timing, INDEPENDENT, 3.0), (Kind::Process, INDEPENDENT, -4.0)]).into_reasons();
+        let weights = Weights::default();
+        let terms = [(Term::IntervalRegularity, 3.0), (Term::PackagedExecutable, 1.0)];
 
-        assert_eq!(reasons[0].weight, -4.0);
+        assert_eq!(ledger(&weights, &terms).into_reasons()[0].evidence, "packaged_executable");
     }
 }

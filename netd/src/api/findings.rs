@@ -6,8 +6,7 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::Uri;
 use axum::response::{IntoResponse as _, Response};
-use netd_engine::finding::{Finding, Process, Reason, Severity};
-use netd_engine::flow::protocol_name;
+use netd_engine::finding::Severity;
 use netd_engine::time::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -15,6 +14,7 @@ use super::Context;
 use super::input::{Name, Params};
 use super::page;
 use super::problem::Problem;
+use crate::store::view::FindingView;
 use crate::store::{Rise, Stored};
 use crate::time;
 
@@ -53,30 +53,11 @@ impl Least {
     }
 }
 
-/// A finding as the API shows it: the words of `netd replay -o jsonl`.
+/// A finding as the API shows it: the words of `netd replay -o jsonl`, and how its severity rose.
 #[derive(Serialize)]
 struct View<'a> {
-    id: u64,
-    #[serde(serialize_with = "time::serialize")]
-    time: Timestamp,
-    #[serde(serialize_with = "time::serialize")]
-    first_seen: Timestamp,
-    detector: &'static str,
-    severity: Severity,
-    score: f64,
-    originator: IpAddr,
-    responder: IpAddr,
-    responder_port: u16,
-    protocol: String,
-    name: &'a Option<String>,
-    process: &'a Option<Process>,
-    block: bool,
-    interval_s: f64,
-    jitter: f64,
-    turns: u32,
-    reasons: &'a [Reason],
-    considered: &'a [String],
-    attack: &'a [&'static str],
+    #[serde(flatten)]
+    finding: FindingView<'a>,
     history: Vec<RiseView>,
 }
 
@@ -116,47 +97,10 @@ pub(super) async fn get(State(context): State<Context>, name: Name) -> Result<Re
 }
 
 fn view(stored: &Stored) -> View<'_> {
-    let Finding {
-        id,
-        time,
-        first_seen,
-        detector,
-        severity,
-        score,
-        pair,
-        name,
-        process,
-        block,
-        interval_s,
-        jitter,
-        turns,
-        reasons,
-        considered,
-        attack,
-    } = &stored.finding;
+    let history = stored.rises.iter();
     View {
-        id: *id,
-        time: *time,
-        first_seen: *first_seen,
-        detector,
-        severity: *severity,
-        score: *score,
-        originator: pair.originator,
-        responder: pair.responder,
-        responder_port: pair.responder_port,
-        protocol: protocol_name(pair.proto),
-        name,
-        process,
-        block: *block,
-        interval_s: *interval_s,
-        jitter: *jitter,
-        turns: *turns,
-        reasons,
-        considered,
-        attack,
-        history: stored
-            .rises
-            .iter()
+        finding: FindingView::from(&stored.finding),
+        history: history
             .map(|Rise { time, severity, score }| RiseView { time: *time, severity: *severity, score: *score })
             .collect(),
     }

@@ -205,8 +205,8 @@ impl Watch<'_> {
         if !shown.block {
             writeln!(
                 self.out,
-                "{seconds:.1} s, {} check-ins: {} {}, every {:.1} s, score {:.4}; not yet fit for a block",
-                facts.check_ins, shown.severity, shown.detector, shown.interval_s, shown.score
+                "{seconds:.1} s, {} check-ins: {} {}, {}, score {:.4}; not yet fit for a block",
+                facts.check_ins, shown.severity, shown.detector, shown.title, shown.score
             )?;
             return Ok(());
         }

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use ipnet::IpNet;
 use netd_engine::config::Config;
-use netd_engine::finding::{Finding, Process, Reason, Severity};
+use netd_engine::finding::{Finding, Severity};
 use netd_engine::flow::{Conversation, EndReason, Sent, protocol_name};
 use netd_engine::time::Timestamp;
 use netd_engine::{Command, Engine};
@@ -17,6 +17,7 @@ use super::shown::Shown;
 use crate::source::accounting::{Accounting, Settings};
 use crate::source::capture::Capture;
 use crate::source::replay::Replay;
+use crate::store::view::{FindingView, rounded};
 use crate::time;
 
 /// Exit status when `--fail-on` is met.
@@ -152,7 +153,7 @@ impl Heard {
         match command {
             Command::Report(finding) => {
                 if self.output == Output::Jsonl {
-                    self.written = line(out, &FindingLine::of(&finding));
+                    self.written = line(out, &FindingLine { event: "finding", finding: FindingView::from(&*finding) });
                 }
                 self.incidents.insert(finding.id, *finding);
             }
@@ -174,61 +175,8 @@ fn line(out: &mut dyn Write, value: &impl Serialize) -> io::Result<()> {
 #[derive(Serialize)]
 struct FindingLine<'a> {
     event: &'static str,
-    #[serde(serialize_with = "time::serialize")]
-    time: Timestamp,
-    id: u64,
-    detector: &'static str,
-    severity: Severity,
-    score: f64,
-    originator: IpAddr,
-    responder: IpAddr,
-    responder_port: u16,
-    protocol: String,
-    name: &'a Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    process: &'a Option<Process>,
-    block: bool,
-    interval_s: f64,
-    jitter: f64,
-    turns: u32,
-    #[serde(serialize_with = "time::serialize")]
-    first_seen: Timestamp,
-    reasons: &'a [Reason],
-    considered: &'a [String],
-    attack: &'a [&'static str],
-}
-
-impl<'a> FindingLine<'a> {
-    fn of(finding: &'a Finding) -> Self {
-        let pair = &finding.pair;
-        Self {
-            event: "finding",
-            time: finding.time,
-            id: finding.id,
-            detector: finding.detector,
-            severity: finding.severity,
-            score: rounded(finding.score),
-            originator: pair.originator,
-            responder: pair.responder,
-            responder_port: pair.responder_port,
-            protocol: protocol_name(pair.proto),
-            name: &finding.name,
-            process: &finding.process,
-            block: finding.block,
-            interval_s: rounded(finding.interval_s),
-            jitter: rounded(finding.jitter),
-            turns: finding.turns,
-            first_seen: finding.first_seen,
-            reasons: &finding.reasons,
-            considered: &finding.considered,
-            attack: &finding.attack,
-        }
-    }
-}
-
-/// Six decimals: more would be noise, and would differ between machines' mathematical libraries.
-fn rounded(value: f64) -> f64 {
-    (value * 1e6).round() / 1e6
+    #[serde(flatten)]
+    finding: FindingView<'a>,
 }
 
 #[derive(Serialize)]

@@ -18,6 +18,7 @@ pub(super) struct Shown {
     pub time: String,
     pub first_seen: String,
     pub detector: String,
+    pub title: String,
     pub severity: String,
     pub score: f64,
     pub originator: IpAddr,
@@ -27,9 +28,10 @@ pub(super) struct Shown {
     pub name: Option<String>,
     pub process: Option<Process>,
     pub block: bool,
-    pub interval_s: f64,
-    pub jitter: f64,
-    pub turns: u32,
+    /// Of findings about a rhythm, as are the next two.
+    pub interval_s: Option<f64>,
+    pub jitter: Option<f64>,
+    pub turns: Option<u32>,
     pub reasons: Vec<Reason>,
     pub considered: Vec<String>,
     pub attack: Vec<String>,
@@ -58,6 +60,7 @@ impl From<&Finding> for Shown {
             time: time::rfc3339(finding.time),
             first_seen: time::rfc3339(finding.first_seen),
             detector: finding.detector.to_owned(),
+            title: finding.title.clone(),
             severity: format!("{:?}", finding.severity).to_lowercase(),
             score: finding.score,
             originator: pair.originator,
@@ -71,9 +74,9 @@ impl From<&Finding> for Shown {
                 exe: process.exe.clone(),
             }),
             block: finding.block,
-            interval_s: finding.interval_s,
-            jitter: finding.jitter,
-            turns: finding.turns,
+            interval_s: finding.rhythm.map(|beats| beats.interval_s),
+            jitter: finding.rhythm.map(|beats| beats.jitter),
+            turns: finding.rhythm.map(|beats| beats.turns),
             reasons: finding
                 .reasons
                 .iter()
@@ -109,15 +112,12 @@ impl Shown {
             let exe = process.exe.as_deref().unwrap_or("executable not known");
             writeln!(out, "  process  {}[{}] {exe}", process.comm, process.pid)?;
         }
-        writeln!(
-            out,
-            "  every {:.1} s, jitter {:.0} %, {} turns; score {:.4}; {}",
-            self.interval_s,
-            self.jitter * 100.0,
-            self.turns,
-            self.score,
-            if self.block { "fit for an automatic block" } else { "not fit for an automatic block" }
-        )?;
+        writeln!(out, "  {}", self.title)?;
+        if let (Some(interval_s), Some(jitter), Some(turns)) = (self.interval_s, self.jitter, self.turns) {
+            writeln!(out, "  every {interval_s:.1} s, jitter {:.0} %, {turns} turns", jitter * 100.0)?;
+        }
+        let fit = if self.block { "fit for an automatic block" } else { "not fit for an automatic block" };
+        writeln!(out, "  score {:.4}; {fit}", self.score)?;
         writeln!(out, "  first seen {}, raised {}", self.first_seen, self.time)?;
         for reason in &self.reasons {
             writeln!(out, "  {:+6.2}  {:<24} {}", reason.weight, reason.evidence, reason.value)?;

@@ -124,6 +124,8 @@ impl Findings {
 
 #[cfg(test)]
 pub(crate) mod tests {
+    use netd_engine::finding::Beats;
+
     use super::*;
 
     /// A finding of 10.0.0.7 to 198.51.100.9, port 443.
@@ -133,6 +135,7 @@ pub(crate) mod tests {
             time: Timestamp(1_800_000_000_000_000_000 + id * 1_000_000_000),
             first_seen: Timestamp(1_799_999_000_000_000_000),
             detector: "beacon",
+            title: "check-ins every 60.0 s".into(),
             severity,
             score,
             pair: Pair {
@@ -144,9 +147,7 @@ pub(crate) mod tests {
             name: Some("cdn.example.net".into()),
             process: None,
             block: true,
-            interval_s: 60.0,
-            jitter: 0.02,
-            turns: 130,
+            rhythm: Some(Beats { interval_s: 60.0, jitter: 0.02, turns: 130 }),
             reasons: Vec::new(),
             considered: Vec::new(),
             attack: vec!["T1071.001"],

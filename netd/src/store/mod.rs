@@ -4,6 +4,7 @@ pub mod disk;
 mod findings;
 mod flows;
 pub mod status;
+pub mod view;
 
 pub use findings::{Findings, Rise, Stored};
 pub use flows::{Flows, Row};

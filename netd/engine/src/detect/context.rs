@@ -1,64 +1,97 @@
-//! Terms that every detector shares: who speaks, and where to.
+//! What every detector's evidence is seen in: who speaks, and where to.
 
-use super::Case;
-use crate::finding::Kind;
-use crate::score::{Ledger, Strength};
-use crate::weights;
+use std::sync::Arc;
 
-const PROCESS: (Kind, Strength) = (Kind::Process, Strength::Independent);
-const DESTINATION: (Kind, Strength) = (Kind::Destination, Strength::Independent);
+use super::Detector;
+use crate::finding::{Pair, Process};
+use crate::history::Prevalence;
+use crate::name::Facts;
+use crate::process::Provenance;
+use crate::score::Ledger;
+use crate::services::{Candidate, Services};
+use crate::weights::Term;
 
-pub(super) fn add(case: &Case<'_>, ledger: &mut Ledger) {
-    destination(case, ledger);
-    process(case, ledger);
+/// Two ends at one moment, and what is known around them.
+pub(crate) struct Context<'a> {
+    pub(crate) pair: Pair,
+    pub(crate) name: Option<&'a Arc<str>>,
+    pub(crate) facts: Facts,
+    /// The responder is monitored, too.
+    pub(crate) is_internal: bool,
+    pub(crate) prevalence: Prevalence,
+    /// Seconds since the ends were first seen, and since the engine began.
+    pub(crate) age_s: f64,
+    pub(crate) watched_s: f64,
+    /// DNS answers the originator was seen to get, none of which gave this address.
+    pub(crate) unrelated_answers: u64,
+    pub(crate) process: Option<&'a Arc<Process>>,
+    pub(crate) provenance: Option<Provenance>,
+    /// Detectors with an open incident between the same two hosts.
+    #[expect(dead_code, reason = "for the detectors whose evidence weighs more in company")]
+    pub(crate) companions: &'a [Detector],
+    pub(crate) services: &'a Services,
+    /// The name by which DNS told the client this address.
+    pub(crate) resolved_name: Option<&'a Arc<str>>,
 }
 
-fn destination(case: &Case<'_>, ledger: &mut Ledger) {
-    let (hosts, users) = (case.prevalence.hosts, case.prevalence.users);
+impl<'a> Context<'a> {
+    /// Returns the benign service that explains traffic to this destination.
+    pub(crate) fn service(&self) -> Option<&'a Arc<str>> {
+        self.services.explaining(&self.candidate(), self.resolved_name.map(|name| &**name))
+    }
+
+    pub(crate) const fn candidate(&self) -> Candidate<'_> {
+        Candidate { pair: &self.pair, facts: self.facts, is_internal: self.is_internal }
+    }
+}
+
+/// Adds the terms that every detector shares.
+pub(crate) fn add(context: &Context<'_>, ledger: &mut Ledger<'_>) {
+    destination(context, ledger);
+    process(context, ledger);
+}
+
+fn destination(context: &Context<'_>, ledger: &mut Ledger<'_>) {
+    let thresholds = ledger.weights().destination;
+    let (hosts, users) = (context.prevalence.hosts, context.prevalence.users);
     let share = f64::from(users) / f64::from(hosts.max(1));
     let prevalence = || format!("used by {users} of {hosts} monitored hosts");
-    if hosts >= weights::RARE_HOSTS && share <= weights::RARE_SHARE {
-        ledger.add("rare_destination", DESTINATION, weights::RARE, prevalence);
-    } else if hosts >= weights::COMMON_HOSTS && share >= weights::COMMON_SHARE {
-        ledger.add("common_destination", DESTINATION, weights::COMMON, prevalence);
+    if hosts >= thresholds.rare_hosts && share <= thresholds.rare_share {
+        ledger.add(Term::RareDestination, prevalence);
+    } else if hosts >= thresholds.common_hosts && share >= thresholds.common_share {
+        ledger.add(Term::CommonDestination, prevalence);
     }
-    if case.watched_s >= weights::WATCHED_FOR_S && case.age_s < weights::NEW_WITHIN_S {
-        let value = || format!("first seen {:.1} h ago", case.age_s / 3_600.0);
-        ledger.add("new_destination", DESTINATION, weights::NEW, value);
-    } else if case.age_s > weights::KNOWN_AFTER_S {
-        let value = || format!("known for {:.0} days", case.age_s / 86_400.0);
-        ledger.add("known_destination", DESTINATION, weights::KNOWN, value);
+    if context.watched_s >= thresholds.watched_for_s && context.age_s < thresholds.new_within_s {
+        ledger.add(Term::NewDestination, || format!("first seen {:.1} h ago", context.age_s / 3_600.0));
+    } else if context.age_s > thresholds.known_after_s {
+        ledger.add(Term::KnownDestination, || format!("known for {:.0} days", context.age_s / 86_400.0));
     }
-    if !case.is_named && case.unrelated_answers >= weights::RESOLVES {
-        let value = || format!("none of {} DNS answers to this host gave the address", case.unrelated_answers);
-        ledger.add("never_resolved", (Kind::Destination, Strength::Corroborating), weights::NEVER_RESOLVED, value);
+    if context.name.is_none() && context.unrelated_answers >= thresholds.resolves {
+        let value = || format!("none of {} DNS answers to this host gave the address", context.unrelated_answers);
+        ledger.add(Term::NeverResolved, value);
+    }
+    if let Some(service) = context.service() {
+        ledger.add(Term::BenignService, || format!("DNS names it as {service}"));
     }
 }
 
-fn process(case: &Case<'_>, ledger: &mut Ledger) {
-    let Some(provenance) = case.provenance else { return };
-    let mut add = |holds: bool, evidence, weight, value: &str| {
+fn process(context: &Context<'_>, ledger: &mut Ledger<'_>) {
+    let Some(provenance) = context.provenance else { return };
+    let mut add = |holds: bool, term, value: &str| {
         if holds {
-            ledger.add(evidence, PROCESS, weight, || value.to_owned());
+            ledger.add(term, || value.to_owned());
         }
     };
-    add(provenance.is_memory, "memory_executable", weights::MEMORY_EXECUTABLE, "runs from memory, without a file");
+    add(provenance.is_memory, Term::MemoryExecutable, "runs from memory, without a file");
     let is_deleted = provenance.is_deleted && !provenance.is_memory;
-    add(is_deleted, "deleted_executable", weights::DELETED_EXECUTABLE, "its executable was deleted");
-    add(
-        provenance.is_temporary,
-        "temporary_executable",
-        weights::TEMPORARY_EXECUTABLE,
-        "its executable lies in a temporary directory",
-    );
+    add(is_deleted, Term::DeletedExecutable, "its executable was deleted");
+    add(provenance.is_temporary, Term::TemporaryExecutable, "its executable lies in a temporary directory");
     let is_bare = provenance.is_bare_interpreter;
-    add(is_bare, "bare_interpreter", weights::BARE_INTERPRETER, "an interpreter that runs no script file");
+    add(is_bare, Term::BareInterpreter, "an interpreter that runs no script file");
     let is_suspect = is_bare || is_deleted || provenance.is_memory || provenance.is_temporary;
     match provenance.is_packaged {
-        Some(true) if !is_suspect => {
-            add(true, "packaged_executable", weights::PACKAGED, "its executable belongs to a package");
-        }
-        Some(false) => add(true, "unpackaged_executable", weights::UNPACKAGED, "no package owns its executable"),
-        Some(true) | None => {}
+        Some(true) => add(!is_suspect, Term::PackagedExecutable, "its executable belongs to a package"),
+        Some(false) => add(true, Term::UnpackagedExecutable, "no package owns its executable"),
+        None => {}
     }
 }

@@ -1,34 +1,86 @@
 //! Detectors: each reads one kind of evidence and says what it saw, never what to do about it.
 //!
-//! To add one: a file here, a line in [`DETECTORS`], a section of the configuration, a scenario.
+//! To add one: a file here that implements [`Evidence`], a line in [`Detector`], its prior, thresholds and terms in
+//! `weights.toml`, the place in `engine::judge` where its evidence arises, a scenario.
 
 pub mod beacon;
-mod case;
-mod checkin;
+pub(crate) mod checkin;
 mod context;
 
-pub(crate) use case::Case;
+use std::sync::Arc;
 
+pub(crate) use context::{Context, add as add_context};
+use serde::Deserialize;
+
+use crate::finding::Beats;
+use crate::history::{NameKey, PairKey};
 use crate::score::Ledger;
+use crate::slab::Handle;
 
-/// One detector. It adds its terms to the ledger of a case; what all detectors share is added by [`assess`].
-pub(crate) struct Detector {
-    pub(crate) name: &'static str,
-    /// Returns whether the case concerns the detector at all.
-    examine: fn(&Case<'_>, &mut Ledger) -> bool,
-    /// MITRE ATT&CK techniques.
-    pub(crate) attack: fn(&Case<'_>) -> Vec<&'static str>,
+/// Declares the detectors: one line each.
+macro_rules! detectors {
+    ($($(#[$doc:meta])* $variant:ident = $name:literal)*) => {
+        /// A detector, by the name that findings, policies and metrics use.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Deserialize)]
+        pub enum Detector { $($(#[$doc])* #[serde(rename = $name)] $variant),* }
+
+        impl Detector {
+            pub const ALL: &[Self] = &[$(Self::$variant),*];
+
+            #[must_use]
+            pub const fn name(self) -> &'static str {
+                match self { $(Self::$variant => $name),* }
+            }
+        }
+    };
 }
 
-/// Every detector.
-pub(crate) const DETECTORS: &[Detector] =
-    &[Detector { name: "beacon", examine: checkin::examine, attack: checkin::attack }];
+detectors! {
+    /// Check-ins on a timer.
+    Beacon = "beacon"
+}
 
-/// Fills `ledger` with a detector's terms and those about process and destination; returns whether there is a case.
-pub(crate) fn assess(detector: &Detector, case: &Case<'_>, ledger: &mut Ledger) -> bool {
-    if !(detector.examine)(case, ledger) {
-        return false;
+/// What a detector saw.
+pub(crate) trait Evidence {
+    fn detector(&self) -> Detector;
+    /// Adds the detector's own terms to those of the context.
+    fn weigh(&self, context: &Context<'_>, ledger: &mut Ledger<'_>);
+    /// Says in one line what was found.
+    fn title(&self, context: &Context<'_>) -> String;
+    /// MITRE ATT&CK technique ids.
+    fn techniques(&self, context: &Context<'_>) -> Vec<&'static str>;
+    /// Whether both sides were heard: evidence that one side can forge never leads to a block.
+    fn is_two_way(&self) -> bool;
+    fn rhythm(&self) -> Option<Beats> {
+        None
     }
-    context::add(case, ledger);
-    true
+    /// Returns the benign explanations that were considered, each with why it was rejected.
+    fn considered(&self, _context: &Context<'_>) -> Vec<String> {
+        Vec::new()
+    }
+}
+
+/// What evidence is about.
+#[derive(Clone, Debug)]
+pub(crate) struct About {
+    /// The ends it is shown with.
+    pub(crate) pair: PairKey,
+    pub(crate) name: Option<Arc<str>>,
+    /// A conversation in which it was seen: whose process it is.
+    pub(crate) conversation: Option<Handle>,
+    /// The history of the ends, if there is one.
+    pub(crate) history: Option<Handle>,
+    pub(crate) subject: Subject,
+}
+
+/// What makes two pieces of one detector's evidence the same incident.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[expect(dead_code, reason = "one for each way in which detectors join their evidence")]
+pub(crate) enum Subject {
+    Pair(PairKey),
+    Name(NameKey),
+    /// Something that one monitored host does, to whomever.
+    Host(netd_common::key::Address),
+    /// A client and a domain or another name that is no conversation's.
+    Client(netd_common::key::Address, Arc<str>),
 }

@@ -4,10 +4,10 @@ use netd_common::key::{ConversationKey, Direction};
 use netd_common::record::{FlowEvent, FlowRecord, TurnRecord, state};
 
 use super::{Command, Engine};
-use crate::benign::{Candidate, Class};
 use crate::flow::{ClosedTurn, Conversation, EndReason, Entry, Phase, Relation, SizedTurn, Step, Totals};
 use crate::history::{PairKey, Place, Side};
 use crate::name::NameSource;
+use crate::services::Candidate;
 use crate::slab::Handle;
 
 impl Engine {
@@ -74,6 +74,7 @@ impl Engine {
             let turn = turn_of_begin(record, before, !had_payload);
             self.take_turn(handle, &turn);
         }
+        self.on_volume(handle, &share, time_ns);
         let Some(entry) = self.table.get_mut(handle) else { return };
         if entry.is_closing() {
             if let Place::At { pair, name } = entry.place {
@@ -144,10 +145,11 @@ impl Engine {
             return;
         };
         let changed = self.histories.observe_turn(place, side, at_ns, self.gap_ns);
-        self.judge(changed, handle, at_ns);
+        self.judge_histories(changed, handle, at_ns);
     }
 
     fn take_size(&mut self, handle: Handle, turn: &SizedTurn) {
+        self.on_exchange(handle, turn);
         if let Some((place, side)) = self.place(handle, turn.starter) {
             self.histories.observe_size(place, side, turn);
         }
@@ -169,7 +171,7 @@ impl Engine {
         let side = Side::of(starter, entry.originator());
         match entry.place {
             Place::At { pair, name } if self.histories.holds(pair, name) => return Some(((pair, name), side)),
-            Place::Outside | Place::Benign(_) => return None,
+            Place::Outside | Place::Excluded(_) => return None,
             Place::At { .. } | Place::Unknown => {}
         }
         let flow = entry.key.flow(entry.originator());
@@ -183,8 +185,9 @@ impl Engine {
         let key = if matches!(key.proto, 1 | 58) { PairKey { port: 0, ..key } } else { key };
         let pair = key.pair();
         let is_internal = self.scope.is_local(pair.responder);
-        if let Some(class) = Class::of(&Candidate { pair: &pair, facts: entry.facts, is_internal }) {
-            entry.place = Place::Benign(class);
+        let candidate = Candidate { pair: &pair, facts: entry.facts, is_internal };
+        if let Some(service) = self.services.excluding(&candidate) {
+            entry.place = Place::Excluded(service);
             return None;
         }
         if entry.name.is_none()
@@ -209,6 +212,7 @@ impl Engine {
         }
         let closed = entry.close_turn(entry.phase == Phase::Ended);
         self.take_closed_turn(handle, closed);
+        self.on_end(handle, reason);
         let Some(entry) = self.table.get_mut(handle) else { return };
         if self.reports_flows {
             if entry.name.is_none() {

@@ -1,21 +1,32 @@
-//! Incidents: one for a pair, a name, or both where they belong together.
+//! Incidents: one for a pair, a name, or both where they belong together; one for each other subject of a detector.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 
+use netd_common::key::Address;
+
+use crate::detect::{About, Detector, Subject};
 use crate::finding::{Finding, Severity};
 use crate::slab::{Handle, Slab};
+
+/// Subjects remembered of one incident: addresses behind one name.
+const SUBJECTS: usize = 16;
 
 #[derive(Debug)]
 pub(super) struct Incident {
     pub(super) id: u64,
     pub(super) severity: Severity,
-    pub(super) detector: &'static str,
+    pub(super) detector: Detector,
     pub(super) name: Option<String>,
+    subjects: Vec<Subject>,
+    ends: (Address, Address),
 }
 
 #[derive(Debug)]
 pub(super) struct Incidents {
     incidents: Slab<Incident>,
+    by_subject: HashMap<(Detector, Subject), Handle>,
+    /// Detectors with an incident between two hosts.
+    by_ends: HashMap<(Address, Address), Vec<Detector>>,
     order: VecDeque<Handle>,
     /// Incidents remembered; the oldest gives way, and would be reported again.
     limit: usize,
@@ -23,33 +34,78 @@ pub(super) struct Incidents {
 }
 
 impl Incidents {
-    pub(super) const fn new(limit: usize) -> Self {
-        Self { incidents: Slab::new(), order: VecDeque::new(), limit, last_id: 0 }
+    pub(super) fn new(limit: usize) -> Self {
+        Self {
+            incidents: Slab::new(),
+            by_subject: HashMap::new(),
+            by_ends: HashMap::new(),
+            order: VecDeque::new(),
+            limit: limit.max(1),
+            last_id: 0,
+        }
     }
 
     pub(super) fn get(&self, handle: Handle) -> Option<&Incident> {
         self.incidents.get(handle)
     }
 
-    pub(super) fn get_mut(&mut self, handle: Handle) -> Option<&mut Incident> {
-        self.incidents.get_mut(handle)
+    pub(super) fn find(&self, detector: Detector, subject: &Subject) -> Option<Handle> {
+        self.by_subject.get(&(detector, subject.clone())).copied()
     }
 
-    /// Opens the incident of a finding and returns its number.
-    pub(super) fn open(&mut self, finding: &Finding) -> (Handle, u64) {
-        if self.order.len() >= self.limit
-            && let Some(oldest) = self.order.pop_front()
-        {
-            self.incidents.remove(oldest);
+    /// Returns the detectors with an incident between two hosts.
+    pub(super) fn companions(&self, originator: Address, responder: Address) -> &[Detector] {
+        self.by_ends.get(&(originator, responder)).map_or(&[], Vec::as_slice)
+    }
+
+    /// Notes a finding's severity in the incident that is known, or opens one; returns the incident's number, and
+    /// whether it is new.
+    pub(super) fn note(
+        &mut self,
+        known: Option<Handle>,
+        detector: Detector,
+        about: &About,
+        finding: &Finding,
+    ) -> (u64, bool) {
+        if let Some((handle, incident)) = known.and_then(|known| Some((known, self.incidents.get_mut(known)?))) {
+            incident.severity = incident.severity.max(finding.severity);
+            if !incident.subjects.contains(&about.subject) && incident.subjects.len() < SUBJECTS {
+                incident.subjects.push(about.subject.clone());
+                self.by_subject.insert((detector, about.subject.clone()), handle);
+            }
+            return (incident.id, false);
+        }
+        if self.order.len() >= self.limit {
+            self.forget_oldest();
         }
         self.last_id += 1;
+        let ends = (about.pair.originator, about.pair.responder);
         let handle = self.incidents.insert(Incident {
             id: self.last_id,
             severity: finding.severity,
-            detector: finding.detector,
+            detector,
             name: finding.name.clone(),
+            subjects: vec![about.subject.clone()],
+            ends,
         });
+        self.by_subject.insert((detector, about.subject.clone()), handle);
+        self.by_ends.entry(ends).or_default().push(detector);
         self.order.push_back(handle);
-        (handle, self.last_id)
+        (self.last_id, true)
+    }
+
+    fn forget_oldest(&mut self) {
+        let Some(incident) = self.order.pop_front().and_then(|oldest| self.incidents.remove(oldest)) else { return };
+        for subject in incident.subjects {
+            self.by_subject.remove(&(incident.detector, subject));
+        }
+        if let Some(detectors) = self.by_ends.get_mut(&incident.ends) {
+            if let Some(at) = detectors.iter().position(|detector| *detector == incident.detector) {
+                detectors.swap_remove(at);
+            }
+            if detectors.is_empty() {
+                self.by_ends.remove(&incident.ends);
+            }
+        }
     }
 }

@@ -1,27 +1,29 @@
-//! From a history that changed to a finding: one for each incident, raised again only when its severity rises.
+//! From what a detector saw to a finding: one for each incident, raised again only when its severity rises.
 
 use std::sync::Arc;
 
 use super::verdicts::Outcome;
 use super::{Command, Engine};
-use crate::benign::{self, Candidate};
-use crate::detect::beacon::Rhythm;
-use crate::detect::{self, Case, DETECTORS, Detector};
-use crate::finding::{Finding, Pair, Process, Severity};
-use crate::history::{Beat, Place};
+use crate::detect::checkin::CheckIns;
+use crate::detect::{self, About, Context, Detector, Evidence, Subject};
+use crate::finding::{Finding, Process};
+use crate::history::{Key, Place};
+use crate::name::Facts;
 use crate::score::Ledger;
 use crate::slab::Handle;
-use crate::weights;
 
-/// What a case came to.
-struct Judgement {
-    severity: Severity,
-    may_block: bool,
+/// A finding about to be raised, or to be acted on again.
+pub(super) struct Judged {
+    detector: Detector,
+    finding: Finding,
+    known: Option<Handle>,
+    rises: bool,
+    is_protected: bool,
 }
 
 impl Engine {
     /// Looks at the histories that a turn of `conversation` changed.
-    pub(super) fn judge(&mut self, changed: [Option<Handle>; 2], conversation: Handle, at_ns: u64) {
+    pub(super) fn judge_histories(&mut self, changed: [Option<Handle>; 2], conversation: Handle, at_ns: u64) {
         let [_, own_name] = changed;
         for handle in changed.into_iter().flatten() {
             let Some(history) = self.histories.get(handle) else { continue };
@@ -29,46 +31,83 @@ impl Engine {
                 continue;
             }
             let ln_e = history.beats.ln_e();
-            if ln_e < weights::LN_E_WORTH_SCORING {
+            if ln_e < self.weights.beacon.ln_e_worth_judging {
                 continue;
             }
             let beat = history.beats.strongest();
             let Some(rhythm) = history.beats.timing(beat).rhythm() else { continue };
             self.histories.note_regular(handle);
-            for detector in DETECTORS {
-                self.judge_with(detector, handle, conversation, (beat, &rhythm), at_ns);
+            let Some(history) = self.histories.get(handle) else { continue };
+            let same_interval = self.histories.same_interval(history.latest.originator, rhythm.interval_s);
+            let about = self.about_history(handle, conversation);
+            let evidence = CheckIns { history, beat, rhythm: &rhythm, ln_e, same_interval };
+            let judged = about.as_ref().and_then(|about| self.judge(&evidence, about, at_ns));
+            if let Some((about, judged)) = about.zip(judged) {
+                self.act(judged, &about);
             }
         }
     }
 
-    fn judge_with(
-        &mut self,
-        detector: &'static Detector,
-        handle: Handle,
-        conversation: Handle,
-        (beat, rhythm): (Beat, &Rhythm),
-        at_ns: u64,
-    ) {
-        let Some(case) = self.case(handle, conversation, beat, rhythm, at_ns) else { return };
-        let mut ledger = Ledger::new();
-        if !detect::assess(detector, &case, &mut ledger) || !ledger.is_finding() {
-            return;
+    fn about_history(&self, handle: Handle, conversation: Handle) -> Option<About> {
+        let history = self.histories.get(handle)?;
+        let name = history.name().or(self.table.get(conversation)?.name.as_ref());
+        Some(About {
+            pair: history.latest,
+            name: name.cloned(),
+            conversation: Some(conversation),
+            history: Some(handle),
+            subject: subject(&history.key),
+        })
+    }
+
+    /// Weighs evidence; returns the finding that it amounts to, unless there is nothing new in it.
+    pub(super) fn judge(&self, evidence: &dyn Evidence, about: &About, at_ns: u64) -> Option<Judged> {
+        let context = self.context(about, at_ns);
+        let mut ledger = Ledger::new(&self.weights, evidence.detector());
+        weigh(evidence, &context, &mut ledger);
+        if !ledger.is_finding() {
+            return None;
         }
-        let is_protected = self.scope.is_protected(case.pair.responder);
-        let may_block = ledger.suffices_for_block() && !is_protected && case.history.is_answered;
-        let judgement = Judgement { severity: ledger.severity(may_block), may_block };
-        let known = self.known_incident(detector, handle, conversation);
-        let rises = match known.and_then(|incident| self.incidents.get(incident)) {
-            Some(incident) => judgement.severity > incident.severity,
-            None => true,
-        };
+        let is_protected = self.scope.is_protected(context.pair.responder);
+        let block = ledger.suffices_for_block() && !is_protected && evidence.is_two_way();
+        let severity = ledger.severity(block);
+        let known = self.known_incident(evidence.detector(), about);
+        let rises = known.and_then(|known| self.incidents.get(known)).is_none_or(|known| severity > known.severity);
         if !rises && !self.verdicts.may_act() {
-            return;
+            return None;
         }
-        let Some(finding) = self.explain(detector, handle, conversation, (beat, rhythm), at_ns, &judgement) else {
-            return;
+        let mut ledger = Ledger::explained(&self.weights, evidence.detector());
+        weigh(evidence, &context, &mut ledger);
+        let first_ns = about.history.and_then(|history| self.histories.get(history)).map_or(at_ns, |h| h.first_ns);
+        let finding = Finding {
+            id: 0,
+            time: self.timestamp(at_ns),
+            first_seen: self.timestamp(first_ns),
+            detector: evidence.detector().name(),
+            title: evidence.title(&context),
+            severity,
+            score: ledger.posterior(),
+            pair: context.pair,
+            name: about.name.as_ref().map(|name| name.to_string()),
+            process: context.process.map(|process| self.with_executable(process)),
+            block,
+            rhythm: evidence.rhythm(),
+            considered: evidence.considered(&context),
+            attack: evidence.techniques(&context),
+            reasons: ledger.into_reasons(),
         };
-        let finding = Finding { id: self.note(&finding, handle, known), ..finding };
+        Some(Judged { detector: evidence.detector(), finding, known, rises, is_protected })
+    }
+
+    /// Raises a finding and asks for the verdict that the policy wants.
+    pub(super) fn act(&mut self, judged: Judged, about: &About) {
+        let Judged { detector, finding, known, rises, is_protected } = judged;
+        let (id, is_new) = self.incidents.note(known, detector, about, &finding);
+        self.counts.findings += u64::from(is_new);
+        if let Some(history) = about.history.and_then(|history| self.histories.get_mut(history)) {
+            history.has_incident = true;
+        }
+        let finding = Finding { id, ..finding };
         if rises {
             self.commands.push_back(Command::Report(Box::new(finding.clone())));
         }
@@ -83,121 +122,62 @@ impl Engine {
         }
     }
 
-    fn case<'a>(
-        &'a self,
-        handle: Handle,
-        conversation: Handle,
-        beat: Beat,
-        rhythm: &'a Rhythm,
-        at_ns: u64,
-    ) -> Option<Case<'a>> {
-        let history = self.histories.get(handle)?;
-        let process = self.process(conversation);
-        let is_named = history.name().is_some() || self.table.get(conversation)?.name.is_some();
+    fn context<'a>(&'a self, about: &'a About, at_ns: u64) -> Context<'a> {
+        let history = about.history.and_then(|history| self.histories.get(history));
+        let conversation = about.conversation.and_then(|conversation| self.table.get(conversation));
+        let process = conversation.and_then(|conversation| conversation.process.as_ref());
         let seconds = |from_ns: u64| at_ns.saturating_sub(from_ns) as f64 / 1e9;
-        Some(Case {
-            history,
-            pair: history.latest.pair(),
-            is_named,
-            is_internal: self.scope.is_local(history.latest.responder.ip()),
-            beat,
-            rhythm,
-            ln_e: history.beats.ln_e(),
-            prevalence: self.histories.prevalence(&history.latest),
-            same_interval: self.histories.same_interval(history.latest.originator, rhythm.interval_s),
-            age_s: seconds(history.first_ns),
+        let facts = history.map_or_else(|| conversation.map_or(Facts::default(), |c| c.facts), |h| h.facts);
+        let originator = about.pair.originator;
+        Context {
+            pair: about.pair.pair(),
+            name: about.name.as_ref(),
+            facts,
+            is_internal: self.scope.is_local(about.pair.responder.ip()),
+            prevalence: self.histories.prevalence(&about.pair),
+            age_s: history.map_or(0.0, |history| seconds(history.first_ns)),
             watched_s: seconds(self.began_ns.unwrap_or(at_ns)),
-            unrelated_answers: if is_named { 0 } else { self.answers.answers_of(history.latest.originator) },
+            unrelated_answers: if about.name.is_some() { 0 } else { self.answers.answers_of(originator) },
+            process,
             provenance: process.and_then(|process| self.processes.provenance(process.pid)).map(|(_, known)| *known),
-        })
-    }
-
-    fn process(&self, conversation: Handle) -> Option<&Arc<Process>> {
-        self.table.get(conversation)?.process.as_ref()
-    }
-
-    fn explain(
-        &self,
-        detector: &Detector,
-        handle: Handle,
-        conversation: Handle,
-        (beat, rhythm): (Beat, &Rhythm),
-        at_ns: u64,
-        judgement: &Judgement,
-    ) -> Option<Finding> {
-        let case = self.case(handle, conversation, beat, rhythm, at_ns)?;
-        let mut ledger = Ledger::explained();
-        detect::assess(detector, &case, &mut ledger);
-        let name = case.history.name().or(self.table.get(conversation)?.name.as_ref());
-        Some(Finding {
-            id: 0,
-            time: self.timestamp(at_ns),
-            first_seen: self.timestamp(case.history.first_ns),
-            detector: detector.name,
-            severity: judgement.severity,
-            score: ledger.posterior(),
-            pair: case.pair,
-            name: name.map(|name| name.to_string()),
-            process: self.process(conversation).map(|process| self.with_executable(process)),
-            block: judgement.may_block,
-            interval_s: rhythm.interval_s,
-            jitter: rhythm.jitter,
-            turns: rhythm.turns,
-            considered: self.considered(&case),
-            attack: (detector.attack)(&case),
-            reasons: ledger.into_reasons(),
-        })
+            services: &self.services,
+            resolved_name: self.answers.name(originator, about.pair.responder, at_ns),
+            companions: self.incidents.companions(originator, about.pair.responder),
+        }
     }
 
     /// What the shell learned of a process may come later than its socket.
-    fn with_executable(&self, process: &Process) -> Process {
+    fn with_executable(&self, process: &Arc<Process>) -> Process {
         let exe = self.processes.provenance(process.pid).and_then(|(exe, _)| exe.clone());
-        Process { exe: exe.or_else(|| process.exe.clone()), ..process.clone() }
+        Process { exe: exe.or_else(|| process.exe.clone()), ..(**process).clone() }
     }
 
-    fn considered(&self, case: &Case<'_>) -> Vec<String> {
-        let pair: &Pair = &case.pair;
-        let is_internal = self.scope.is_local(pair.responder);
-        let mut considered = benign::considered(&Candidate { pair, facts: case.history.facts, is_internal });
-        if case.same_interval < weights::MESH_PEERS {
-            considered.push(format!("mesh or monitoring: this interval to {} destinations only", case.same_interval));
+    /// Returns the incident that evidence belongs to: its own subject's, or that of the same traffic by the other key.
+    fn known_incident(&self, detector: Detector, about: &About) -> Option<Handle> {
+        let own = self.incidents.find(detector, &about.subject);
+        if own.is_some() || about.history.is_none() {
+            return own;
         }
-        considered
-    }
-
-    /// Returns the incident that a history belongs to: its own, or that of the same traffic by the other key.
-    fn known_incident(&self, detector: &Detector, handle: Handle, conversation: Handle) -> Option<Handle> {
-        let own = self.histories.get(handle)?;
-        let name = own.name().or(self.table.get(conversation)?.name.as_ref());
-        let is_same = |incident: &Handle| {
-            let known = self.incidents.get(*incident);
-            known.is_some_and(|known| {
-                let names_agree =
-                    known.name.is_none() || name.is_none() || known.name.as_deref() == name.map(|name| &**name);
-                known.detector == detector.name && names_agree
-            })
+        let conversation = about.conversation.and_then(|conversation| self.table.get(conversation))?;
+        let Place::At { pair, name } = conversation.place else { return None };
+        let others = [Some(pair), name].into_iter().flatten().filter_map(|other| self.histories.get(other));
+        let known = others.filter_map(|other| self.incidents.find(detector, &subject(&other.key)));
+        let agrees = |known: &Handle| {
+            let known = self.incidents.get(*known).and_then(|known| known.name.as_deref());
+            known.is_none() || about.name.is_none() || known == about.name.as_deref()
         };
-        let Place::At { pair, name: named } = self.table.get(conversation)?.place else { return None };
-        let others = [Some(handle), Some(pair), named];
-        let incidents = others.into_iter().flatten().filter_map(|other| self.histories.get(other)?.incident);
-        incidents.into_iter().find(is_same)
+        known.into_iter().find(agrees)
     }
+}
 
-    /// Notes a finding's severity in its incident, opening one if there is none; returns the incident's number.
-    fn note(&mut self, finding: &Finding, handle: Handle, known: Option<Handle>) -> u64 {
-        let (incident, id) = match known.and_then(|known| Some((known, self.incidents.get_mut(known)?))) {
-            Some((handle, incident)) => {
-                incident.severity = incident.severity.max(finding.severity);
-                (handle, incident.id)
-            }
-            None => {
-                self.counts.findings += 1;
-                self.incidents.open(finding)
-            }
-        };
-        if let Some(history) = self.histories.get_mut(handle) {
-            history.incident = Some(incident);
-        }
-        id
+fn weigh(evidence: &dyn Evidence, context: &Context<'_>, ledger: &mut Ledger<'_>) {
+    evidence.weigh(context, ledger);
+    detect::add_context(context, ledger);
+}
+
+fn subject(key: &Key) -> Subject {
+    match key {
+        Key::Pair(key) => Subject::Pair(*key),
+        Key::Name(key) => Subject::Name(key.clone()),
     }
 }

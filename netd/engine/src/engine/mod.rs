@@ -8,6 +8,7 @@ mod conversations;
 mod counts;
 mod incident;
 mod judge;
+mod signals;
 mod verdicts;
 
 use std::collections::VecDeque;
@@ -26,12 +27,16 @@ use crate::name::{self, Facts, NameSource};
 use crate::policy::Policy;
 use crate::process::{Processes, Provenance};
 use crate::scope::Scope;
+use crate::services::Services;
 use crate::slab::Handle;
 use crate::time::Timestamp;
+use crate::weights::Weights;
 
 /// The analytics of one shard.
 pub struct Engine {
     scope: Scope,
+    weights: Weights,
+    services: Services,
     gap_ns: u64,
     reports_flows: bool,
     offset_ns: u64,
@@ -55,6 +60,8 @@ impl Engine {
     pub fn new(config: Config) -> Self {
         Self {
             scope: Scope::new(&config.networks),
+            weights: config.weights,
+            services: config.services,
             gap_ns: u64::from(config.flows.turn_gap_ms) * 1_000_000,
             reports_flows: config.flows.report,
             offset_ns: config.clock_offset_ns,
@@ -247,6 +254,7 @@ impl Engine {
         if let Some((at_ns, starter)) = entry.release_named_turn() {
             self.commit(handle, at_ns, starter);
         }
+        self.on_opening(handle, self.now_ns);
     }
 
     pub(crate) fn timestamp(&self, at_ns: u64) -> Timestamp {

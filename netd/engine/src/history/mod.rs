@@ -15,9 +15,9 @@ pub(crate) use beats::{Beat, Beats};
 pub(crate) use sizes::Sizes;
 pub(crate) use store::{Histories, Prevalence};
 
-use crate::benign::Class;
 use crate::finding::Pair;
 use crate::name::Facts;
+use crate::services::ServiceId;
 use crate::slab::Handle;
 
 /// [`Pair`] as a compact key.
@@ -55,7 +55,8 @@ pub(crate) enum Place {
     Unknown,
     /// No candidate: see [`crate::scope::Scope::may_beacon`].
     Outside,
-    Benign(Class),
+    /// Traffic of a service that every network has.
+    Excluded(ServiceId),
     At {
         pair: Handle,
         name: Option<Handle>,
@@ -98,7 +99,7 @@ pub(crate) struct History {
     pub(crate) twin: Option<Handle>,
     /// A pair's: several names share its address, so that its rhythm is none of theirs.
     pub(crate) has_names: bool,
-    pub(crate) incident: Option<Handle>,
+    pub(crate) has_incident: bool,
 }
 
 impl History {
@@ -114,7 +115,7 @@ impl History {
             is_answered: false,
             twin: None,
             has_names: false,
-            incident: None,
+            has_incident: false,
         }
     }
 

@@ -248,7 +248,7 @@ impl Histories {
             // A name that shares a pair's history weighs as much as the pair.
             let shared = history.name().and(history.twin).and_then(|twin| self.histories.get(twin));
             let weighed = shared.unwrap_or(history);
-            let evidence = (history.incident.is_some(), weighed.beats.ln_e(), weighed.beats.turns());
+            let evidence = (history.has_incident, weighed.beats.ln_e(), weighed.beats.turns());
             if least.is_none_or(|(_, other)| evidence < other) {
                 least = Some((handle, evidence));
             }

@@ -30,8 +30,9 @@ fn a_beacon_across_connections_is_found_and_explained() {
     let first = &findings[0];
     assert_eq!(first.detector, "beacon");
     assert_eq!((first.pair.originator, first.pair.responder), (ip(IMPLANT), ip("198.51.100.9")));
-    assert!(first.turns <= 14, "found after {} turns", first.turns);
-    assert!((45.0..60.0).contains(&first.interval_s), "{}", first.interval_s);
+    let rhythm = first.rhythm.unwrap();
+    assert!(rhythm.turns <= 14, "found after {} turns", rhythm.turns);
+    assert!((45.0..60.0).contains(&rhythm.interval_s), "{}", rhythm.interval_s);
     assert!(first.reasons.iter().any(|reason| reason.evidence == "interval_regularity"));
     assert!(!first.considered.is_empty());
 }
@@ -82,7 +83,8 @@ fn an_implant_that_sleeps_after_work_of_any_length_is_found() {
     let findings = world.findings();
 
     assert_eq!(findings.len(), 1);
-    assert!((9.5..10.5).contains(&findings[0].interval_s), "{}", findings[0].interval_s);
+    let interval_s = findings[0].rhythm.unwrap().interval_s;
+    assert!((9.5..10.5).contains(&interval_s), "{interval_s}");
 }
 
 #[test]
@@ -256,7 +258,7 @@ proptest! {
         let here = beacon(IMPLANT, C2, check_ins(25, interval, jitter));
         let there = beacon(IMPLANT, C2, check_ins(25, interval, jitter).map(|at| at + f64::from(shift)));
 
-        let relevant = |finding: &Finding| (finding.turns, finding.severity, finding.block, (finding.score * 1e4).round() as i64);
+        let relevant = |finding: &Finding| (finding.rhythm.unwrap().turns, finding.severity, finding.block, (finding.score * 1e4).round() as i64);
         prop_assert_eq!(here.iter().map(relevant).collect::<Vec<_>>(), there.iter().map(relevant).collect::<Vec<_>>());
     }
 }
