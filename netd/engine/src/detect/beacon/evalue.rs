@@ -26,7 +26,7 @@ use serde::{Deserialize, Serialize};
 use super::null;
 use super::predictor::Predictor;
 use super::window::Window;
-use super::{GATE_CELL, RESOLUTION_S};
+use super::{GATE_CELL, RESOLUTION_S, Shape};
 
 /// The null's supremum is not computed while E cannot exceed e^this.
 const WORTH_PROVING: f64 = 2.0;
@@ -78,14 +78,19 @@ impl Evidence {
         evidence
     }
 
-    /// Learns from a gap that came before scoring.
-    pub(super) fn learn(&mut self, x: f32) {
-        self.predictor.learn(x);
+    /// Learns from a gap that came before scoring; `past` does not hold it yet.
+    pub(super) fn learn(&mut self, x: f32, past: &Window) {
+        self.predictor.learn(x, past);
+    }
+
+    /// Returns the kind of schedule that explains the gaps best.
+    pub(super) fn shape(&self) -> Shape {
+        self.predictor.shape()
     }
 
     /// Takes the gap `x = ln d` into account; `past` does not hold it yet.
     pub(super) fn observe(&mut self, x: f32, past: &mut Window, gate_s: f32) {
-        if usize::from(self.open) == Window::LEN {
+        if usize::from(self.open) >= Window::LEN {
             self.close(past, gate_s);
         }
         let density = f64::from(self.predictor.observe(x, past));

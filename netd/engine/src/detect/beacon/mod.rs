@@ -9,25 +9,36 @@
 //! A key costs 64 bytes until its first gaps look alike, and about half a kilobyte after.
 
 mod evalue;
+mod growth;
 mod null;
+mod phase;
 mod predictor;
+mod range;
+mod shape;
+mod student;
 mod window;
 
 use serde::{Deserialize, Serialize};
 
 use crate::stats;
 use evalue::Evidence;
+pub use shape::Shape;
 use window::Window;
 
 /// Times are known to about half of this: ticks of a coarse kernel clock, scheduling.
 const RESOLUTION_S: f32 = 0.004;
 /// The alternative's probability of a gap that ends within the resolution of the gate.
 const GATE_CELL: f64 = 0.001;
+const LN_2: f32 = std::f32::consts::LN_2;
+const LN_3: f32 = 1.098_612_3;
 /// Gaps that an unpromoted key remembers.
 const EARLY: usize = 8;
 /// A key is promoted when 1.4826 MAD/median of its gaps is below this: at its beginning, and later.
 const ALIKE_EARLY: f32 = 0.8;
 const ALIKE_LATE: f32 = 0.5;
+/// Also, when all steps of ln d but one are this close to their median, which is at least so large.
+const ALIKE_STEP: f32 = 0.12;
+const LEAST_STEP: f32 = 0.05;
 /// ln of the E value whose first crossing is remembered.
 pub const LN_CONVINCING: f64 = 9.210_340_371_976_184;
 
@@ -67,6 +78,8 @@ pub struct Rhythm {
     pub interval_s: f64,
     /// Median absolute deviation of the gaps over their median.
     pub jitter: f64,
+    /// The kind of schedule that explains the gaps best.
+    pub shape: Shape,
     pub within: Within,
     /// Beats that the last gaps seem to have skipped.
     pub missed: u32,
@@ -115,15 +128,20 @@ impl Timing {
                 gaps[*seen as usize % EARLY] = x;
                 *seen = seen.saturating_add(1);
                 let (held, blocks) = ((*seen as usize).min(EARLY), *blocks);
-                if held < 3 || !alike(&gaps[..held], *seen as usize > EARLY) {
+                if held < 3 {
                     return;
                 }
-                let scored = if blocks == 0 && *seen as usize <= EARLY {
-                    Scored::from_start(&gaps[..held], gate_s, self.turns)
+                let mut ordered = *gaps;
+                ordered.rotate_left(if held < EARLY { 0 } else { *seen as usize % EARLY });
+                let gaps = &ordered[..held];
+                let is_late = *seen as usize > EARLY;
+                if !alike(gaps, is_late) && !grows(gaps) {
+                    return;
+                }
+                let scored = if blocks == 0 && !is_late {
+                    Scored::from_start(gaps, gate_s, self.turns)
                 } else {
-                    let oldest = *seen as usize % EARLY;
-                    gaps.rotate_left(if held < EARLY { 0 } else { oldest });
-                    Scored::from_now(&gaps[..held], blocks + 2)
+                    Scored::from_now(gaps, blocks + 2)
                 };
                 self.stage = Stage::Scored(Box::new(scored));
             }
@@ -153,9 +171,11 @@ impl Timing {
     /// Returns what the last gaps look like, or `None` before the third.
     #[must_use]
     pub fn rhythm(&self) -> Option<Rhythm> {
-        let (gaps, ln_e_max, convinced_at) = match &self.stage {
-            Stage::Early { gaps, seen, .. } => (&gaps[..(*seen as usize).min(EARLY)], 0.0, None),
-            Stage::Scored(scored) => (scored.window.filled(), scored.ln_e_max, scored.convinced_at),
+        let (gaps, shape, ln_e_max, convinced_at) = match &self.stage {
+            Stage::Early { gaps, seen, .. } => (&gaps[..(*seen as usize).min(EARLY)], Shape::Interval, 0.0, None),
+            Stage::Scored(scored) => {
+                (scored.window.filled(), scored.evidence.shape(), scored.ln_e_max, scored.convinced_at)
+            }
         };
         if gaps.len() < 3 {
             return None;
@@ -178,6 +198,7 @@ impl Timing {
             turns: self.turns,
             interval_s: f64::from(interval),
             jitter: f64::from(spread / interval),
+            shape,
             within: Within {
                 low_s: f64::from(low),
                 high_s: f64::from(high),
@@ -207,7 +228,7 @@ impl Scored {
         let mut scored =
             Self { window: Window::new(), evidence: Evidence::new(block), ln_e_max: 0.0, convinced_at: None };
         for x in gaps {
-            scored.evidence.learn(*x);
+            scored.evidence.learn(*x, &scored.window);
             scored.window.push(*x);
         }
         scored
@@ -241,6 +262,22 @@ fn alike(gaps: &[f32], late: bool) -> bool {
     let Some(median) = stats::median(scratch) else { return false };
     let Some(spread) = stats::mad(scratch, median) else { return false };
     stats::MAD_TO_SD * spread < if late { ALIKE_LATE } else { ALIKE_EARLY } * median
+}
+
+/// Whether gaps, as ln d in the order of time, grow by a nearly constant ratio, but for one.
+fn grows(gaps: &[f32]) -> bool {
+    let mut steps = [0.0_f32; EARLY];
+    let count = gaps.len() - 1;
+    if count < 3 {
+        return false;
+    }
+    for (step, pair) in steps.iter_mut().zip(gaps.windows(2)) {
+        *step = pair[1] - pair[0];
+    }
+    let steps = &mut steps[..count];
+    let Some(median) = stats::median(steps) else { return false };
+    let near = steps.iter().filter(|step| (**step - median).abs() < ALIKE_STEP).count();
+    median > LEAST_STEP && near >= 3 && near + 1 >= count
 }
 
 /// Returns how many beats a long gap skipped, if it is near a multiple of the interval.
@@ -362,6 +399,6 @@ mod tests {
     #[test]
     fn an_unpromoted_key_is_small() {
         assert!(size_of::<Timing>() <= 64);
-        assert!(size_of::<Scored>() <= 576, "{}", size_of::<Scored>());
+        assert!(size_of::<Scored>() <= 672, "{}", size_of::<Scored>());
     }
 }
