@@ -6,6 +6,7 @@
 pub mod beacon;
 pub(crate) mod checkin;
 mod context;
+pub(crate) mod intel;
 
 use std::sync::Arc;
 
@@ -38,6 +39,8 @@ macro_rules! detectors {
 detectors! {
     /// Check-ins on a timer.
     Beacon = "beacon"
+    /// A destination or a TLS client on a list.
+    ThreatIntel = "threat_intel"
 }
 
 /// What a detector saw.

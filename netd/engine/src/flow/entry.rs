@@ -106,6 +106,8 @@ pub(crate) struct Entry {
     pub(crate) facts: Facts,
     pub(crate) process: Option<Arc<Process>>,
     pub(crate) place: Place,
+    /// Already held against the lists of threat intelligence, with its name.
+    pub(crate) is_matched: bool,
 }
 
 impl Entry {
@@ -134,6 +136,7 @@ impl Entry {
             facts: Facts::default(),
             process: None,
             place: Place::Unknown,
+            is_matched: false,
         }
     }
 

@@ -3,5 +3,7 @@
 mod beacons;
 mod conversations;
 mod enforcement;
+mod explanations;
+mod intel;
 mod names;
 mod support;
