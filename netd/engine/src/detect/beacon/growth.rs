@@ -7,6 +7,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::predictor::ABSTAINS;
 use super::student::Student;
 use super::window::Window;
 use super::{RESOLUTION_S, fast_exp};
@@ -86,7 +87,7 @@ impl Growth {
 
     fn fill_trends(&self, densities: &mut [f32], x: f32, prior: f32, resolution: f32) {
         let Some(slope) = self.slope().filter(|slope| GROWING.contains(slope)) else {
-            densities.fill(prior);
+            densities.fill(ABSTAINS);
             return;
         };
         let residue = (self.squares - slope * self.products).max(0.0);
@@ -105,7 +106,7 @@ impl Growth {
     }
 
     fn sum(&self, x: f32, past: &Window, prior: f32, resolution: f32) -> f32 {
-        let Some(expected) = sum_of_last(past) else { return prior };
+        let Some(expected) = sum_of_last(past) else { return ABSTAINS };
         let freedom = self.sums.max(1.0);
         let of = |spread: f32| {
             Student::new(expected, (spread * spread + self.sum_squares) / freedom + resolution, freedom).density(x)
@@ -226,8 +227,8 @@ mod tests {
 
     #[test]
     fn a_constant_ratio_is_learned_across_restarts_and_a_missed_beat() {
-        // 16 + 32 stand together.
-        let (growth, _) = learned(&[4.0, 8.0, 48.0, 64.0, 4.0, 8.0, 16.0, 32.0]);
+        // 32 + 64 stand together.
+        let (growth, _) = learned(&[4.0, 8.0, 16.0, 96.0, 128.0, 4.0, 8.0, 16.0]);
 
         assert!((growth.slope().unwrap() - 2.0_f32.ln()).abs() < 1e-3, "{:?}", growth.slope());
     }

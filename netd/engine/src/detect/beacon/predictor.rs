@@ -12,6 +12,7 @@
 //! - **Range** ([`range`]): sleeps drawn uniformly from an interval.
 //! - **Phase** ([`phase`]): a clock that keeps its phase, whatever delays single beats.
 //! - **Growth** ([`growth`]): schedules whose gaps follow from the gaps before.
+//! - **Pair** ([`pair`]): two timers on one key.
 //!
 //! No kernel is narrower than [`RESOLUTION_S`]: a clock that ticks in steps of up to that size looks continuous to every expert,
 //! and its lattice is not taken for regularity.
@@ -19,6 +20,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::growth::{self, Growth};
+use super::pair::{self, Timers};
 use super::student::Student;
 use super::window::Window;
 use super::{LN_2, LN_3, RESOLUTION_S, Shape, fast_exp, phase, range};
@@ -28,8 +30,8 @@ const BANDWIDTHS: [f32; 5] = [0.001, 0.004, 0.015, 0.05, 0.12];
 const WIDE: f32 = 0.25;
 const PRIOR_SCALES: [f32; 3] = [0.02, 0.12, 0.35];
 /// Prior weights: those of all experts sum to one.
-const KERNEL_WEIGHT: f32 = 0.034;
-const STUDENT_WEIGHT: f32 = 0.04;
+const KERNEL_WEIGHT: f32 = 0.033;
+const STUDENT_WEIGHT: f32 = 0.0403;
 const MOST_VARIANCE: f32 = 0.16;
 
 /// Where each kind's experts begin.
@@ -37,7 +39,10 @@ const STUDENTS: usize = BANDWIDTHS.len();
 const RANGES: usize = STUDENTS + PRIOR_SCALES.len();
 const PHASES: usize = RANGES + range::EXPERTS;
 const GROWTHS: usize = PHASES + phase::EXPERTS;
-const EXPERTS: usize = GROWTHS + growth::EXPERTS;
+const PAIR: usize = GROWTHS + growth::EXPERTS;
+const EXPERTS: usize = PAIR + 1;
+/// The density of an expert that has nothing to say: it agrees with the others, and its weight stays.
+pub(super) const ABSTAINS: f32 = -1.0;
 
 /// The share of the mixture that no expert owns: any gap is possible.
 const FLOOR: f32 = 0.04;
@@ -58,11 +63,19 @@ pub(super) struct Predictor {
     mean: f32,
     squares: f32,
     growth: Growth,
+    timers: Timers,
 }
 
 impl Predictor {
     pub(super) fn new() -> Self {
-        Self { weights: prior_weights(), seen: 0.0, mean: 0.0, squares: 0.0, growth: Growth::new() }
+        Self {
+            weights: prior_weights(),
+            seen: 0.0,
+            mean: 0.0,
+            squares: 0.0,
+            growth: Growth::new(),
+            timers: Timers::new(),
+        }
     }
 
     /// Returns the density of `x` given `past`, and learns from it.
@@ -71,10 +84,12 @@ impl Predictor {
         let mut density = prior;
         if !past.is_empty() {
             let experts = self.densities(x, past, prior);
-            let told: f32 = experts.iter().zip(&self.weights).map(|(e, w)| e * w).sum();
+            let heard = || experts.iter().zip(&self.weights).filter(|(e, _)| **e >= 0.0);
+            let told = heard().map(|(e, w)| e * w).sum::<f32>() / heard().map(|(_, w)| w).sum::<f32>();
             density = FLOOR * prior + (1.0 - FLOOR) * told;
             for ((weight, expert), prior) in self.weights.iter_mut().zip(experts).zip(prior_weights()) {
-                *weight = (1.0 - SHARE) * *weight * expert / told + SHARE * prior;
+                let gain = if expert >= 0.0 { expert / told } else { 1.0 };
+                *weight = (1.0 - SHARE) * *weight * gain + SHARE * prior;
             }
         }
         self.learn(x, past);
@@ -84,6 +99,7 @@ impl Predictor {
     /// Learns from a gap that is not scored; `past` does not hold it yet.
     pub(super) fn learn(&mut self, x: f32, past: &Window) {
         self.growth.learn(x, past);
+        self.timers.learn(x, past);
         let folded = if self.seen == 0.0 { x } else { fold(x, self.mean) };
         // A pause or a burst says nothing about the timer.
         if self.seen > 2.0 && (folded - self.mean).abs() > 1.5 {
@@ -105,8 +121,9 @@ impl Predictor {
         let share = |from: usize, to: usize| self.weights[from..to].iter().sum::<f32>();
         let ratio = self.growth.ratio();
         match ratio {
-            Some(ratio) if share(GROWTHS, EXPERTS) > 0.5 => Shape::Growing { ratio },
+            Some(ratio) if share(GROWTHS, PAIR) > 0.5 => Shape::Growing { ratio },
             _ if share(PHASES, GROWTHS) > 0.5 => Shape::PhaseLocked,
+            _ if share(PAIR, EXPERTS) > 0.5 => Shape::TwoTimers,
             _ => Shape::Interval,
         }
     }
@@ -116,7 +133,8 @@ impl Predictor {
         let (kernels, rest) = densities.split_at_mut(STUDENTS);
         let (students, rest) = rest.split_at_mut(RANGES - STUDENTS);
         let (ranges, rest) = rest.split_at_mut(PHASES - RANGES);
-        let (phases, growths) = rest.split_at_mut(GROWTHS - PHASES);
+        let (phases, rest) = rest.split_at_mut(GROWTHS - PHASES);
+        let (growths, pair) = rest.split_at_mut(PAIR - GROWTHS);
         let d = x.exp();
         let resolution = RESOLUTION_S / d;
         for (density, bandwidth) in kernels.iter_mut().zip(BANDWIDTHS) {
@@ -127,8 +145,9 @@ impl Predictor {
         range::fill(ranges, d, past, wide, prior);
         phase::fill(phases, x, past, fast_exp(self.mean), prior);
         self.growth.fill(growths, x, past, prior);
+        pair.fill(self.timers.density(x, prior).unwrap_or(ABSTAINS));
         // Every expert leaves some room for what it does not expect.
-        for density in &mut densities {
+        for density in densities.iter_mut().filter(|density| **density >= 0.0) {
             *density = 0.99 * *density + 0.01 * prior;
         }
         densities
@@ -170,9 +189,10 @@ fn kernel_estimate(x: f32, bandwidth: f32, resolution: f32, past: &Window) -> f3
 fn prior_weights() -> [f32; EXPERTS] {
     let mut weights = [KERNEL_WEIGHT; EXPERTS];
     weights[STUDENTS..RANGES].fill(STUDENT_WEIGHT);
-    weights[RANGES..PHASES].copy_from_slice(&range::WEIGHTS);
+    weights[RANGES..PHASES].copy_from_slice(&range::weights());
     weights[PHASES..GROWTHS].copy_from_slice(&phase::WEIGHTS);
-    weights[GROWTHS..].copy_from_slice(&growth::WEIGHTS);
+    weights[GROWTHS..PAIR].copy_from_slice(&growth::WEIGHTS);
+    weights[PAIR] = pair::WEIGHT;
     weights
 }
 

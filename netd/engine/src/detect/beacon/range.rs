@@ -9,16 +9,47 @@
 use super::window::Window;
 use super::{LN_2, LN_3, RESOLUTION_S, fast_exp};
 
-/// Ratios a/b of the shortest to the longest gap of a uniform law.
-const RATIOS: [f32; 8] = [0.97, 0.89, 0.74, 0.64, 0.5, 0.33, 0.22, 0.08];
+/// A law that an expert looks for.
+struct Law {
+    /// The shortest gap over the longest.
+    ratio: f32,
+    /// The rank of the single gaps' median among all gaps: a half, or less if a fifth or a half of the beats are missed.
+    rank: f32,
+    weight: f32,
+}
 
-pub(super) const EXPERTS: usize = RATIOS.len();
-pub(super) const WEIGHTS: [f32; EXPERTS] = [0.0765, 0.085, 0.085, 0.085, 0.102, 0.085, 0.034, 0.0085];
+const fn law(ratio: f32, rank: f32, weight: f32) -> Law {
+    Law { ratio, rank, weight }
+}
+
+const LAWS: [Law; EXPERTS] = [
+    law(0.97, 0.5, 0.0795),
+    law(0.89, 0.5, 0.086),
+    law(0.74, 0.5, 0.072),
+    law(0.64, 0.5, 0.072),
+    law(0.5, 0.5, 0.0876),
+    law(0.33, 0.5, 0.072),
+    law(0.22, 0.5, 0.034),
+    law(0.08, 0.5, 0.0085),
+    law(0.7, 0.4, 0.015),
+    law(0.5, 0.4, 0.015),
+    law(0.33, 0.4, 0.015),
+    law(0.22, 0.4, 0.006),
+    law(0.7, 0.25, 0.01),
+    law(0.5, 0.25, 0.0065),
+];
+pub(super) const EXPERTS: usize = 14;
+
+/// Returns the prior weights of the experts.
+pub(super) fn weights() -> [f32; EXPERTS] {
+    LAWS.map(|law| law.weight)
+}
 
 /// Fills the range experts. Their densities are of d, times d to be of x.
 pub(super) fn fill(densities: &mut [f32], d: f32, past: &Window, wide: f32, prior: f32) {
-    let median = past.median();
-    for (density, ratio) in densities.iter_mut().zip(RATIOS) {
+    for (density, law) in densities.iter_mut().zip(LAWS) {
+        let Law { ratio, rank, .. } = law;
+        let median = past.quantile(rank);
         // The ends of U(a, b) seen from its median, with a tenth of the way to spare.
         let above = (2.0 / (1.0 + ratio)).ln() * 1.15 + 0.01;
         let below = ((1.0 + ratio) / (2.0 * ratio)).ln() * 1.15 + 0.01;

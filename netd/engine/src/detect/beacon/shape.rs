@@ -13,6 +13,8 @@ pub enum Shape {
     PhaseLocked,
     /// Each gap is longer than the one before by about this ratio: back-off, if the attempts failed.
     Growing { ratio: f32 },
+    /// Two timers, each with a sleep of its own.
+    TwoTimers,
 }
 
 impl fmt::Display for Shape {
@@ -21,6 +23,7 @@ impl fmt::Display for Shape {
             Self::Interval => f.write_str("a sleep between beats"),
             Self::PhaseLocked => f.write_str("a clock that keeps its phase"),
             Self::Growing { ratio } => write!(f, "gaps that grow by a factor of {ratio:.2}"),
+            Self::TwoTimers => f.write_str("two timers"),
         }
     }
 }

@@ -74,10 +74,11 @@ impl Window {
         self.slots[usize::from(self.by_size[rank.min(Self::LEN - 1)])]
     }
 
-    /// Returns the median, or 0 of no gaps.
-    pub(super) fn median(&self) -> f32 {
+    /// Returns the quantile `p` in 0..=1, the mean of the two nearest gaps if it lies between them; 0 of no gaps.
+    pub(super) fn quantile(&self, p: f32) -> f32 {
         let Some(last) = self.len().checked_sub(1) else { return 0.0 };
-        0.5 * (self.ranked(last / 2) + self.ranked(last.div_ceil(2)))
+        let at = p * last as f32;
+        0.5 * (self.ranked(at as usize) + self.ranked(at.ceil() as usize))
     }
 
     fn rank(&self, x: f32, len: usize) -> usize {
