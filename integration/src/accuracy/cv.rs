@@ -10,7 +10,7 @@ const MOST_CV: f64 = 0.3;
 
 /// Returns when the rule first alerts on a pair's connections, given in the order of their beginnings.
 #[must_use]
-pub fn first_alert_s(connections: &[Connection]) -> Option<f64> {
+pub(crate) fn first_alert_s(connections: &[Connection]) -> Option<f64> {
     let mut recent = VecDeque::new();
     for connection in connections {
         recent.push_back(connection.start_s);

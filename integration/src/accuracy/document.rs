@@ -25,13 +25,13 @@ pub enum Verdict {
 
 impl Measure {
     #[must_use]
-    pub fn new(name: impl Into<String>, goal: impl Into<String>, seen: impl Into<String>, met: bool) -> Self {
+    pub(crate) fn new(name: impl Into<String>, goal: impl Into<String>, seen: impl Into<String>, met: bool) -> Self {
         let met = if met { Verdict::Met } else { Verdict::Missed };
         Self { name: name.into(), goal: goal.into(), seen: seen.into(), met }
     }
 
     #[must_use]
-    pub fn left_out(name: impl Into<String>, goal: impl Into<String>, why: impl Into<String>) -> Self {
+    pub(crate) fn left_out(name: impl Into<String>, goal: impl Into<String>, why: impl Into<String>) -> Self {
         Self { name: name.into(), goal: goal.into(), seen: why.into(), met: Verdict::LeftOut }
     }
 }
@@ -46,12 +46,12 @@ pub struct Table {
 
 impl Table {
     #[must_use]
-    pub fn new(title: impl Into<String>, columns: &[&str]) -> Self {
+    pub(crate) fn new(title: impl Into<String>, columns: &[&str]) -> Self {
         let columns = columns.iter().map(|column| (*column).to_owned()).collect();
         Self { title: title.into(), columns, rows: Vec::new() }
     }
 
-    pub fn row(&mut self, cells: impl IntoIterator<Item = String>) {
+    pub(crate) fn row(&mut self, cells: impl IntoIterator<Item = String>) {
         self.rows.push(cells.into_iter().collect());
     }
 
@@ -81,7 +81,7 @@ impl Table {
 
 /// The last column of a table with reasons is long: it is not padded.
 fn pad(cell: &str, width: usize) -> String {
-    const LONGEST: usize = 70;
+    const LONGEST: usize = 90;
     let missing = width.min(LONGEST).saturating_sub(cell.chars().count());
     format!("{cell}{}", " ".repeat(missing))
 }
@@ -99,26 +99,28 @@ pub enum Part {
 pub struct Section {
     pub title: String,
     pub parts: Vec<Part>,
+    /// Too long for people; in JSON only.
+    pub details: Vec<Table>,
     pub measures: Vec<Measure>,
 }
 
 impl Section {
     #[must_use]
-    pub fn new(title: impl Into<String>) -> Self {
-        Self { title: title.into(), parts: Vec::new(), measures: Vec::new() }
+    pub(crate) fn new(title: impl Into<String>) -> Self {
+        Self { title: title.into(), parts: Vec::new(), details: Vec::new(), measures: Vec::new() }
     }
 
-    pub fn text(&mut self, text: impl Into<String>) {
+    pub(crate) fn text(&mut self, text: impl Into<String>) {
         self.parts.push(Part::Text(text.into()));
     }
 
-    pub fn table(&mut self, table: Table) {
+    pub(crate) fn table(&mut self, table: Table) {
         self.parts.push(Part::Table(table));
     }
 
     /// Returns the section as Markdown.
     #[must_use]
-    pub fn markdown(&self) -> String {
+    pub(crate) fn markdown(&self) -> String {
         let mut out = format!("## {}\n\n", self.title);
         for part in &self.parts {
             match part {
@@ -134,7 +136,7 @@ impl Section {
 
 /// Returns the table of measures as Markdown.
 #[must_use]
-pub fn measures(measures: &[&Measure]) -> String {
+pub(crate) fn measures(measures: &[&Measure]) -> String {
     let mut table = Table::new("", &["measure", "goal", "seen", "met"]);
     for measure in measures {
         let met = match measure.met {

@@ -6,10 +6,10 @@
 use super::connection::Connection;
 
 /// RITA calls a score from here on a threat worth showing; 0.7 is the second of its four steps.
-pub const THREAT: f64 = 0.7;
+pub(crate) const THREAT: f64 = 0.7;
 /// How often RITA imports logs when it watches continuously, and how much it then looks at.
-pub const HOUR_S: f64 = 3_600.0;
-pub const DAY_S: f64 = 24.0 * HOUR_S;
+pub(crate) const HOUR_S: f64 = 3_600.0;
+pub(crate) const DAY_S: f64 = 24.0 * HOUR_S;
 
 const BINS: usize = 24;
 const LEAST_TIMES: usize = 4;
@@ -21,30 +21,30 @@ const MODE_WIDTH: f64 = 0.05;
 
 /// The four scores, each from 0 to 1.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Score {
-    pub timestamps: f64,
-    pub sizes: f64,
-    pub histogram: f64,
-    pub duration: f64,
+pub(crate) struct Score {
+    pub(crate) timestamps: f64,
+    pub(crate) sizes: f64,
+    pub(crate) histogram: f64,
+    pub(crate) duration: f64,
 }
 
 impl Score {
     #[must_use]
-    pub fn total(&self) -> f64 {
+    pub(crate) fn total(&self) -> f64 {
         (self.timestamps + self.sizes + self.histogram + self.duration) / 4.0
     }
 }
 
 /// The time that a score is about, in seconds.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Window {
-    pub from_s: f64,
-    pub to_s: f64,
+pub(crate) struct Window {
+    pub(crate) from_s: f64,
+    pub(crate) to_s: f64,
 }
 
 /// Returns the score of a pair's connections in a window, or `None` when RITA does not score them.
 #[must_use]
-pub fn score(window: Window, connections: &[Connection]) -> Option<Score> {
+pub(crate) fn score(window: Window, connections: &[Connection]) -> Option<Score> {
     let inside = connections.iter().filter(|one| one.start_s >= window.from_s && one.end_s <= window.to_s);
     let (mut times, mut sizes): (Vec<f64>, Vec<f64>) =
         inside.map(|one| (one.start_s.floor(), one.bytes as f64)).unzip();
@@ -67,7 +67,7 @@ pub fn score(window: Window, connections: &[Connection]) -> Option<Score> {
 /// Returns when a continuously watching RITA first shows the pair as a threat: scored each full hour over the last
 /// day's closed connections.
 #[must_use]
-pub fn first_alert_s(connections: &[Connection]) -> Option<f64> {
+pub(crate) fn first_alert_s(connections: &[Connection]) -> Option<f64> {
     let first = connections.iter().map(|one| one.start_s).fold(f64::INFINITY, f64::min);
     let last = connections.iter().map(|one| one.end_s).fold(0.0, f64::max);
     let mut now_s = (first / HOUR_S).ceil() * HOUR_S;

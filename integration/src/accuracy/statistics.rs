@@ -4,7 +4,7 @@ use statrs::distribution::{Beta, ContinuousCDF as _};
 
 /// Returns the one-sided 95 % upper bound of a rate of which `hits` of `trials` were seen (Clopper and Pearson 1934).
 #[must_use]
-pub fn upper_bound(hits: u64, trials: u64) -> f64 {
+pub(crate) fn upper_bound(hits: u64, trials: u64) -> f64 {
     if hits >= trials {
         return 1.0;
     }
@@ -13,7 +13,7 @@ pub fn upper_bound(hits: u64, trials: u64) -> f64 {
 
 /// Returns the nearest-rank quantile, where `None` is larger than everything.
 #[must_use]
-pub fn quantile(values: &[Option<f64>], share: f64) -> Option<f64> {
+pub(crate) fn quantile(values: &[Option<f64>], share: f64) -> Option<f64> {
     let mut sorted: Vec<f64> = values.iter().map(|value| value.unwrap_or(f64::INFINITY)).collect();
     sorted.sort_by(f64::total_cmp);
     let rank = (share * sorted.len() as f64).ceil() as usize;
@@ -23,7 +23,7 @@ pub fn quantile(values: &[Option<f64>], share: f64) -> Option<f64> {
 
 /// Returns the share of values that are at most `most`.
 #[must_use]
-pub fn share_within(values: &[Option<f64>], most: f64) -> f64 {
+pub(crate) fn share_within(values: &[Option<f64>], most: f64) -> f64 {
     let within = values.iter().flatten().filter(|value| **value <= most).count();
     within as f64 / values.len().max(1) as f64
 }

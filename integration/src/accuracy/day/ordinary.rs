@@ -14,6 +14,29 @@ use super::scene::{Actor, Host, Scene, Site, outside};
 use super::sessions::{Calls, Terminal};
 use super::speech::Speech;
 
+/// How services that are no web pages are called: the first label of their names.
+pub(crate) const SERVICES: [&str; 19] = [
+    "push",
+    "meet",
+    "imap",
+    "mail",
+    "telemetry",
+    "edr",
+    "licence",
+    "agent",
+    "queue",
+    "api",
+    "iot",
+    "updates",
+    "download",
+    "mirror",
+    "drive",
+    "backup",
+    "ingest",
+    "health",
+    "orders",
+];
+
 /// How many hosts of each kind there are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Population {

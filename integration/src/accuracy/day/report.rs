@@ -1,16 +1,19 @@
 //! The day's tables and measures.
 
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+
 use netd_engine::finding::{Finding, Severity};
 use netd_engine::flow::protocol_name;
 
 use super::super::document::{Measure, Section, Table};
 use super::inbox::{Incident, severity};
+use super::ordinary::SERVICES;
 use super::rivals::{self, Found};
 use super::{Day, Implant};
 
 const WORST_RANK: usize = 12;
 const FALSE_HIGH_PER_100_HOST_DAYS: f64 = 1.0;
-const MOST_LISTED: usize = 40;
 const ORDER: [Severity; 5] = [Severity::Critical, Severity::High, Severity::Medium, Severity::Low, Severity::Info];
 
 /// Returns the section about a day.
@@ -50,13 +53,16 @@ pub(crate) fn section(day: &mut Day, seed: u64) -> Section {
         ranks.push(place.map(|place| place + 1));
         let rows: Vec<&&Incident> = sorted.iter().filter(|incident| owner(incident) == Some(number)).collect();
         let first_s = rows.iter().map(|incident| incident.first_s).fold(f64::INFINITY, f64::min);
-        let mut detectors: Vec<&str> = rows.iter().map(|incident| incident.finding.detector).collect();
-        detectors.dedup();
+        let detectors: BTreeSet<&str> = rows.iter().map(|incident| incident.finding.detector).collect();
         let best = place.map(|place| &sorted[place].finding);
         let or_none = |text: Option<String>| text.unwrap_or_else(|| "-".to_owned());
         table.row([
             implant.name.to_owned(),
-            if detectors.is_empty() { "**none**".to_owned() } else { detectors.join(", ") },
+            if detectors.is_empty() {
+                "**none**".to_owned()
+            } else {
+                detectors.into_iter().collect::<Vec<_>>().join(", ")
+            },
             or_none(best.map(|finding| severity(finding.severity).to_owned())),
             or_none(best.map(|finding| format!("{:.4}", finding.score))),
             or_none(best.map(|finding| if finding.block { "yes" } else { "no" }.to_owned())),
@@ -69,7 +75,8 @@ pub(crate) fn section(day: &mut Day, seed: u64) -> Section {
     section.table(table);
     section.table(false_by_severity(&false_ones, hosts));
     section.table(rivals(&rita, &cv, hosts, (&ranks, &false_ones)));
-    section.table(listed(&false_ones));
+    section.table(grouped(&false_ones));
+    section.details.push(one_by_one(&false_ones));
 
     let found = ranks.iter().flatten().count();
     let worst = ranks.iter().map(|rank| rank.unwrap_or(usize::MAX)).max().unwrap_or(0);
@@ -134,8 +141,7 @@ fn rivals(rita: &Found, cv: &Found, hosts: usize, (ranks, false_ones): (&[Option
         ],
     );
     let per_100 = |count: usize| format!("{:.1}", 100.0 * count as f64 / hosts as f64);
-    let accused: std::collections::BTreeSet<_> =
-        false_ones.iter().map(|incident| incident.finding.pair.originator).collect();
+    let accused: BTreeSet<_> = false_ones.iter().map(|incident| incident.finding.pair.originator).collect();
     table.row([
         "netd".to_owned(),
         ranks.iter().flatten().count().to_string(),
@@ -157,24 +163,78 @@ fn rivals(rita: &Found, cv: &Found, hosts: usize, (ranks, false_ones): (&[Option
     table
 }
 
-fn listed(false_ones: &[&Incident]) -> Table {
+/// Returns one row for everything that is false in the same way: the same detector about the same kind of thing.
+fn grouped(false_ones: &[&Incident]) -> Table {
     let title = match false_ones.len() {
         0 => "False findings: none".to_owned(),
-        count if count <= MOST_LISTED => format!("Every false finding ({count}), the worst first"),
-        count => format!("The worst {MOST_LISTED} of {count} false findings"),
+        count => format!(
+            "The {count} false findings by what they are about, with the worst of each; one by one in accuracy.json"
+        ),
     };
-    let mut table = Table::new(title, &["severity", "score", "detector", "who", "name", "reasons (nats)"]);
-    for incident in false_ones.iter().take(MOST_LISTED) {
+    let columns =
+        ["about", "detector", "critical / high / medium / low", "hosts", "the worst: score, who", "its reasons (nats)"];
+    let mut table = Table::new(title, &columns);
+    let mut groups: Vec<((String, &str), Vec<&Incident>)> = Vec::new();
+    // The worst come first, and so do their groups.
+    for incident in false_ones {
+        let about = (about(&incident.finding), incident.finding.detector);
+        match groups.iter_mut().find(|(known, _)| *known == about) {
+            Some((_, incidents)) => incidents.push(incident),
+            None => groups.push((about, vec![incident])),
+        }
+    }
+    for ((about, detector), incidents) in groups {
+        let count = |level| incidents.iter().filter(|incident| incident.finding.severity == level).count();
+        let hosts: BTreeSet<_> = incidents.iter().map(|incident| incident.finding.pair.originator).collect();
+        let worst = &incidents[0].finding;
+        table.row([
+            about,
+            detector.to_owned(),
+            format!("{} / {} / {} / {}", count(ORDER[0]), count(ORDER[1]), count(ORDER[2]), count(ORDER[3])),
+            hosts.len().to_string(),
+            format!("{:.4}, {}", worst.score, who(worst)),
+            reasons(worst),
+        ]);
+    }
+    table
+}
+
+/// What the simulation calls the service, or its port.
+fn about(finding: &Finding) -> String {
+    let service = finding.name.as_deref().and_then(|name| name.split_once('.')).map(|(service, _)| service);
+    match service {
+        Some(service) if SERVICES.contains(&service) => service.to_owned(),
+        Some(_) => "web pages and their parts".to_owned(),
+        None if is_inside(finding.pair.responder) => format!("inside, {}", port(finding)),
+        None => format!("outside without a name, {}", port(finding)),
+    }
+}
+
+fn is_inside(address: IpAddr) -> bool {
+    matches!(address, IpAddr::V4(address) if address.is_private())
+}
+
+fn port(finding: &Finding) -> String {
+    format!("{}/{}", finding.pair.responder_port, protocol_name(finding.pair.proto))
+}
+
+fn who(finding: &Finding) -> String {
+    let name = finding.name.as_ref().map(|name| format!(" ({name})")).unwrap_or_default();
+    format!("{} to {}:{}{name}", finding.pair.originator, finding.pair.responder, port(finding))
+}
+
+fn one_by_one(false_ones: &[&Incident]) -> Table {
+    let columns = ["severity", "score", "detector", "first told", "who", "block", "reasons (nats)"];
+    let mut table = Table::new("Every false finding, the worst first", &columns);
+    for incident in false_ones {
         let finding = &incident.finding;
-        let pair = &finding.pair;
-        let who =
-            format!("{} to {}:{}/{}", pair.originator, pair.responder, pair.responder_port, protocol_name(pair.proto));
         table.row([
             severity(finding.severity).to_owned(),
             format!("{:.4}", finding.score),
             finding.detector.to_owned(),
-            who,
-            finding.name.clone().unwrap_or_default(),
+            format!("{:.0} s", incident.first_s),
+            who(finding),
+            finding.block.to_string(),
             reasons(finding),
         ]);
     }

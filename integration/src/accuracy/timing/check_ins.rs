@@ -113,13 +113,19 @@ fn table(needed: &[Needed], period_s: f64, place: Place, runs: u64) -> Table {
 }
 
 fn promises(section: &mut Section, needed: &[Needed]) {
-    let at = |missed: f64| needed.iter().filter(move |cell| cell.kind.period_s == PROMISED_S && cell.kind.missed == missed);
+    let at =
+        |missed: f64| needed.iter().filter(move |cell| cell.kind.period_s == PROMISED_S && cell.kind.missed == missed);
     let least = |most: f64, holds: fn(Law) -> bool| {
         let cells = at(0.0).filter(|cell| holds(cell.kind.law));
         cells.map(|cell| share_within(&cell.check_ins, most)).fold(1.0, f64::min)
     };
     let rows: [(&str, f64, f64, fn(Law) -> bool); 5] = [
-        ("timing: found by 14 check-ins, jitter <= 25 %", 0.99, 14.0, |law| matches!(law, Law::Sleep { from, to: 1.0 } if from >= 0.75)),
+        (
+            "timing: found by 14 check-ins, jitter <= 25 %",
+            0.99,
+            14.0,
+            |law| matches!(law, Law::Sleep { from, to: 1.0 } if from >= 0.75),
+        ),
         ("timing: found by 25 check-ins, jitter 50 %", 0.95, 25.0, |law| law == Law::Sleep { from: 0.5, to: 1.0 }),
         ("timing: found by 40 check-ins, +-50 %", 0.95, 40.0, |law| law == Law::Sleep { from: 0.5, to: 1.5 }),
         ("timing: growing schedules found by 100 check-ins", 0.95, 100.0, |law| {

@@ -33,8 +33,7 @@ pub(crate) const FULL: Effort = Effort {
     periods_s: &[1.0, 5.0, 20.0, 60.0, 600.0, 3_600.0, 21_600.0],
     bounds_rate: true,
 };
-pub(crate) const QUICK: Effort =
-    Effort { runs: 40, days: 4, null_keys: 150, periods_s: &[60.0], bounds_rate: false };
+pub(crate) const QUICK: Effort = Effort { runs: 40, days: 4, null_keys: 150, periods_s: &[60.0], bounds_rate: false };
 
 /// Returns the section about timing.
 pub(crate) fn section(effort: Effort) -> Section {

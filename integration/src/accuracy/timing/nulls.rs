@@ -1,11 +1,11 @@
 //! Keys without a timer: how often each is taken for one.
 
 use super::super::connection::Connection;
+use super::super::cv;
 use super::super::document::{Measure, Section, Table};
 use super::super::parallel;
 use super::super::rita::{self, DAY_S, THREAT, Window};
 use super::super::statistics::upper_bound;
-use super::super::cv;
 use super::Effort;
 use super::check_ins::length;
 use super::simulation::irregular::{IRREGULARS, Irregular};
@@ -29,9 +29,8 @@ pub(super) fn add(section: &mut Section, effort: Effort) {
     const PART: u64 = 500;
     let kinds: Vec<(&str, Irregular, (f64, f64))> =
         IRREGULARS.iter().flat_map(|(name, law)| MEANS.map(|mean| (*name, *law, mean))).collect();
-    let parts: Vec<(usize, u64)> = (0..kinds.len())
-        .flat_map(|kind| (0..effort.null_keys.div_ceil(PART)).map(move |part| (kind, part)))
-        .collect();
+    let parts: Vec<(usize, u64)> =
+        (0..kinds.len()).flat_map(|kind| (0..effort.null_keys.div_ceil(PART)).map(move |part| (kind, part))).collect();
     let hits = parallel::map(&parts, |(kind, part)| {
         let (_, law, (mean_s, tick_s)) = kinds[*kind];
         let keys = PART.min(effort.null_keys - part * PART);
@@ -56,7 +55,16 @@ pub(super) fn add(section: &mut Section, effort: Effort) {
              of {} keys; RITA over a rolling day each hour, and once over exactly the time that the key was active",
             effort.days
         ),
-        &["law", "mean gap", "keys", "netd, E >= 10^4", "95 % upper bound", "RITA >= 0.70, each hour", "RITA, own window", "CV < 0.3"],
+        &[
+            "law",
+            "mean gap",
+            "keys",
+            "netd, E >= 10^4",
+            "95 % upper bound",
+            "RITA >= 0.70, each hour",
+            "RITA, own window",
+            "CV < 0.3",
+        ],
     );
     let mut all = Alarms::default();
     for (((name, law, (mean_s, _)), alarms), others) in kinds.iter().zip(&alarms).zip(&others) {

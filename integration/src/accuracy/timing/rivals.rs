@@ -9,7 +9,7 @@ use super::super::{cv, rita};
 use super::Effort;
 use super::check_ins::length;
 use super::simulation::timer::{Implant, LAWS, Law, Place};
-use super::simulation::{CONVINCED, REPORT, check_ins_needed, seeds, GATE_NS};
+use super::simulation::{CONVINCED, GATE_NS, REPORT, check_ins_needed, seeds};
 
 const PERIODS_S: [f64; 4] = [5.0, 60.0, 300.0, 3_600.0];
 /// What RITA gets to see of a check-in.

@@ -88,7 +88,9 @@ fn findings_after(times: &[f64], place: Place, seed: u64) -> Option<f64> {
         };
         let (request, answer) = (dice.whole(300, 900), dice.whole(200, 4_000));
         talk.say(&mut wire, *at_s, By::Client, request as u64, || look.request(begins, request, &mut dice));
-        talk.say(&mut wire, at_s + ROUND_TRIP_S, By::Server, answer as u64, || look.answer(begins, answer.min(1_400), &mut dice));
+        talk.say(&mut wire, at_s + ROUND_TRIP_S, By::Server, answer as u64, || {
+            look.answer(begins, answer.min(1_400), &mut dice)
+        });
         match place {
             Place::Inside => kept = Some(talk),
             Place::Across => talk.close(&mut wire, at_s + 0.1, By::Client, ROUND_TRIP_S),
