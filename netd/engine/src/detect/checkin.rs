@@ -4,7 +4,7 @@
 
 use serde::Deserialize;
 
-use super::beacon::Rhythm;
+use super::beacon::{Rhythm, Shape};
 use super::{Context, Detector, Evidence};
 use crate::finding::Beats;
 use crate::history::{Beat, History};
@@ -60,7 +60,12 @@ impl Evidence for CheckIns<'_> {
     fn title(&self, context: &Context<'_>) -> String {
         let (rhythm, pair) = (self.rhythm, &context.pair);
         let whom = context.name.map_or_else(|| pair.responder.to_string(), |name| name.to_string());
-        format!("check-ins every {:.1} s to {whom} port {}", rhythm.interval_s, pair.responder_port)
+        match rhythm.shape {
+            Shape::Growing { .. } => format!("check-ins to {whom} port {}: {}", pair.responder_port, rhythm.shape),
+            Shape::Interval | Shape::PhaseLocked | Shape::TwoTimers => {
+                format!("check-ins every {:.1} s to {whom} port {}", rhythm.interval_s, pair.responder_port)
+            }
+        }
     }
 
     fn techniques(&self, context: &Context<'_>) -> Vec<&'static str> {
@@ -108,7 +113,7 @@ impl CheckIns<'_> {
                 Beat::Responder => "turns of the responder every",
             };
             format!(
-                "{} {what} {:.1} s, jitter {:.0} %, {} of {} gaps within {:.1}-{:.1} s, {} missed; ln E {:.1}",
+                "{} {what} {:.1} s, jitter {:.0} %, {} of {} gaps within {:.1}-{:.1} s, {} missed, {}; ln E {:.1}",
                 rhythm.turns,
                 rhythm.interval_s,
                 100.0 * rhythm.jitter,
@@ -117,6 +122,7 @@ impl CheckIns<'_> {
                 within.low_s,
                 within.high_s,
                 rhythm.missed,
+                rhythm.shape,
                 self.ln_e
             )
         };
