@@ -15,6 +15,7 @@ pub mod flow;
 mod history;
 mod name;
 pub mod policy;
+mod pool;
 pub mod process;
 mod scope;
 mod score;

@@ -7,7 +7,7 @@ use super::{Command, Engine};
 use crate::detect::checkin::CheckIns;
 use crate::detect::{self, About, Context, Detector, Evidence, Subject};
 use crate::finding::{Finding, Process};
-use crate::history::{Key, Place};
+use crate::history::{Beat, Key, Place};
 use crate::name::Facts;
 use crate::score::Ledger;
 use crate::slab::Handle;
@@ -35,6 +35,11 @@ impl Engine {
                 continue;
             }
             let beat = history.beats.strongest();
+            // Whoever waits longer each time is a client that behaves.
+            if beat == Beat::Attempt && history.beats.is_backing_off() {
+                self.counts.backing_off += 1;
+                continue;
+            }
             let Some(rhythm) = history.beats.timing(beat).rhythm() else { continue };
             self.histories.note_regular(handle);
             let Some(history) = self.histories.get(handle) else { continue };

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use netd_common::key::{ConversationKey, Direction};
 use netd_common::record::{FlowEvent, FlowRecord, state};
 
+use super::attempt::Attempt;
 use super::queue::Wait;
 use super::turns::OpenTurn;
 use crate::finding::Process;
@@ -53,7 +54,7 @@ struct Part {
 
 /// How the originator is known, from weak to certain.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Certainty {
+pub(super) enum Certainty {
     Port,
     First,
     Handshake,
@@ -91,7 +92,7 @@ pub(crate) struct Entry {
     pub(crate) totals_ns: u64,
     parts: Vec<Part>,
     originator: Direction,
-    certainty: Certainty,
+    pub(super) certainty: Certainty,
     /// TCP flags seen per direction, or the first ICMP type.
     pub(crate) flags: [u8; 2],
     pub(crate) state: u8,
@@ -106,6 +107,7 @@ pub(crate) struct Entry {
     pub(crate) facts: Facts,
     pub(crate) process: Option<Arc<Process>>,
     pub(crate) place: Place,
+    pub(crate) attempt: Attempt,
 }
 
 impl Entry {
@@ -134,6 +136,7 @@ impl Entry {
             facts: Facts::default(),
             process: None,
             place: Place::Unknown,
+            attempt: Attempt::Unknown,
         }
     }
 
@@ -156,7 +159,9 @@ impl Entry {
         let (originator, certainty, place) = (self.originator, self.certainty, self.place);
         let (name, name_source, facts) = (self.name.take(), self.name_source, self.facts);
         let process = self.process.take();
+        let attempt = self.attempt;
         *self = Self {
+            attempt,
             parts,
             originator,
             certainty,
