@@ -158,8 +158,8 @@ mod tests {
         turns.into_iter().enumerate().position(|(n, (request, answer))| {
             totals.payload[0] += request;
             totals.payload[1] += answer;
-            totals.packets[0] += if each > 0 { request / each } else { 1 };
-            totals.packets[1] += if each > 0 { answer / each } else { 1 };
+            totals.packets[0] += request.checked_div(each).unwrap_or(1);
+            totals.packets[1] += answer.checked_div(each).unwrap_or(1);
             let turn = SizedTurn { at_ns: n as u64, starter: Direction::AToB, request, answer };
             echoes.observe(ends, 0, &turn, &totals, &thresholds).is_some()
         })

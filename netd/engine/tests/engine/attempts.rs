@@ -140,3 +140,44 @@ fn logins_of_monitoring_and_of_work_are_not_found() {
     assert!(of(&scheduled, "brute_force").is_none());
     assert!(of(&work, "brute_force").is_none());
 }
+
+/// One upload of `megabytes` in steps of a quarter of a minute.
+fn upload(world: &mut World, responder: &str, at_s: f64, megabytes: u64) {
+    let mut flow = Flow::new("10.0.0.7:50000", responder, TCP, at_s);
+    world.engine.observe_flow(&flow.record(FlowEvent::Begin, at_s));
+    for n in 0..megabytes {
+        flow.carry(1 << 20, 4_000);
+        world.engine.observe_flow(&flow.record(FlowEvent::Active, at_s + 0.25 * n as f64));
+    }
+}
+
+#[test]
+fn one_upload_to_a_new_destination_is_low_at_most() {
+    let mut world = World::new(Config::default());
+    upload(&mut world, "198.51.100.9:443", 1.0, 400);
+
+    assert!(world.findings().iter().all(|finding| finding.severity <= Severity::Low));
+}
+
+#[test]
+fn a_monitoring_agent_is_no_exfiltration() {
+    let mut world = World::new(Config::default());
+    upload(&mut world, "198.51.100.9:443", 1.0, 1);
+
+    assert!(world.findings().is_empty());
+}
+
+#[test]
+fn an_upload_to_where_a_beacon_goes_is_exfiltration() {
+    let mut world = World::new(Config::default());
+    for n in 0..30 {
+        world.connection(&format!("10.0.0.7:{}", 40_000 + n), "198.51.100.9:443", 60.0 * f64::from(n), 300, 200);
+    }
+    assert!(of(&world.findings(), "beacon").is_some());
+
+    upload(&mut world, "198.51.100.9:443", 2_000.0, 40);
+
+    let findings = world.findings();
+    let found = of(&findings, "exfiltration").unwrap();
+    assert!(found.attack == ["T1041"] && found.reasons.iter().any(|reason| reason.evidence == "upload_company"));
+}

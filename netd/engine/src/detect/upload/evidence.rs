@@ -18,7 +18,7 @@ const TOOLS: [&str; 14] =
 /// An upload of a monitored host.
 pub(crate) struct Upload {
     pub(crate) sum: Sum,
-    /// The destination got nothing before this.
+    /// Too little went to the destination before this to know what is usual.
     pub(crate) is_new: bool,
 }
 
@@ -42,7 +42,7 @@ impl Evidence for Upload {
             ledger.add_times(Term::UploadUnusual, times, || format!("z = {z:.1} for this destination"));
         }
         if self.is_new && context.watched_s >= thresholds.watched_s {
-            ledger.add(Term::UploadNewDestination, || "the destination is new".to_owned());
+            ledger.add(Term::UploadNewDestination, || "the destination is new, or nearly so".to_owned());
         }
         if let Some(z) = sum.host_z.filter(|z| *z >= thresholds.unusual_z) {
             ledger.add(Term::UploadHostUnusual, || format!("z = {z:.1} for this host"));
@@ -63,7 +63,7 @@ impl Evidence for Upload {
 
     fn techniques(&self, context: &Context<'_>) -> Vec<&'static str> {
         let mut techniques = Vec::with_capacity(2);
-        techniques.push(if context.companions.iter().any(|other| *other == Detector::Beacon) {
+        techniques.push(if context.companions.contains(&Detector::Beacon) {
             "T1041"
         } else if odd_protocol(context).is_some() {
             "T1048"
