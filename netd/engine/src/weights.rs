@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
-use crate::detect::{Detector, checkin};
+use crate::detect::{Detector, checkin, dns};
 use crate::finding::{Kind, Severity};
 
 /// The file that netd ships.
@@ -64,6 +64,25 @@ terms! {
     BareInterpreter = "bare_interpreter"
     UnpackagedExecutable = "unpackaged_executable"
     PackagedExecutable = "packaged_executable"
+    DnsInformation = "dns_information"
+    DnsDownstream = "dns_downstream"
+    DnsRecordTypes = "dns_record_types"
+    DnsEncodedLabels = "dns_encoded_labels"
+    DnsLongNames = "dns_long_names"
+    DnsShareOfQueries = "dns_share_of_queries"
+    DnsNoSuchNames = "dns_no_such_names"
+    DnsAddressLabels = "dns_address_labels"
+    DnsKnownService = "dns_known_service"
+    DnsManyClients = "dns_many_clients"
+    DnsDirect = "dns_direct"
+    DnsChangingNames = "dns_changing_names"
+    DnsRepeatedNames = "dns_repeated_names"
+    DgaFailedDomains = "dga_failed_domains"
+    DgaRandomNames = "dga_random_names"
+    DgaAlikeLengths = "dga_alike_lengths"
+    DgaFound = "dga_found"
+    FluxNetworks = "flux_networks"
+    FluxTurnover = "flux_turnover"
 }
 
 /// What a term is worth.
@@ -128,6 +147,7 @@ pub struct Weights {
     detectors: BTreeMap<Detector, Start>,
     pub destination: Destination,
     pub beacon: checkin::Thresholds,
+    pub dns: dns::Thresholds,
     #[serde(rename = "terms")]
     listed: BTreeMap<Term, Worth>,
     /// The same by number: looked up at every turn of a regular key.

@@ -21,11 +21,15 @@ impl Engine {
             entry.is_matched = false;
         }
         self.match_intel(conversation, at_ns);
+        self.note_encrypted_dns(conversation, at_ns);
     }
 
     /// A conversation ended, or was given up. Its entry is still there.
-    #[expect(clippy::unused_self, reason = "the detectors of attempts listen here")]
-    pub(super) fn on_end(&mut self, _conversation: Handle, _reason: EndReason) {}
+    pub(super) fn on_end(&mut self, conversation: Handle, _reason: EndReason) {
+        if let Some(entry) = self.table.get(conversation) {
+            self.dns_streams.end(&entry.key);
+        }
+    }
 
     /// Holds a conversation against threat intelligence, once it carries payload and again when its name is known.
     fn match_intel(&mut self, conversation: Handle, at_ns: u64) {

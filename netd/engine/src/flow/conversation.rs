@@ -6,7 +6,8 @@ use serde::{Serialize, Serializer};
 
 use super::community::community_id;
 use super::entry::{Entry, Phase};
-use crate::finding::Process;
+use crate::detect::dns::encrypted::encrypted;
+use crate::finding::{Pair, Process};
 use crate::name::NameSource;
 use crate::time::Timestamp;
 
@@ -66,6 +67,9 @@ pub struct Conversation {
     pub name: Option<String>,
     #[serde(skip_serializing_if = "NameSource::is_none")]
     pub name_source: NameSource,
+    /// How the flow asks for names in secret, and whom: `dns-over-https (Quad9)`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub encrypted_dns: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub process: Option<Process>,
     #[serde(skip_serializing_if = "is_zero")]
@@ -108,12 +112,25 @@ impl Conversation {
             community_id: community_id(&entry.key, entry.originator(), entry.flags[orig]),
             name: entry.name.as_deref().map(str::to_owned),
             name_source: entry.name_source,
+            encrypted_dns: encrypted_dns(entry),
             process: entry.process.as_deref().cloned(),
             vlan: entry.vlan,
             ifindex: entry.ifindex,
             rule: entry.rule,
         }
     }
+}
+
+fn encrypted_dns(entry: &Entry) -> Option<String> {
+    let flow = entry.key.flow(entry.originator());
+    let pair = Pair {
+        originator: flow.src.ip(),
+        responder: flow.dst.ip(),
+        responder_port: flow.dst_port(),
+        proto: entry.key.proto,
+    };
+    let found = encrypted(&pair, entry.name.as_deref())?;
+    Some(found.operator.map_or_else(|| found.transport.to_owned(), |whom| format!("{} ({whom})", found.transport)))
 }
 
 /// Returns the name of an IP protocol, or its number in decimal.

@@ -2,6 +2,7 @@
 
 mod beacons;
 mod conversations;
+mod dns;
 mod enforcement;
 mod intel;
 mod names;
