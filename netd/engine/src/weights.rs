@@ -76,6 +76,7 @@ terms! {
     DnsManyClients = "dns_many_clients"
     DnsDirect = "dns_direct"
     DnsChangingNames = "dns_changing_names"
+    DnsNeverAnswered = "dns_never_answered"
     DnsRepeatedNames = "dns_repeated_names"
     DgaFailedDomains = "dga_failed_domains"
     DgaRandomNames = "dga_random_names"

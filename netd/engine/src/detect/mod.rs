@@ -93,7 +93,6 @@ pub(crate) struct About {
 
 /// What makes two pieces of one detector's evidence the same incident.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-#[expect(dead_code, reason = "one for each way in which detectors join their evidence")]
 pub(crate) enum Subject {
     Pair(PairKey),
     Name(NameKey),

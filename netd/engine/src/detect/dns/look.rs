@@ -33,10 +33,22 @@ pub(super) fn look(label: &[u8]) -> Look {
     if label.iter().all(u8::is_ascii_hexdigit) && digits > 0 {
         return Look::Hex;
     }
+    if is_numbered(label) {
+        return Look::Plain;
+    }
     let changes = label.windows(2).filter(|two| two[0].is_ascii_digit() != two[1].is_ascii_digit()).count();
     // An internationalized name (RFC 5890) is a word in another script.
     let is_word = label.starts_with(b"xn--") || ln_p(label).is_none_or(|mean| mean > NO_WORD);
     if is_word && changes < MANY_CHANGES { Look::Plain } else { Look::Encoded }
+}
+
+/// Returns whether a label is words and numbers with dashes between them, as providers number their hosts.
+fn is_numbered(label: &[u8]) -> bool {
+    let mut parts = label.split(|byte| matches!(byte, b'-' | b'_'));
+    let is_number = |part: &[u8]| part.len() <= 3 && part.iter().all(u8::is_ascii_digit);
+    let is_short_word =
+        |part: &[u8]| part.len() <= 4 && part.iter().take_while(|byte| byte.is_ascii_alphabetic()).count() > 0;
+    parts.clone().count() > 1 && parts.all(|part| is_number(part) || is_short_word(part))
 }
 
 /// Returns the mean ln p of a label's neighbouring letters in English words.

@@ -42,6 +42,7 @@ pub struct Thresholds {
     pub ln_e_worth_judging: f64,
     pub most_timing: f64,
     pub fresh_share: f64,
+    pub least_interval_s: f64,
     pub dga_from: u32,
     pub ordinary_failed: f64,
     pub random_ln_p: f64,

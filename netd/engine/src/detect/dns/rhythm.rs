@@ -13,6 +13,8 @@ use crate::weights::Term;
 #[derive(Debug)]
 pub(crate) struct Polls {
     pub(crate) asked: Asked,
+    /// Some question got an answer.
+    pub(crate) has_content: bool,
     pub(crate) rhythm: Rhythm,
     pub(crate) ln_e: f64,
     /// Questions, how many were fresh, and of these how many were for types that carry data or looked encoded.
@@ -45,6 +47,9 @@ impl Evidence for Polls {
             ledger.add(Term::DnsRepeatedNames, || {
                 format!("{:.0} % of {} questions repeat another", 100.0 - 100.0 * fresh, self.questions)
             });
+        }
+        if !self.has_content {
+            ledger.add(Term::DnsNeverAnswered, || "no name that was asked for exists".to_owned());
         }
         let carriers = share(self.carriers, self.fresh);
         if carriers >= thresholds.carrier_share {

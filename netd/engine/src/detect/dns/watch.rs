@@ -202,11 +202,23 @@ impl Watch {
         if ln_e < self.thresholds.ln_e_worth_judging {
             return None;
         }
-        let rhythm = asking.timing.rhythm()?;
+        // What is faster carries more than an idle implant, and is weighed by what it carries.
+        let rhythm = asking.timing.rhythm().filter(|rhythm| rhythm.interval_s >= self.thresholds.least_interval_s)?;
         let is_direct = asking.asked >= self.thresholds.direct_queries && self.is_own_server(heard.server);
         let asked = self.asked(topic, zone.domain.clone(), heard, (is_direct, zone.is_answered));
         let (questions, fresh) = (asking.asked, asking.fresh);
-        Some(Polls { asked, rhythm, ln_e, questions, fresh, carriers: asking.carriers, encoded: asking.encoded })
+        let tally = zone.tally(heard.at_ns);
+        let has_content = f64::from(tally.no_such_name) < self.thresholds.denied_share * f64::from(tally.answers);
+        Some(Polls {
+            asked,
+            has_content,
+            rhythm,
+            ln_e,
+            questions,
+            fresh,
+            carriers: asking.carriers,
+            encoded: asking.encoded,
+        })
     }
 
     fn generated(&mut self, topic: &Topic<'_>, heard: &Heard<'_>) -> Option<Generated> {

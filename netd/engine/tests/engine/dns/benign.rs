@@ -29,7 +29,8 @@ fn sixty_thousand_questions_of_browsing_are_silent() {
     for n in 0..60_000_u32 {
         let client = format!("10.0.0.{}", 10 + dice.below(40));
         // Few sites take most visits.
-        let site = dice.below(1 + dice.below(3_000));
+        let most = 1 + dice.below(3_000);
+        let site = dice.below(most);
         let name = match dice.below(20) {
             0 => format!("{}.cdn{}.net", String::from_utf8(dice.text(LETTERS, 8)).unwrap(), dice.below(30)),
             1 => format!("r{}---sn-{}.video.com", dice.below(8), String::from_utf8(dice.text(LETTERS, 8)).unwrap()),
