@@ -18,6 +18,7 @@ pub struct Config {
     pub flows: Flows,
     pub histories: Histories,
     pub names: Names,
+    pub dns: Dns,
     /// What evidence is worth.
     #[serde(skip)]
     pub weights: Weights,
@@ -102,5 +103,27 @@ pub struct Names {
 impl Default for Names {
     fn default() -> Self {
         Self { limit: 65_536, least_s: 3_600, most_s: 86_400 }
+    }
+}
+
+/// What is remembered of questions to name servers.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Dns {
+    /// Clients times domains watched at once, about 700 bytes each while they are asked, 1 KB more once new names come on
+    /// a timer; the one with least information gives way.
+    pub zones: usize,
+    /// Domains of which the clients are counted, about 60 bytes each; the one with fewest clients gives way.
+    pub domains: usize,
+    /// Clients, about 300 bytes each; servers, about 60.
+    pub clients: usize,
+    pub servers: usize,
+    /// Names with short-lived addresses, about 250 bytes each.
+    pub moving: usize,
+}
+
+impl Default for Dns {
+    fn default() -> Self {
+        Self { zones: 32_768, domains: 65_536, clients: 8_192, servers: 4_096, moving: 4_096 }
     }
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
-use crate::detect::{Detector, brute, checkin, icmp, scan, upload};
+use crate::detect::{Detector, brute, checkin, dns, icmp, scan, upload};
 use crate::finding::{Kind, Severity};
 
 /// The file that netd ships.
@@ -91,6 +91,26 @@ terms! {
     UploadCompany = "upload_company"
     UploadInternal = "upload_internal"
     UploadMedia = "upload_media"
+    DnsInformation = "dns_information"
+    DnsDownstream = "dns_downstream"
+    DnsRecordTypes = "dns_record_types"
+    DnsEncodedLabels = "dns_encoded_labels"
+    DnsLongNames = "dns_long_names"
+    DnsShareOfQueries = "dns_share_of_queries"
+    DnsNoSuchNames = "dns_no_such_names"
+    DnsAddressLabels = "dns_address_labels"
+    DnsKnownService = "dns_known_service"
+    DnsManyClients = "dns_many_clients"
+    DnsDirect = "dns_direct"
+    DnsChangingNames = "dns_changing_names"
+    DnsNeverAnswered = "dns_never_answered"
+    DnsRepeatedNames = "dns_repeated_names"
+    DgaFailedDomains = "dga_failed_domains"
+    DgaRandomNames = "dga_random_names"
+    DgaAlikeLengths = "dga_alike_lengths"
+    DgaFound = "dga_found"
+    FluxNetworks = "flux_networks"
+    FluxTurnover = "flux_turnover"
 }
 
 /// What a term is worth.
@@ -163,6 +183,7 @@ pub struct Weights {
     pub brute_force: brute::Thresholds,
     pub icmp_tunnel: icmp::Thresholds,
     pub exfiltration: upload::Thresholds,
+    pub dns: dns::Thresholds,
     #[serde(rename = "terms")]
     listed: BTreeMap<Term, Worth>,
     /// The same by number: looked up at every turn of a regular key.

@@ -7,6 +7,7 @@ pub mod beacon;
 pub(crate) mod brute;
 pub(crate) mod checkin;
 mod context;
+pub(crate) mod dns;
 pub(crate) mod icmp;
 pub(crate) mod intel;
 pub(crate) mod scan;
@@ -55,6 +56,14 @@ detectors! {
     IcmpTunnel = "icmp_tunnel"
     /// Uploads that are none of the host's habits.
     Exfiltration = "exfiltration"
+    /// Data in names below one domain, or in their answers.
+    DnsTunnel = "dns_tunnel"
+    /// Ever new names below one domain on a timer.
+    DnsBeacon = "dns_beacon"
+    /// Domains that an algorithm generates until one exists.
+    Dga = "dga"
+    /// A name that moves from network to network.
+    FastFlux = "fast_flux"
 }
 
 /// What a detector saw.
@@ -68,9 +77,15 @@ pub(crate) trait Evidence {
     fn techniques(&self, context: &Context<'_>) -> Vec<&'static str>;
     /// Whether both sides were heard: evidence that one side can forge never leads to a block.
     fn is_two_way(&self) -> bool;
+    /// Whether cutting the responder would cut what was found and no more: a resolver is everybody's.
+    fn may_block(&self) -> bool {
+        true
+    }
     fn rhythm(&self) -> Option<Beats> {
         None
     }
+    /// Corrects the context where the evidence is about something else than the responder: a domain, say.
+    fn correct<'a>(&'a self, _context: &mut Context<'a>) {}
     /// Returns the benign explanations that were considered, each with why it was rejected.
     fn considered(&self, _context: &Context<'_>) -> Vec<String> {
         Vec::new()

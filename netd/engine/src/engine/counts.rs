@@ -29,6 +29,11 @@ pub struct Counts {
     pub names_forgotten: u64,
     /// Openings given up before they were understood, because others needed their room.
     pub openings_cut: u64,
+    /// DNS messages read, and what is not DNS on its port; clients and domains watched, and those that gave way.
+    pub dns_messages: u64,
+    pub dns_unread: u64,
+    pub dns_zones: u64,
+    pub dns_evicted: u64,
     /// Findings reported for the first time, and verdicts asked for.
     pub findings: u64,
     pub enforced: u64,

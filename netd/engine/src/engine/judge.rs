@@ -88,15 +88,18 @@ impl Engine {
 
     /// Weighs evidence; returns the finding that it amounts to, unless there is nothing new in it.
     pub(super) fn judge(&self, evidence: &dyn Evidence, about: &About, at_ns: u64) -> Option<Judged> {
-        let context = self.context(about, at_ns);
+        let mut context = self.context(about, at_ns);
+        evidence.correct(&mut context);
         let mut ledger = Ledger::new(&self.weights, evidence.detector());
         weigh(evidence, &context, &mut ledger);
         if !ledger.is_finding() {
             return None;
         }
-        let is_protected = self.scope.is_protected(context.pair.responder);
-        let block = ledger.suffices_for_block() && !is_protected && evidence.is_two_way();
-        let severity = ledger.severity(block);
+        let is_protected = self.scope.is_protected(context.pair.responder) || !evidence.may_block();
+        let is_sure = ledger.suffices_for_block() && evidence.is_two_way();
+        let block = is_sure && !is_protected;
+        // Evidence about something else than the responder is as urgent whoever the responder is.
+        let severity = ledger.severity(block || is_sure && !evidence.may_block());
         let known = self.known_incident(evidence.detector(), about);
         let rises = known.and_then(|known| self.incidents.get(known)).is_none_or(|known| severity > known.severity);
         if !rises && !self.verdicts.may_act() {
@@ -178,7 +181,11 @@ impl Engine {
             prevalence: self.histories.prevalence(&about.pair, resolved_name.map(|name| &**name)),
             age_s: history.map_or(0.0, |history| seconds(history.first_ns)),
             watched_s: seconds(self.began_ns.unwrap_or(at_ns)),
-            unrelated_answers: if about.name.is_some() { 0 } else { self.answers.answers_of(originator) },
+            unrelated_answers: if about.name.is_some() || self.dns_watch.is_hiding(originator) {
+                0
+            } else {
+                self.answers.answers_of(originator)
+            },
             process,
             provenance: process.and_then(|process| self.processes.provenance(process.pid)).map(|(_, known)| *known),
             opening: self.opening(about),

@@ -10,6 +10,7 @@ mod counts;
 mod explain;
 mod incident;
 mod judge;
+mod names;
 mod signals;
 mod snapshot;
 mod verdicts;
@@ -29,15 +30,16 @@ pub use snapshot::RestoreError;
 
 use crate::config::Config;
 use crate::detect::brute::Guesses;
+use crate::detect::dns::Watch;
 use crate::detect::icmp::Echoes;
 use crate::detect::scan::{Noise, Scans};
 use crate::detect::upload::Uploads;
-use crate::dns::{self, Answers, Message};
+use crate::dns::{Answers, Streams};
 use crate::flow::{self, Conversation, EndReason, GOODBYE_WAIT_NS};
 use crate::history::{Histories, Place};
 use crate::intel::Intel;
 use crate::name::NameSource;
-use crate::opening::{Facts, FirstData, Openings};
+use crate::opening::{FirstData, Openings};
 use crate::policy::Policy;
 use crate::process::{Processes, Provenance};
 use crate::regions::Regions;
@@ -80,18 +82,24 @@ pub struct Engine {
     verdicts: verdicts::Verdicts,
     commands: VecDeque<Command>,
     counts: Counts,
+    /// Questions and answers of DNS, and messages that are not complete.
+    dns_watch: Watch,
+    dns_streams: Streams,
 }
 
 impl Engine {
     #[must_use]
     pub fn new(config: Config) -> Self {
+        let gap_ns = u64::from(config.flows.turn_gap_ms) * 1_000_000;
         Self {
+            dns_watch: Watch::new(&config.dns, config.weights.dns, gap_ns),
+            dns_streams: Streams::default(),
             scope: Scope::new(&config.networks),
             weights: config.weights,
             services: config.services,
             intel: Arc::default(),
             suppressions: Arc::default(),
-            gap_ns: u64::from(config.flows.turn_gap_ms) * 1_000_000,
+            gap_ns,
             reports_flows: config.flows.report,
             now_ns: 0,
             began_ns: None,
@@ -236,6 +244,8 @@ impl Engine {
             histories_evicted: self.histories.evicted,
             names_forgotten: self.answers.forgotten,
             openings_cut: self.openings.cut,
+            dns_zones: self.dns_watch.zones(),
+            dns_evicted: self.dns_watch.evicted(),
             ..self.counts
         }
     }
@@ -267,23 +277,6 @@ impl Engine {
 
     fn hold(&mut self, handle: Handle, at_ns: u64) {
         self.held.push_back((at_ns.saturating_add(GOODBYE_WAIT_NS), handle, at_ns));
-    }
-
-    fn hear_dns(&mut self, handle: Handle, record: &PayloadRecord, direction: Direction, bytes: &[u8]) {
-        // Over TCP it is a piece of a stream, and a datagram's second record is none of its own.
-        if record.key.proto == IPPROTO_TCP || record.offset != 0 {
-            return;
-        }
-        let message = dns::read(bytes);
-        if let Some(entry) = self.table.get_mut(handle) {
-            let fact = if message.is_some() { Facts::DNS } else { Facts::NOT_DNS };
-            entry.facts = entry.facts.with(fact);
-        }
-        let Some(Message::Answer { name, addresses }) = message else { return };
-        let client = record.key.flow(direction).dst;
-        for (address, ttl_s) in addresses {
-            self.answers.learn(client, address.into(), &name, ttl_s, record.header.time_ns);
-        }
     }
 
     fn hear_first_data(&mut self, handle: Handle, record: &PayloadRecord, bytes: &[u8]) {

@@ -23,12 +23,16 @@ impl Engine {
             entry.is_matched = false;
         }
         self.match_intel(conversation, at_ns);
+        self.note_encrypted_dns(conversation, at_ns);
     }
 
     /// A conversation ended, or was given up. Its entry is still there.
     pub(super) fn on_end(&mut self, conversation: Handle, _reason: EndReason) {
         self.give_up_attempt(conversation);
         self.watch_login(conversation);
+        if let Some(entry) = self.table.get(conversation) {
+            self.dns_streams.end(&entry.key);
+        }
     }
 
     /// It has become certain whether somebody answers. Once a conversation whose beginning was seen.

@@ -6,7 +6,8 @@ use serde::{Serialize, Serializer};
 
 use super::community::community_id;
 use super::entry::{Entry, Phase};
-use crate::finding::Process;
+use crate::detect::dns::encrypted::encrypted;
+use crate::finding::{Pair, Process};
 use crate::name::NameSource;
 use crate::opening::{Facts, Protocol};
 use crate::time::Timestamp;
@@ -76,6 +77,9 @@ pub struct Conversation {
     /// JA4 fingerprint of the TLS client.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ja4: Option<String>,
+    /// How the flow asks for names in secret, and whom: `dns-over-https (Quad9)`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub encrypted_dns: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub process: Option<Process>,
     #[serde(skip_serializing_if = "is_zero")]
@@ -120,6 +124,7 @@ impl Conversation {
             service: service(entry),
             alpn: entry.opening.as_ref().and_then(|opening| opening.alpn.as_deref().map(str::to_owned)),
             ja4: entry.opening.as_ref().and_then(|opening| opening.ja4.as_deref().map(str::to_owned)),
+            encrypted_dns: encrypted_dns(entry),
             process: entry.process.as_deref().cloned(),
             vlan: entry.vlan,
             ifindex: entry.ifindex,
@@ -131,6 +136,18 @@ impl Conversation {
 fn service(entry: &Entry) -> Option<Protocol> {
     let opening = entry.opening.as_ref().map(|opening| opening.protocol).filter(|protocol| protocol.is_known());
     opening.or_else(|| entry.facts.has(Facts::DNS).then_some(Protocol::Dns))
+}
+
+fn encrypted_dns(entry: &Entry) -> Option<String> {
+    let flow = entry.key.flow(entry.originator());
+    let pair = Pair {
+        originator: flow.src.ip(),
+        responder: flow.dst.ip(),
+        responder_port: flow.dst_port(),
+        proto: entry.key.proto,
+    };
+    let found = encrypted(&pair, entry.name.as_deref())?;
+    Some(found.operator.map_or_else(|| found.transport.to_owned(), |whom| format!("{} ({whom})", found.transport)))
 }
 
 /// Returns the name of an IP protocol, or its number in decimal.

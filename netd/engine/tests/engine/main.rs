@@ -3,6 +3,7 @@
 mod attempts;
 mod beacons;
 mod conversations;
+mod dns;
 mod enforcement;
 mod explanations;
 mod intel;
