@@ -6,7 +6,7 @@ use super::verdicts::Outcome;
 use super::{Command, Engine};
 use crate::detect::checkin::CheckIns;
 use crate::detect::{self, About, Context, Detector, Evidence, Subject};
-use crate::finding::{Finding, Process};
+use crate::finding::{Finding, Process, Severity};
 use crate::history::{Beat, Key, PairKey, Place};
 use crate::intel::Listed;
 use crate::opening::{Facts, Opening};
@@ -20,6 +20,13 @@ pub(super) struct Judged {
     finding: Finding,
     known: Option<Handle>,
     rises: bool,
+    is_protected: bool,
+}
+
+/// What evidence permits.
+struct Fitness {
+    block: bool,
+    severity: Severity,
     is_protected: bool,
 }
 
@@ -95,11 +102,7 @@ impl Engine {
         if !ledger.is_finding() {
             return None;
         }
-        let is_protected = self.scope.is_protected(context.pair.responder) || !evidence.may_block();
-        let is_sure = ledger.suffices_for_block() && evidence.is_two_way();
-        let block = is_sure && !is_protected;
-        // Evidence about something else than the responder is as urgent whoever the responder is.
-        let severity = ledger.severity(block || is_sure && !evidence.may_block());
+        let Fitness { is_protected, severity, .. } = self.fitness(evidence, &context, &ledger);
         let known = self.known_incident(evidence.detector(), about);
         let rises = known.and_then(|known| self.incidents.get(known)).is_none_or(|known| severity > known.severity);
         if !rises && !self.verdicts.may_act() {
@@ -109,13 +112,22 @@ impl Engine {
         Some(Judged { detector: evidence.detector(), finding, known, rises, is_protected })
     }
 
+    fn fitness(&self, evidence: &dyn Evidence, context: &Context<'_>, ledger: &Ledger<'_>) -> Fitness {
+        let is_protected = self.scope.is_protected(context.pair.responder) || !evidence.may_block();
+        let is_sure = ledger.suffices_for_block() && evidence.is_two_way();
+        let block = is_sure && !is_protected;
+        // Evidence about something else than the responder is as urgent whoever the responder is.
+        let severity = ledger.severity(block || is_sure && !evidence.may_block());
+        Fitness { block, severity, is_protected }
+    }
+
     /// Returns the finding that evidence amounts to, sufficient or not, in words. It has no number yet.
     pub(super) fn describe(&self, evidence: &dyn Evidence, about: &About, at_ns: u64) -> Finding {
-        let context = self.context(about, at_ns);
+        let mut context = self.context(about, at_ns);
+        evidence.correct(&mut context);
         let mut ledger = Ledger::explained(&self.weights, evidence.detector());
         weigh(evidence, &context, &mut ledger);
-        let is_protected = self.scope.is_protected(context.pair.responder);
-        let block = ledger.suffices_for_block() && !is_protected && evidence.is_two_way();
+        let Fitness { block, severity, .. } = self.fitness(evidence, &context, &ledger);
         let first_ns = about.history.and_then(|history| self.histories.get(history)).map_or(at_ns, |h| h.first_ns);
         Finding {
             id: 0,
@@ -123,7 +135,7 @@ impl Engine {
             first_seen: Timestamp(first_ns),
             detector: evidence.detector().name(),
             title: evidence.title(&context),
-            severity: ledger.severity(block),
+            severity,
             score: ledger.posterior(),
             pair: context.pair,
             name: about.name.as_ref().map(|name| name.to_string()),
