@@ -132,12 +132,12 @@ fn is_path_only(line: &str, place: Line) -> bool {
 /// "C:\Users\bee>", "PS C:\>", with or without a command behind it.
 fn is_windows(line: &str, place: Line) -> bool {
     let line = line.strip_prefix("PS ").unwrap_or(line);
-    let [drive, b':', b'\\', ..] = line.as_bytes() else { return false };
+    let [b'A'..=b'Z', b':', b'\\', ..] = line.as_bytes() else { return false };
     let Some((path, after)) = line.split_once('>') else { return false };
-    let is_path = !path[2..].contains(['<', '"', '|', '?', '*', '/', ':']);
+    let is_path = path.get(2..).is_some_and(|path| !path.contains(['<', '"', '|', '?', '*', '/', ':']));
     let waits = after.trim().is_empty() && place == Line::Last;
     let is_echo = !after.is_empty() && after.len() < 128 && !after.contains('>');
-    drive.is_ascii_uppercase() && is_path && (waits || is_echo)
+    is_path && (waits || is_echo)
 }
 
 /// The second line of prompts in two: "└─$ ", "╰─# ".

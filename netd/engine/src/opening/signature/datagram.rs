@@ -20,8 +20,9 @@ pub(super) fn of(bytes: &[u8]) -> Option<Protocol> {
         _ if bytes.starts_with(b"M-SEARCH * HTTP/1.1\r\n") || bytes.starts_with(b"NOTIFY * HTTP/1.1\r\n") => {
             Protocol::Ssdp
         }
-        _ if ntp_mode(bytes).is_some() => Protocol::Ntp,
+        // A DNS message's identifier and flags may pass for the header of NTP; its body parses as nothing else.
         _ if is_dns_message(bytes) => Protocol::Dns,
+        _ if ntp_mode(bytes).is_some() => Protocol::Ntp,
         _ => return sip(bytes),
     })
 }

@@ -133,6 +133,15 @@ fn the_mode_of_ntp_is_told() {
 }
 
 #[test]
+fn a_dns_message_whose_identifier_looks_like_ntp_is_dns() {
+    let query = b"\x1b\x00\x01\0\0\x01\0\0\0\0\0\0\x0fa-longer-domain\x07example\x03org\0\0\x01\0\x01";
+    let padded = filled(query, 48);
+
+    assert!(ntp_mode(&padded).is_some(), "it would pass");
+    assert_eq!(of_datagram(&padded), Some(P::Dns));
+}
+
+#[test]
 fn what_only_borrows_the_port_of_ntp_has_no_mode() {
     for bytes in [&b"hello, who are you? this is a rather long message indeed"[..], &[0x23; 48], &filled(&[0x23], 40)] {
         assert_eq!(ntp_mode(bytes), None, "{}", bytes.escape_ascii());
