@@ -6,13 +6,20 @@
 pub mod beacon;
 pub(crate) mod checkin;
 mod context;
+pub(crate) mod long_connection;
+pub(crate) mod protocol_port;
+pub(crate) mod reverse_shell;
+mod signs;
+pub(crate) mod tunnel_tool;
 
 use std::sync::Arc;
 
 pub(crate) use context::{Context, add as add_context};
+pub(crate) use reverse_shell::Session;
+pub(crate) use signs::{Sign, Signs};
 use serde::Deserialize;
 
-use crate::finding::Beats;
+use crate::finding::{Beats, Severity};
 use crate::history::{NameKey, PairKey};
 use crate::score::Ledger;
 use crate::slab::Handle;
@@ -38,6 +45,15 @@ macro_rules! detectors {
 detectors! {
     /// Check-ins on a timer.
     Beacon = "beacon"
+
+    /// A person at the far end of a connection that this side opened.
+    ReverseShell = "reverse_shell"
+    /// Tunnel and remote-access tools: a matter of policy.
+    TunnelTool = "tunnel_tool"
+    /// A protocol where it is not at home.
+    ProtocolPort = "protocol_port"
+    /// A connection that stays open for hours.
+    LongConnection = "long_connection"
 }
 
 /// What a detector saw.
@@ -53,6 +69,14 @@ pub(crate) trait Evidence {
     fn is_two_way(&self) -> bool;
     fn rhythm(&self) -> Option<Beats> {
         None
+    }
+    /// Severity at most, where this evidence has less impact than its detector's may have.
+    fn most(&self) -> Severity {
+        Severity::Critical
+    }
+    /// Whether it is a matter of policy only: reported, never blocked by itself.
+    fn is_policy(&self) -> bool {
+        false
     }
     /// Returns the benign explanations that were considered, each with why it was rejected.
     fn considered(&self, _context: &Context<'_>) -> Vec<String> {

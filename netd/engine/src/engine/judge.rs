@@ -69,8 +69,9 @@ impl Engine {
             return None;
         }
         let is_protected = self.scope.is_protected(context.pair.responder);
-        let block = ledger.suffices_for_block() && !is_protected && evidence.is_two_way();
-        let severity = ledger.severity(block);
+        let may_block = evidence.is_two_way() && !evidence.is_policy() && !is_protected;
+        let block = may_block && ledger.suffices_for_block();
+        let severity = ledger.severity(block).min(evidence.most());
         let known = self.known_incident(evidence.detector(), about);
         let rises = known.and_then(|known| self.incidents.get(known)).is_none_or(|known| severity > known.severity);
         if !rises && !self.verdicts.may_act() {

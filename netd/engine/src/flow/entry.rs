@@ -7,6 +7,7 @@ use netd_common::record::{FlowEvent, FlowRecord, state};
 
 use super::queue::Wait;
 use super::turns::OpenTurn;
+use crate::detect::{Session, Signs};
 use crate::finding::Process;
 use crate::history::Place;
 use crate::name::{Facts, NameSource};
@@ -106,6 +107,12 @@ pub(crate) struct Entry {
     pub(crate) facts: Facts,
     pub(crate) process: Option<Arc<Process>>,
     pub(crate) place: Place,
+    /// Tools and shells that its first bytes gave away.
+    pub(crate) signs: Signs,
+    /// Its exchanges, from the first that the responder started.
+    pub(crate) session: Option<Box<Session>>,
+    /// Thresholds of its age that have been looked at.
+    pub(crate) age_steps: u8,
 }
 
 impl Entry {
@@ -134,6 +141,9 @@ impl Entry {
             facts: Facts::default(),
             process: None,
             place: Place::Unknown,
+            signs: Signs::default(),
+            session: None,
+            age_steps: 0,
         }
     }
 
@@ -156,6 +166,7 @@ impl Entry {
         let (originator, certainty, place) = (self.originator, self.certainty, self.place);
         let (name, name_source, facts) = (self.name.take(), self.name_source, self.facts);
         let process = self.process.take();
+        let signs = self.signs;
         *self = Self {
             parts,
             originator,
@@ -165,6 +176,7 @@ impl Entry {
             name_source,
             facts,
             process,
+            signs,
             flags: self.flags,
             state: self.state,
             cookie: self.cookie,
