@@ -4,6 +4,7 @@ use ipnet::IpNet;
 use serde::Deserialize;
 
 use crate::policy::Policy;
+use crate::services::Services;
 use crate::weights::Weights;
 
 /// The engine's configuration.
@@ -17,6 +18,9 @@ pub struct Config {
     /// What evidence is worth.
     #[serde(skip)]
     pub weights: Weights,
+    /// Services that every network has.
+    #[serde(skip)]
+    pub services: Services,
     #[serde(skip)]
     pub policy: Policy,
     /// Added to record times to give Unix time, nanoseconds: 0 in replay, wall minus monotonic clock live.

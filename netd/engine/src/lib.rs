@@ -4,7 +4,6 @@
 //! `dns` say whom a conversation asks for, `history` remembers pairs and names, `detect` reads one kind of evidence
 //! each, `score` adds it up by the weights of `weights`, `policy` says what a finding may lead to, `engine` ties them.
 
-mod benign;
 mod certificate;
 pub mod config;
 pub mod detect;
@@ -18,6 +17,7 @@ pub mod policy;
 pub mod process;
 mod scope;
 mod score;
+pub mod services;
 mod slab;
 pub mod stats;
 pub mod time;

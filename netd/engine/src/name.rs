@@ -62,6 +62,8 @@ impl Facts {
     /// TLS whose ClientHello was cut short before a name was found.
     pub(crate) const TLS_CUT: Self = Self(1 << 10);
 
+    /// What was sent to port 123 is not NTP.
+    pub(crate) const NOT_NTP: Self = Self(1 << 12);
     /// The server's certificate names itself as its issuer.
     pub(crate) const SELF_SIGNED: Self = Self(1 << 11);
 

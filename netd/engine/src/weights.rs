@@ -55,6 +55,7 @@ terms! {
     NewDestination = "new_destination"
     KnownDestination = "known_destination"
     NeverResolved = "never_resolved"
+    BenignService = "benign_service"
     MemoryExecutable = "memory_executable"
     DeletedExecutable = "deleted_executable"
     TemporaryExecutable = "temporary_executable"

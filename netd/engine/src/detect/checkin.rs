@@ -6,7 +6,6 @@ use serde::Deserialize;
 
 use super::beacon::Rhythm;
 use super::{Context, Detector, Evidence};
-use crate::benign::{self, Candidate};
 use crate::finding::Beats;
 use crate::history::{Beat, History};
 use crate::name::Facts;
@@ -98,8 +97,7 @@ impl Evidence for CheckIns<'_> {
     }
 
     fn considered(&self, context: &Context<'_>) -> Vec<String> {
-        let Context { pair, facts, is_internal, .. } = context;
-        let mut considered = benign::considered(&Candidate { pair, facts: *facts, is_internal: *is_internal });
+        let mut considered = context.services.objections(&context.candidate());
         considered.push(format!("mesh or monitoring: this interval to {} destinations", self.same_interval));
         considered
     }

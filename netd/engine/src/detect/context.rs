@@ -8,6 +8,7 @@ use crate::history::Prevalence;
 use crate::name::Facts;
 use crate::process::Provenance;
 use crate::score::Ledger;
+use crate::services::{Candidate, Services};
 use crate::weights::Term;
 
 /// Two ends at one moment, and what is known around them.
@@ -28,6 +29,20 @@ pub(crate) struct Context<'a> {
     /// Detectors with an open incident between the same two hosts.
     #[expect(dead_code, reason = "for the detectors whose evidence weighs more in company")]
     pub(crate) companions: &'a [Detector],
+    pub(crate) services: &'a Services,
+    /// The name by which DNS told the client this address.
+    pub(crate) resolved_name: Option<&'a Arc<str>>,
+}
+
+impl<'a> Context<'a> {
+    /// Returns the benign service that explains traffic to this destination.
+    pub(crate) fn service(&self) -> Option<&'a Arc<str>> {
+        self.services.explaining(&self.candidate(), self.resolved_name.map(|name| &**name))
+    }
+
+    pub(crate) const fn candidate(&self) -> Candidate<'_> {
+        Candidate { pair: &self.pair, facts: self.facts, is_internal: self.is_internal }
+    }
 }
 
 /// Adds the terms that every detector shares.
@@ -54,6 +69,9 @@ fn destination(context: &Context<'_>, ledger: &mut Ledger<'_>) {
     if context.name.is_none() && context.unrelated_answers >= thresholds.resolves {
         let value = || format!("none of {} DNS answers to this host gave the address", context.unrelated_answers);
         ledger.add(Term::NeverResolved, value);
+    }
+    if let Some(service) = context.service() {
+        ledger.add(Term::BenignService, || format!("DNS names it as {service}"));
     }
 }
 

@@ -4,10 +4,10 @@ use netd_common::key::{ConversationKey, Direction};
 use netd_common::record::{FlowEvent, FlowRecord, TurnRecord, state};
 
 use super::{Command, Engine};
-use crate::benign::{Candidate, Class};
 use crate::flow::{ClosedTurn, Conversation, EndReason, Entry, Phase, Relation, SizedTurn, Step, Totals};
 use crate::history::{PairKey, Place, Side};
 use crate::name::NameSource;
+use crate::services::Candidate;
 use crate::slab::Handle;
 
 impl Engine {
@@ -171,7 +171,7 @@ impl Engine {
         let side = Side::of(starter, entry.originator());
         match entry.place {
             Place::At { pair, name } if self.histories.holds(pair, name) => return Some(((pair, name), side)),
-            Place::Outside | Place::Benign(_) => return None,
+            Place::Outside | Place::Excluded(_) => return None,
             Place::At { .. } | Place::Unknown => {}
         }
         let flow = entry.key.flow(entry.originator());
@@ -185,8 +185,9 @@ impl Engine {
         let key = if matches!(key.proto, 1 | 58) { PairKey { port: 0, ..key } } else { key };
         let pair = key.pair();
         let is_internal = self.scope.is_local(pair.responder);
-        if let Some(class) = Class::of(&Candidate { pair: &pair, facts: entry.facts, is_internal }) {
-            entry.place = Place::Benign(class);
+        let candidate = Candidate { pair: &pair, facts: entry.facts, is_internal };
+        if let Some(service) = self.services.excluding(&candidate) {
+            entry.place = Place::Excluded(service);
             return None;
         }
         if entry.name.is_none()

@@ -141,6 +141,8 @@ impl Engine {
             unrelated_answers: if about.name.is_some() { 0 } else { self.answers.answers_of(originator) },
             process,
             provenance: process.and_then(|process| self.processes.provenance(process.pid)).map(|(_, known)| *known),
+            services: &self.services,
+            resolved_name: self.answers.name(originator, about.pair.responder, at_ns),
             companions: self.incidents.companions(originator, about.pair.responder),
         }
     }

@@ -27,6 +27,7 @@ use crate::name::{self, Facts, NameSource};
 use crate::policy::Policy;
 use crate::process::{Processes, Provenance};
 use crate::scope::Scope;
+use crate::services::Services;
 use crate::slab::Handle;
 use crate::time::Timestamp;
 use crate::weights::Weights;
@@ -35,6 +36,7 @@ use crate::weights::Weights;
 pub struct Engine {
     scope: Scope,
     weights: Weights,
+    services: Services,
     gap_ns: u64,
     reports_flows: bool,
     offset_ns: u64,
@@ -59,6 +61,7 @@ impl Engine {
         Self {
             scope: Scope::new(&config.networks),
             weights: config.weights,
+            services: config.services,
             gap_ns: u64::from(config.flows.turn_gap_ms) * 1_000_000,
             reports_flows: config.flows.report,
             offset_ns: config.clock_offset_ns,

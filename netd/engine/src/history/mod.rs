@@ -15,9 +15,9 @@ pub(crate) use beats::{Beat, Beats};
 pub(crate) use sizes::Sizes;
 pub(crate) use store::{Histories, Prevalence};
 
-use crate::benign::Class;
 use crate::finding::Pair;
 use crate::name::Facts;
+use crate::services::ServiceId;
 use crate::slab::Handle;
 
 /// [`Pair`] as a compact key.
@@ -55,7 +55,8 @@ pub(crate) enum Place {
     Unknown,
     /// No candidate: see [`crate::scope::Scope::may_beacon`].
     Outside,
-    Benign(Class),
+    /// Traffic of a service that every network has.
+    Excluded(ServiceId),
     At {
         pair: Handle,
         name: Option<Handle>,
