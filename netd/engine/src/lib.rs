@@ -21,6 +21,7 @@ pub mod services;
 mod slab;
 pub mod stats;
 pub mod time;
+pub mod tools;
 pub mod verdict;
 pub mod weights;
 

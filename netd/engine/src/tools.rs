@@ -1,4 +1,4 @@
-//! Known services, from a file that operators can read: which tool, which push channel a conversation belongs to.
+//! Tunnel and remote-access tools, and services whose responder leads, from a file that operators can read.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -10,9 +10,9 @@ use crate::detect::{Sign, Signs};
 use crate::finding::Severity;
 
 /// The file that netd ships.
-pub const SHIPPED: &str = include_str!("../services.toml");
+pub const SHIPPED: &str = include_str!("../tools.toml");
 
-/// What a service is for.
+/// What a tool is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Class {
@@ -51,7 +51,7 @@ impl fmt::Display for Class {
 /// One entry of the file.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct Service {
+pub(crate) struct Tool {
     pub(crate) name: String,
     pub(crate) class: Class,
     /// At most.
@@ -63,16 +63,16 @@ pub(crate) struct Service {
     ports: Vec<Port>,
     #[serde(default)]
     bytes: Vec<Sign>,
-    /// Where it is documented: for whoever reads the file.
-    #[expect(dead_code, reason = "required, so that every entry says where it comes from")]
-    source: String,
+    /// Where it is documented: required, for whoever reads the file.
+    #[serde(rename = "source")]
+    _source: String,
 }
 
 const fn low() -> Severity {
     Severity::Low
 }
 
-/// How a service was told.
+/// How a tool was told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum By {
     Bytes,
@@ -107,71 +107,71 @@ struct File {
     /// When the entries were last looked over: for whoever reads the file.
     #[serde(rename = "dated")]
     _dated: String,
-    #[serde(rename = "service")]
-    services: Vec<Service>,
+    #[serde(rename = "tool")]
+    tools: Vec<Tool>,
 }
 
 /// The file, indexed: a look-up costs a few comparisons however long it is.
 #[derive(Clone, Debug)]
-pub struct Services {
-    services: Vec<Service>,
+pub struct Tools {
+    tools: Vec<Tool>,
     /// By the last two labels of the names.
     by_name: HashMap<String, Vec<(usize, Vec<String>)>>,
     by_port: HashMap<Port, usize>,
 }
 
-impl Services {
+impl Tools {
     /// Reads a file's text.
     ///
     /// # Errors
     ///
     /// Line and field of what cannot be read, or a name without two plain labels at its end.
     pub fn read(text: &str) -> Result<Self, String> {
-        let File { services, _dated } = toml::from_str(text).map_err(|error| error.to_string())?;
+        let File { tools, _dated } = toml::from_str(text).map_err(|error| error.to_string())?;
         let (mut by_name, mut by_port) = (HashMap::<String, Vec<_>>::new(), HashMap::new());
-        for (index, service) in services.iter().enumerate() {
-            for name in &service.names {
+        for (index, tool) in tools.iter().enumerate() {
+            for name in &tool.names {
                 let end = last_two(name).filter(|end| !end.contains('*'));
-                let end = end.ok_or_else(|| format!("{}: '{name}' does not end in two plain labels", service.name))?;
+                let end = end.ok_or_else(|| format!("{}: '{name}' does not end in two plain labels", tool.name))?;
                 let labels = name.rsplit('.').map(str::to_owned).collect();
                 by_name.entry(end.to_owned()).or_default().push((index, labels));
             }
-            for port in &service.ports {
+            for port in &tool.ports {
                 by_port.entry(*port).or_insert(index);
             }
         }
-        Ok(Self { services, by_name, by_port })
+        Ok(Self { tools, by_name, by_port })
     }
 
-    /// Returns the service that a conversation belongs to: by first bytes, else by name, else by port.
-    pub(crate) fn find(&self, signs: Signs, name: Option<&str>, proto: u8, port: u16) -> Option<(&Service, By)> {
+    /// Returns the tool that a conversation belongs to: by first bytes, else by name, else by port.
+    pub(crate) fn find(&self, signs: Signs, name: Option<&str>, proto: u8, port: u16) -> Option<(&Tool, By)> {
         self.by_bytes(signs)
-            .map(|service| (service, By::Bytes))
-            .or_else(|| self.by_name(name?).map(|service| (service, By::Name)))
-            .or_else(|| self.by_port.get(&Port { proto, port }).map(|index| (&self.services[*index], By::Port)))
+            .map(|tool| (tool, By::Bytes))
+            .or_else(|| self.by_name(name?).map(|tool| (tool, By::Name)))
+            .or_else(|| self.by_port.get(&Port { proto, port }).map(|index| (&self.tools[*index], By::Port)))
     }
 
-    fn by_bytes(&self, signs: Signs) -> Option<&Service> {
+    fn by_bytes(&self, signs: Signs) -> Option<&Tool> {
         if signs == Signs::default() {
             return None;
         }
-        self.services.iter().find(|service| service.bytes.iter().any(|sign| signs.has(*sign)))
+        self.tools.iter().find(|tool| tool.bytes.iter().any(|sign| signs.has(*sign)))
     }
 
-    fn by_name(&self, name: &str) -> Option<&Service> {
+    fn by_name(&self, name: &str) -> Option<&Tool> {
         let candidates = self.by_name.get(last_two(name)?)?;
         let matches = |labels: &Vec<String>| {
             let mut asked = name.rsplit('.');
             labels.iter().all(|label| asked.next().is_some_and(|asked| is_label(label, asked)))
         };
-        candidates.iter().find(|(_, labels)| matches(labels)).map(|(index, _)| &self.services[*index])
+        candidates.iter().find(|(_, labels)| matches(labels)).map(|(index, _)| &self.tools[*index])
     }
 }
 
-impl Default for Services {
+impl Default for Tools {
     #[expect(clippy::expect_used, reason = "the file is part of the program, and a test reads it")]
     fn default() -> Self {
-        Self::read(SHIPPED).expect("services.toml is well-formed")
+        Self::read(SHIPPED).expect("tools.toml is well-formed")
     }
 }
 
@@ -198,8 +198,8 @@ mod tests {
     const TCP: u8 = 6;
 
     fn by_name(name: &str) -> Option<String> {
-        let services = Services::default();
-        services.find(Signs::default(), Some(name), TCP, 443).map(|(service, _)| service.name.clone())
+        let tools = Tools::default();
+        tools.find(Signs::default(), Some(name), TCP, 443).map(|(tool, _)| tool.name.clone())
     }
 
     #[test]
@@ -228,10 +228,10 @@ mod tests {
 
     #[test]
     fn bytes_say_more_than_names_and_names_more_than_ports() {
-        let services = Services::default();
+        let tools = Tools::default();
         let mut signs = Signs::default();
         signs.add(Sign::Chisel);
-        let find = |signs, name| services.find(signs, name, TCP, 5938).map(|(service, by)| (service.name.clone(), by));
+        let find = |signs, name| tools.find(signs, name, TCP, 5938).map(|(tool, by)| (tool.name.clone(), by));
 
         assert_eq!(find(signs, Some("x.net.anydesk.com")), Some(("chisel".to_owned(), By::Bytes)));
         assert_eq!(find(Signs::default(), Some("x.net.anydesk.com")), Some(("AnyDesk".to_owned(), By::Name)));
@@ -241,11 +241,11 @@ mod tests {
     #[test]
     fn what_cannot_be_read_is_named() {
         let with = |line: &str| {
-            format!("dated = \"x\"\n[[service]]\nname = \"a\"\nclass = \"vpn\"\nsource = \"s\"\n{line}\n")
+            format!("dated = \"x\"\n[[tool]]\nname = \"a\"\nclass = \"vpn\"\nsource = \"s\"\n{line}\n")
         };
 
-        assert!(Services::read(&with("ports = [\"443\"]")).unwrap_err().contains("'443'"));
-        assert!(Services::read(&with("names = [\"*.com\"]")).unwrap_err().contains("'*.com'"));
-        assert!(Services::read(&with("bytes = [\"nonsense\"]")).unwrap_err().contains("nonsense"));
+        assert!(Tools::read(&with("ports = [\"443\"]")).unwrap_err().contains("'443'"));
+        assert!(Tools::read(&with("names = [\"*.com\"]")).unwrap_err().contains("'*.com'"));
+        assert!(Tools::read(&with("bytes = [\"nonsense\"]")).unwrap_err().contains("nonsense"));
     }
 }

@@ -166,7 +166,7 @@ impl Engine {
     }
 
     /// Returns the histories that a conversation's turns belong to; none when it is no candidate.
-    fn place(&mut self, handle: Handle, starter: Direction) -> Option<((Handle, Option<Handle>), Side)> {
+    pub(super) fn place(&mut self, handle: Handle, starter: Direction) -> Option<((Handle, Option<Handle>), Side)> {
         let entry = self.table.get_mut(handle)?;
         let side = Side::of(starter, entry.originator());
         match entry.place {

@@ -8,6 +8,7 @@ mod conversations;
 mod counts;
 mod incident;
 mod judge;
+mod sessions;
 mod signals;
 mod verdicts;
 
@@ -30,6 +31,7 @@ use crate::scope::Scope;
 use crate::services::Services;
 use crate::slab::Handle;
 use crate::time::Timestamp;
+use crate::tools::Tools;
 use crate::weights::Weights;
 
 /// The analytics of one shard.
@@ -37,6 +39,7 @@ pub struct Engine {
     scope: Scope,
     weights: Weights,
     services: Services,
+    tools: Tools,
     gap_ns: u64,
     reports_flows: bool,
     offset_ns: u64,
@@ -62,6 +65,7 @@ impl Engine {
             scope: Scope::new(&config.networks),
             weights: config.weights,
             services: config.services,
+            tools: config.tools,
             gap_ns: u64::from(config.flows.turn_gap_ms) * 1_000_000,
             reports_flows: config.flows.report,
             offset_ns: config.clock_offset_ns,
@@ -235,15 +239,20 @@ impl Engine {
 
     fn hear_first_data(&mut self, handle: Handle, direction: Direction, bytes: &[u8]) {
         let Some(entry) = self.table.get_mut(handle) else { return };
+        entry.signs.hear(bytes, direction, entry.originator());
         if direction != entry.originator() {
             entry.facts = entry.facts.with(name::first_answer(bytes));
             if let Place::At { pair, name } = entry.place {
                 self.histories.observe_facts((pair, name), entry.facts);
             }
+            self.on_opening(handle, self.now_ns);
             return;
         }
         let heard = name::first_data(bytes);
         entry.facts = entry.facts.with(heard.facts);
+        if let Some(name) = heard.name.as_deref().filter(|_| heard.source == NameSource::Sni) {
+            entry.signs.hear_name(name);
+        }
         if heard.source != NameSource::None && heard.source > entry.name_source {
             (entry.name, entry.name_source) = (heard.name, heard.source);
             entry.place = Place::Unknown;

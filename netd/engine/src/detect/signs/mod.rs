@@ -9,7 +9,7 @@ mod websocket;
 use netd_common::key::Direction;
 use serde::Deserialize;
 
-/// One sign. The serde names are those of `services.toml`.
+/// One sign. The serde names are those of `tools.toml`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Sign {
