@@ -221,7 +221,9 @@ mod tests {
 
     #[test]
     fn web_sites_of_vendors_and_names_that_only_look_alike_are_not() {
-        for name in ["ngrok.com", "www.teamviewer.com", "tailscale.com", "anydesk.com", "evilngrok-agent.com", "com", ""] {
+        for name in
+            ["ngrok.com", "www.teamviewer.com", "tailscale.com", "anydesk.com", "evilngrok-agent.com", "com", ""]
+        {
             assert_eq!(by_name(name), None, "{name}");
         }
     }
@@ -240,9 +242,8 @@ mod tests {
 
     #[test]
     fn what_cannot_be_read_is_named() {
-        let with = |line: &str| {
-            format!("dated = \"x\"\n[[tool]]\nname = \"a\"\nclass = \"vpn\"\nsource = \"s\"\n{line}\n")
-        };
+        let with =
+            |line: &str| format!("dated = \"x\"\n[[tool]]\nname = \"a\"\nclass = \"vpn\"\nsource = \"s\"\n{line}\n");
 
         assert!(Tools::read(&with("ports = [\"443\"]")).unwrap_err().contains("'443'"));
         assert!(Tools::read(&with("names = [\"*.com\"]")).unwrap_err().contains("'*.com'"));

@@ -16,8 +16,8 @@ use std::sync::Arc;
 
 pub(crate) use context::{Context, add as add_context};
 pub(crate) use reverse_shell::Session;
-pub(crate) use signs::{Sign, Signs};
 use serde::Deserialize;
+pub(crate) use signs::{Sign, Signs};
 
 use crate::finding::{Beats, Severity};
 use crate::history::{NameKey, PairKey};

@@ -3,5 +3,9 @@
 mod beacons;
 mod conversations;
 mod enforcement;
+mod lasting;
 mod names;
+mod protocols;
+mod shells;
 mod support;
+mod tools;

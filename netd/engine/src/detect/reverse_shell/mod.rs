@@ -7,8 +7,8 @@ mod session;
 
 use serde::Deserialize;
 
-pub(crate) use session::Session;
 use session::Rhythm;
+pub(crate) use session::Session;
 
 use super::{Context, Detector, Evidence, Sign, Signs, protocol_port};
 use crate::finding::Severity;
@@ -66,7 +66,8 @@ impl Interactive<'_> {
         let thresholds = &self.thresholds;
         if session.led_share() >= thresholds.led_share {
             let times = f64::from(self.led().min(thresholds.most_exchanges));
-            let value = || format!("the responder started {} exchanges, {:.0} %", self.led(), 100.0 * session.led_share());
+            let value =
+                || format!("the responder started {} exchanges, {:.0} %", self.led(), 100.0 * session.led_share());
             ledger.add_times(Term::ResponderLeads, times, value);
         }
         if self.led() < thresholds.exchanges {
@@ -113,7 +114,10 @@ impl Interactive<'_> {
     fn destination(&self, context: &Context<'_>, ledger: &mut Ledger<'_>) {
         let is_claimed = matches!(self.name_source, NameSource::Sni | NameSource::Host);
         let is_believed = context.resolved_name.is_some() || context.unrelated_answers == 0;
-        if is_claimed && is_believed && let Some(name) = context.name {
+        if is_claimed
+            && is_believed
+            && let Some(name) = context.name
+        {
             ledger.add(Term::NamedService, || format!("asks for {name}, as push channels do"));
         }
         if let Some((service, by)) = self.service {
@@ -175,8 +179,10 @@ impl Evidence for Interactive<'_> {
         let mut considered = context.services.objections(&context.candidate());
         if let Some(session) = self.session {
             let share = 100.0 * session.led_share();
-            considered.push(format!("forward SSH, telnet: there the originator leads; here the responder, {share:.0} %"));
-            considered.push(format!("push channel, video: there the responder sends more; here PCR {:+.2}", session.pcr()));
+            considered
+                .push(format!("forward SSH, telnet: there the originator leads; here the responder, {share:.0} %"));
+            considered
+                .push(format!("push channel, video: there the responder sends more; here PCR {:+.2}", session.pcr()));
         }
         considered
     }

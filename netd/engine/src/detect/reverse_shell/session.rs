@@ -171,12 +171,8 @@ mod tests {
         let thresholds = Weights::default().reverse_shell;
         let mut session = Session::after(0);
         for (at_s, is_led, request, answer) in exchanges {
-            let turn = SizedTurn {
-                at_ns: (at_s * 1e9) as u64,
-                starter: Direction::AToB,
-                request: *request,
-                answer: *answer,
-            };
+            let turn =
+                SizedTurn { at_ns: (at_s * 1e9) as u64, starter: Direction::AToB, request: *request, answer: *answer };
             session.observe(&turn, *is_led, &thresholds);
         }
         session

@@ -20,10 +20,53 @@ const BANNERS: [&[u8]; 9] = [
 
 /// Programs whose names begin the first lines that people type into a fresh shell.
 const COMMANDS: [&[u8]; 47] = [
-    b"id", b"whoami", b"uname", b"hostname", b"pwd", b"ls", b"cd", b"cat", b"ps", b"w", b"who", b"env", b"set",
-    b"echo", b"ip", b"ifconfig", b"netstat", b"ss", b"find", b"grep", b"sudo", b"su", b"python", b"python3", b"perl",
-    b"script", b"stty", b"export", b"unset", b"wget", b"curl", b"chmod", b"mkdir", b"rm", b"cp", b"mv", b"bash", b"sh",
-    b"/bin/sh", b"/bin/bash", b"dir", b"type", b"ipconfig", b"systeminfo", b"tasklist", b"net", b"powershell",
+    b"id",
+    b"whoami",
+    b"uname",
+    b"hostname",
+    b"pwd",
+    b"ls",
+    b"cd",
+    b"cat",
+    b"ps",
+    b"w",
+    b"who",
+    b"env",
+    b"set",
+    b"echo",
+    b"ip",
+    b"ifconfig",
+    b"netstat",
+    b"ss",
+    b"find",
+    b"grep",
+    b"sudo",
+    b"su",
+    b"python",
+    b"python3",
+    b"perl",
+    b"script",
+    b"stty",
+    b"export",
+    b"unset",
+    b"wget",
+    b"curl",
+    b"chmod",
+    b"mkdir",
+    b"rm",
+    b"cp",
+    b"mv",
+    b"bash",
+    b"sh",
+    b"/bin/sh",
+    b"/bin/bash",
+    b"dir",
+    b"type",
+    b"ipconfig",
+    b"systeminfo",
+    b"tasklist",
+    b"net",
+    b"powershell",
 ];
 
 /// Returns whether the bytes begin with a shell's banner or end with its prompt.
@@ -42,7 +85,8 @@ pub(super) fn is_prompt(bytes: &[u8]) -> bool {
 
 /// "$ ", "# ", "sh-5.1# ", "user@host:/tmp$ ", "/ # ": a word that names version, user or place, if any, then the sign.
 fn is_unix_prompt(line: &[u8]) -> bool {
-    let Some(before) = line.strip_suffix(b"$ ").or_else(|| line.strip_suffix(b"# ")).or_else(|| line.strip_suffix(b"% "))
+    let Some(before) =
+        line.strip_suffix(b"$ ").or_else(|| line.strip_suffix(b"# ")).or_else(|| line.strip_suffix(b"% "))
     else {
         return false;
     };
@@ -141,14 +185,18 @@ mod tests {
 
     #[test]
     fn first_commands_are_known() {
-        for command in ["id\n", "whoami\r\n", "uname -a; id\n", "python3 -c 'import pty'\n", "ls\n", "cat /etc/passwd\n"] {
+        for command in
+            ["id\n", "whoami\r\n", "uname -a; id\n", "python3 -c 'import pty'\n", "ls\n", "cat /etc/passwd\n"]
+        {
             assert!(is_command(command.as_bytes()), "{command:?}");
         }
     }
 
     #[test]
     fn greetings_of_servers_are_no_commands() {
-        for greeting in ["220 ftp.example.org ready\r\n", "* OK ready\r\n", ":irc 001 me :hi\r\n", "idle\n", "id", "+OK\r\n"] {
+        for greeting in
+            ["220 ftp.example.org ready\r\n", "* OK ready\r\n", ":irc 001 me :hi\r\n", "idle\n", "id", "+OK\r\n"]
+        {
             assert!(!is_command(greeting.as_bytes()), "{greeting:?}");
         }
     }

@@ -121,7 +121,9 @@ mod tests {
     #[test]
     fn upgrades_name_their_tool() {
         let request = |path: &str, protocol: &str| {
-            format!("GET {path} HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nSec-WebSocket-Protocol: {protocol}\r\n\r\n")
+            format!(
+                "GET {path} HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nSec-WebSocket-Protocol: {protocol}\r\n\r\n"
+            )
         };
 
         assert_eq!(of_client(request("/", "chisel-v3").as_bytes()), Some(Sign::Chisel));
