@@ -23,7 +23,7 @@ impl Said {
 }
 
 fn replay(files: &[PathBuf], output: Output, fail_on: Option<Severity>) -> Said {
-    let args = Args { files: files.to_vec(), output, fail_on, local: Vec::new() };
+    let args = Args { files: files.to_vec(), output, fail_on, ..Args::default() };
     let (mut out, mut err) = (Vec::new(), Vec::new());
     let status = run(&args, &mut out, &mut err).expect("a vector can be written to");
     let text = |bytes| String::from_utf8(bytes).expect("UTF-8");

@@ -215,6 +215,13 @@ pub(crate) fn clean(name: &[u8]) -> Option<Arc<str>> {
     std::str::from_utf8(&lower).ok().map(Arc::from)
 }
 
+/// Returns whether a name is another one or below it.
+pub(crate) fn within(name: &str, parent: &str) -> bool {
+    let Some(rest) = name.len().checked_sub(parent.len()) else { return false };
+    let (labels, end) = name.as_bytes().split_at(rest);
+    end.eq_ignore_ascii_case(parent.as_bytes()) && labels.last().is_none_or(|last| *last == b'.')
+}
+
 fn is_text(bytes: &[u8]) -> bool {
     let sample = &bytes[..bytes.len().min(TEXT_SAMPLE)];
     sample.iter().all(|byte| matches!(byte, b' '..=b'~' | b'\t' | b'\r' | b'\n'))

@@ -9,6 +9,7 @@ use serde::de::{Error as _, Unexpected, Visitor};
 use serde::{Deserialize, Deserializer};
 
 use crate::finding::Finding;
+use crate::name::within;
 use crate::verdict::{Response, Target};
 
 /// A policy file.
@@ -174,10 +175,7 @@ impl Exceptions {
 
 fn matches(pattern: &str, name: &str) -> bool {
     match pattern.strip_prefix("*.") {
-        Some(parent) => {
-            let Some(rest) = name.len().checked_sub(parent.len()).filter(|rest| *rest > 1) else { return false };
-            name.as_bytes()[rest - 1] == b'.' && name.as_bytes()[rest..].eq_ignore_ascii_case(parent.as_bytes())
-        }
+        Some(parent) => name.len() > parent.len() && within(name, parent),
         None => pattern.eq_ignore_ascii_case(name),
     }
 }

@@ -84,7 +84,7 @@ impl<'a> Ledger<'a> {
             false if is_backed => self.start.sure,
             false => Severity::Low,
         };
-        severity.min(self.start.most)
+        severity.max(self.start.least.unwrap_or(Severity::Info)).min(self.start.most)
     }
 
     /// Returns the reasons, strongest first.

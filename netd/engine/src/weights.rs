@@ -54,6 +54,8 @@ terms! {
     CommonDestination = "common_destination"
     NewDestination = "new_destination"
     KnownDestination = "known_destination"
+    ListedDestination = "listed_destination"
+    ListedFingerprint = "listed_fingerprint"
     NeverResolved = "never_resolved"
     BenignService = "benign_service"
     MemoryExecutable = "memory_executable"
@@ -107,6 +109,8 @@ const fn yes() -> bool {
 pub struct Start {
     /// Log-odds before any evidence.
     pub prior: f64,
+    /// Severity of any finding at least.
+    pub least: Option<Severity>,
     /// Severity at most, whatever the posterior: the impact of what the detector finds.
     pub most: Severity,
     /// Severity of what is sure enough for a block but, for want of a second kind of evidence, not fit for one.

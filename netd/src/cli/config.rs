@@ -4,7 +4,7 @@ use std::io::Write;
 use std::path::PathBuf;
 
 use super::Error;
-use crate::config::{self, Config};
+use crate::config::{self, Config, files};
 
 /// Prints the default configuration, or checks a file.
 #[derive(Clone, Debug, clap::Args)]
@@ -28,7 +28,7 @@ pub(super) fn run(args: &Args, out: &mut dyn Write) -> Result<(), Error> {
     match &args.action {
         Action::Default => out.write_all(config::DEFAULT.as_bytes())?,
         Action::Check { file } => {
-            Config::read(file)?;
+            files::read(&Config::read(file)?)?;
             writeln!(out, "{} can be used", file.display())?;
         }
     }

@@ -92,7 +92,7 @@ fn replay_instead(out: &mut dyn Write) -> anyhow::Result<()> {
     let folder = Folder::new()?;
     let file = folder.0.join("beacon-tls.pcap");
     fs::write(&file, CAPTURE).with_context(|| format!("cannot write {}", file.display()))?;
-    let args = replay::Args { files: vec![file], output: replay::Output::Report, fail_on: None, local: Vec::new() };
+    let args = replay::Args { files: vec![file], ..replay::Args::default() };
     match replay::run(&args, out, &mut io::stderr())? {
         0 => Ok(()),
         status => bail!("the replay ended with {status}"),

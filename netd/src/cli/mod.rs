@@ -87,7 +87,7 @@ pub fn run(cli: &Cli, out: &mut dyn Write, err: &mut dyn Write) -> u8 {
         Command::Run(args) => run::run(args).map(|()| 0).map_err(Error::from),
         Command::Demo(args) => demo::run(args, out).map(|()| 0).map_err(Error::from),
         Command::Unload(args) => unload::run(args, out).map(|()| 0).map_err(Error::from),
-        Command::Replay(args) => replay::run(args, out, err).map_err(Error::from),
+        Command::Replay(args) => replay::run(args, out, err),
         Command::Flows(args) => flows::run(args, out).map(|()| 0),
         Command::Findings(args) => findings::run(args, out).map(|()| 0),
         Command::Verdicts(args) => verdicts::run(args, out).map(|()| 0),

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::io::{self, Write};
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use ipnet::IpNet;
 use netd_engine::config::Config;
@@ -13,7 +14,9 @@ use netd_engine::time::Timestamp;
 use netd_engine::{Command, Engine};
 use serde::Serialize;
 
+use super::Error;
 use super::shown::Shown;
+use crate::config::files::{self, IntelList};
 use crate::source::accounting::{Accounting, Settings};
 use crate::source::capture::Capture;
 use crate::source::replay::Replay;
@@ -26,7 +29,7 @@ const FOUND: u8 = 3;
 const DAMAGED: u8 = 1;
 
 /// Replays captures through the detectors, without root and on the captures' own time.
-#[derive(Clone, Debug, clap::Args)]
+#[derive(Clone, Debug, Default, clap::Args)]
 pub struct Args {
     /// Captures: pcap or pcapng, plain or gzip; `-` is standard input. Several are merged by time.
     #[arg(required = true, value_name = "FILE")]
@@ -40,6 +43,15 @@ pub struct Args {
     /// A monitored network; may be given more than once. Without it: private, unique-local and link-local addresses.
     #[arg(long, value_name = "NETWORK")]
     pub local: Vec<IpNet>,
+    /// A list of threat intelligence; may be given more than once.
+    #[arg(long, value_name = "FILE")]
+    pub intel: Vec<PathBuf>,
+    /// Benign services, instead of those netd ships.
+    #[arg(long, value_name = "FILE", default_value = "", hide_default_value = true)]
+    pub services: PathBuf,
+    /// Weights and thresholds, instead of those netd ships.
+    #[arg(long, value_name = "FILE", default_value = "", hide_default_value = true)]
+    pub weights: PathBuf,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
@@ -68,13 +80,10 @@ fn severity(text: &str) -> Result<Severity, String> {
 ///
 /// # Errors
 ///
-/// If the output cannot be written.
-pub fn run(args: &Args, out: &mut dyn Write, err: &mut dyn Write) -> io::Result<u8> {
+/// If a file that the options name cannot be used, or the output cannot be written.
+pub fn run(args: &Args, out: &mut dyn Write, err: &mut dyn Write) -> Result<u8, Error> {
     let out: &mut dyn Write = &mut io::BufWriter::new(out);
-    let mut config = Config::default();
-    config.networks.local.clone_from(&args.local);
-    config.flows.report = args.output == Output::Flows;
-    let mut engine = Engine::new(config);
+    let mut engine = engine(args)?;
     let mut replay = Replay::new(Accounting::new(&Settings::default()));
     let mut heard = Heard::new(args.output);
 
@@ -97,6 +106,19 @@ pub fn run(args: &Args, out: &mut dyn Write, err: &mut dyn Write) -> io::Result<
         Some(least) if worst.is_some_and(|worst| worst >= least) => FOUND,
         Some(_) | None => 0,
     })
+}
+
+fn engine(args: &Args) -> anyhow::Result<Engine> {
+    let mut config = Config::default();
+    config.networks.local.clone_from(&args.local);
+    config.flows.report = args.output == Output::Flows;
+    config.services = files::services(&args.services)?;
+    config.weights = files::weights(&args.weights)?;
+    let name = |file: &Path| file.file_stem().unwrap_or(file.as_os_str()).to_string_lossy().into_owned();
+    let lists: Vec<_> = args.intel.iter().map(|file| IntelList { name: name(file), file: file.clone() }).collect();
+    let mut engine = Engine::new(config);
+    engine.set_intel(Arc::new(files::intel(&lists)?));
+    Ok(engine)
 }
 
 /// Replays a capture that is part of this program and reports on it.

@@ -1,24 +1,19 @@
 //! `netd run`: the daemon.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
+use std::sync::Arc;
 
-use anyhow::{Context as _, bail};
-use netd_engine::{
-    config::{Config as EngineConfig, Flows, Histories, Networks},
-    policy::{Policy, PolicyFile},
-};
+use anyhow::Context as _;
+use netd_engine::config::{Config as EngineConfig, Flows, Histories, Networks};
 
 use crate::{
-    config::{self, Config, Interfaces, LogFormat, Mode, Network, Xdp},
+    config::{
+        self, Config, Interfaces, LogFormat, Mode, Network, Xdp,
+        files::{self, Files},
+    },
     kernel::{self, interfaces::Choice},
     pipeline::{self, Options},
 };
-
-/// The policy that netd ships: findings only.
-const DEFAULT_POLICY: &str = include_str!("../../../policies/default.yaml");
-
-/// A policy file is a few kilobytes; a larger one is a mistake or an attack on the parser.
-const MAX_POLICY: usize = 1 << 20;
 
 /// Watches the network until SIGINT or SIGTERM. Needs root, or CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON.
 #[derive(Clone, Debug, clap::Args)]
@@ -79,11 +74,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<()> {
 }
 
 fn options(config: Config, interfaces: Choice, keep: bool) -> anyhow::Result<Options> {
-    let policy = if config.policy.as_os_str().is_empty() {
-        parse_policy(DEFAULT_POLICY, Path::new("the policy netd ships"))?
-    } else {
-        read_policy(&config.policy)?
-    };
+    let Files { policy, services, weights, intel } = files::read(&config)?;
     let nets = |networks: &[Network]| networks.iter().map(|Network(net)| *net).collect::<Vec<_>>();
     Ok(Options {
         kernel: kernel::Options {
@@ -107,8 +98,12 @@ fn options(config: Config, interfaces: Choice, keep: bool) -> anyhow::Result<Opt
             flows: Flows { limit: config.limits.conversations, ..Flows::default() },
             histories: Histories { limit: config.limits.pairs },
             policy,
+            services,
+            weights,
             ..EngineConfig::default()
         },
+        intel: Arc::new(intel),
+        lists: config.intel,
         state_dir: Some(config.state_dir),
         listen: config.api.listen,
         hosts: config.api.hosts,
@@ -120,24 +115,6 @@ fn options(config: Config, interfaces: Choice, keep: bool) -> anyhow::Result<Opt
     })
 }
 
-/// Reads a policy file.
-///
-/// # Errors
-/// With file, line and column, and what was expected.
-pub(super) fn read_policy(path: &Path) -> anyhow::Result<Policy> {
-    let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
-    parse_policy(&text, path)
-}
-
-fn parse_policy(text: &str, path: &Path) -> anyhow::Result<Policy> {
-    if text.len() > MAX_POLICY {
-        bail!("{} has {} bytes; a policy has at most {MAX_POLICY}", path.display(), text.len());
-    }
-    let file: PolicyFile =
-        serde_saphyr::from_str(text).with_context(|| format!("{} is not a policy", path.display()))?;
-    Ok(file.into_policy())
-}
-
 fn log_to_stderr(log: &config::Log) -> anyhow::Result<()> {
     let filter = tracing_subscriber::EnvFilter::try_new(&log.level)
         .with_context(|| format!("log.level '{}' is neither a level nor a filter", log.level))?;
@@ -147,25 +124,4 @@ fn log_to_stderr(log: &config::Log) -> anyhow::Result<()> {
         LogFormat::Json => builder.json().try_init(),
     };
     started.map_err(|error| anyhow::anyhow!(error).context("cannot start logging"))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_shipped_policy_only_observes() {
-        let policy = parse_policy(DEFAULT_POLICY, Path::new("default.yaml")).unwrap();
-
-        assert_eq!(policy.spec.mode, netd_engine::policy::Mode::Observe);
-    }
-
-    #[test]
-    fn a_mistyped_key_names_file_and_line() {
-        let text = DEFAULT_POLICY.replace("ttl:", "tll:");
-
-        let error = format!("{:#}", parse_policy(&text, Path::new("my.yaml")).unwrap_err());
-
-        assert!(error.contains("my.yaml") && error.contains("tll") && error.contains("line"), "{error}");
-    }
 }

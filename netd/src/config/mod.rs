@@ -1,5 +1,7 @@
 //! The daemon's configuration: a TOML file in which every key is optional.
 
+pub mod files;
+
 use std::fmt;
 use std::io;
 use std::net::IpAddr;
@@ -11,6 +13,7 @@ use ipnet::IpNet;
 use serde::de::{Error as _, Visitor};
 use serde::{Deserialize, Deserializer};
 
+use self::files::IntelList;
 use crate::api::Listen;
 use crate::time;
 
@@ -33,6 +36,12 @@ pub struct Config {
     pub cgroup: bool,
     /// Policy file; empty is the one netd ships.
     pub policy: PathBuf,
+    /// Benign services; empty: those netd ships.
+    pub services: PathBuf,
+    /// Weights and thresholds; empty: those netd ships.
+    pub weights: PathBuf,
+    /// Lists of threat intelligence.
+    pub intel: Vec<IntelList>,
     /// Never cut.
     pub protect: Vec<Network>,
     /// Whose traffic is judged; none: the private networks and this host's own addresses.
@@ -147,6 +156,9 @@ impl Default for Config {
             bpffs: PathBuf::from("/sys/fs/bpf/netd"),
             cgroup: true,
             policy: PathBuf::new(),
+            services: PathBuf::new(),
+            weights: PathBuf::new(),
+            intel: Vec::new(),
             protect: Vec::new(),
             local_networks: Vec::new(),
             heartbeat_limit: Duration::from_secs(600),

@@ -6,7 +6,7 @@ use std::{
 };
 
 use netd_common::record::SocketRecord;
-use netd_engine::{Command, Counts, Engine, verdict::Verdict};
+use netd_engine::{Command, Counts, Engine, intel::Intel, verdict::Verdict};
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
@@ -47,6 +47,8 @@ pub(super) struct Analyst {
     pub(super) flows: Arc<Flows>,
     pub(super) enforce: mpsc::Sender<Verdict>,
     pub(super) tally: watch::Sender<Tally>,
+    /// Threat intelligence, whenever its files change.
+    pub(super) intel: watch::Receiver<Arc<Intel>>,
 }
 
 impl Analyst {
@@ -59,6 +61,9 @@ impl Analyst {
             let waited = shutdown.run_until_cancelled(self.events.wait(PATIENCE)).await;
             let taken = self.take(&mut inspector);
             self.engine.tick(time::now());
+            if self.intel.has_changed().unwrap_or(false) {
+                self.engine.set_intel(Arc::clone(&self.intel.borrow_and_update()));
+            }
             verdicts_lost += self.carry_out();
             let now = Instant::now();
             if now >= next_beat {

@@ -9,6 +9,7 @@
 //! Only the sources listen for shutdown. Each later stage ends when its input does, so nothing that was read is lost.
 
 mod analyse;
+mod intel;
 mod processes;
 mod sweep;
 mod watch;
@@ -25,7 +26,7 @@ use std::{
 use anyhow::Context as _;
 use ipnet::IpNet;
 use netd_common::{control::Mode, flow::ticks};
-use netd_engine::{Engine, config::Config as EngineConfig};
+use netd_engine::{Engine, config::Config as EngineConfig, intel::Intel};
 use tokio::{
     signal::unix::{SignalKind, signal},
     sync::{mpsc, watch as channel},
@@ -36,6 +37,7 @@ use tracing::{info, warn};
 
 use crate::{
     api,
+    config::files::IntelList,
     host::{addresses::Addresses, clock},
     kernel::{self, Kernel, interfaces},
     store::{Findings, Flows, disk::StateDir, status},
@@ -50,6 +52,9 @@ pub struct Options {
     /// How far the programs go. What a policy asks for acts only as far as this and its own mode allow.
     pub mode: Mode,
     pub engine: EngineConfig,
+    /// Threat intelligence, and the files it came from.
+    pub intel: Arc<Intel>,
+    pub lists: Vec<IntelList>,
     /// Where verdicts and lists survive a restart; `None` keeps them nowhere.
     pub state_dir: Option<PathBuf>,
     pub listen: Vec<api::Listen>,
@@ -112,6 +117,7 @@ async fn serve(options: Options) -> anyhow::Result<()> {
 /// Everything between loading and serving.
 struct Parts {
     analyst: analyse::Analyst,
+    intel: intel::Renewer,
     watcher: watch::Watcher,
     service: Service<kernel::VerdictMaps>,
     handle: Handle,
@@ -164,6 +170,7 @@ fn start(options: Options) -> anyhow::Result<(Kernel, Parts)> {
     let findings = Arc::new(Findings::new(options.findings));
     let flows = Arc::new(Flows::new(engine_config.flows.limit));
     let (enforce, enforcements) = mpsc::channel(ENFORCE_QUEUE);
+    let (intel, renewed) = intel::Renewer::new(options.lists, options.intel);
     let (tally, tallies) = channel::channel(analyse::Tally::default());
     let analyst = analyse::Analyst {
         engine: Engine::new(engine_config),
@@ -174,6 +181,7 @@ fn start(options: Options) -> anyhow::Result<(Kernel, Parts)> {
         flows: Arc::clone(&flows),
         enforce,
         tally,
+        intel: renewed,
     };
     let refused = Arc::new(AtomicU64::new(0));
     let (watcher, sources) = watch::Watcher::new(&kernel, interfaces, tallies, Arc::clone(&refused), degraded)?;
@@ -181,7 +189,20 @@ fn start(options: Options) -> anyhow::Result<(Kernel, Parts)> {
     let hosts = options.hosts.into();
     Ok((
         kernel,
-        Parts { analyst, watcher, service, handle, commands, enforcements, findings, flows, sources, hosts, refused },
+        Parts {
+            analyst,
+            intel,
+            watcher,
+            service,
+            handle,
+            commands,
+            enforcements,
+            findings,
+            flows,
+            sources,
+            hosts,
+            refused,
+        },
     ))
 }
 
@@ -205,6 +226,7 @@ impl Parts {
         // The service outlives the others: what they still ask is answered. It ends when the last handle is gone.
         let verdicts = tokio::spawn(verdicts::run(self.service, self.commands, CancellationToken::new()));
         tasks.spawn(self.analyst.run(shutdown.clone()));
+        tasks.spawn(self.intel.run(shutdown.clone()));
         tasks.spawn(enforce(self.enforcements, self.handle, self.refused));
         for listener in listeners {
             match listener.tcp_address() {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::Detector;
 use crate::finding::{Pair, Process};
 use crate::history::Prevalence;
+use crate::intel::Listed;
 use crate::name::Facts;
 use crate::process::Provenance;
 use crate::score::Ledger;
@@ -30,6 +31,8 @@ pub(crate) struct Context<'a> {
     #[expect(dead_code, reason = "for the detectors whose evidence weighs more in company")]
     pub(crate) companions: &'a [Detector],
     pub(crate) services: &'a Services,
+    /// Matches of threat intelligence.
+    pub(crate) listed: Vec<Listed<'a>>,
     /// The name by which DNS told the client this address.
     pub(crate) resolved_name: Option<&'a Arc<str>>,
 }
@@ -49,6 +52,10 @@ impl<'a> Context<'a> {
 pub(crate) fn add(context: &Context<'_>, ledger: &mut Ledger<'_>) {
     destination(context, ledger);
     process(context, ledger);
+    for listed in &context.listed {
+        let term = if listed.is_fingerprint { Term::ListedFingerprint } else { Term::ListedDestination };
+        ledger.add(term, || format!("{} is on the list {}", listed.indicator, listed.list));
+    }
 }
 
 fn destination(context: &Context<'_>, ledger: &mut Ledger<'_>) {

@@ -6,6 +6,7 @@
 pub mod beacon;
 pub(crate) mod checkin;
 mod context;
+pub(crate) mod intel;
 pub(crate) mod long_connection;
 pub(crate) mod protocol_port;
 pub(crate) mod reverse_shell;
@@ -45,6 +46,8 @@ macro_rules! detectors {
 detectors! {
     /// Check-ins on a timer.
     Beacon = "beacon"
+    /// A destination or a TLS client on a list.
+    ThreatIntel = "threat_intel"
 
     /// A person at the far end of a connection that this side opened.
     ReverseShell = "reverse_shell"

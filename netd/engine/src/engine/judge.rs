@@ -7,7 +7,8 @@ use super::{Command, Engine};
 use crate::detect::checkin::CheckIns;
 use crate::detect::{self, About, Context, Detector, Evidence, Subject};
 use crate::finding::{Finding, Process};
-use crate::history::{Key, Place};
+use crate::history::{Key, PairKey, Place};
+use crate::intel::Listed;
 use crate::name::Facts;
 use crate::score::Ledger;
 use crate::slab::Handle;
@@ -60,6 +61,25 @@ impl Engine {
         })
     }
 
+    /// Returns what evidence of one conversation is about: its two ends and the port.
+    pub(super) fn about_conversation(&self, conversation: Handle) -> Option<About> {
+        let entry = self.table.get(conversation)?;
+        let flow = entry.key.flow(entry.originator());
+        let port = if matches!(entry.key.proto, 1 | 58) { 0 } else { flow.dst_port() };
+        let pair = PairKey { originator: flow.src, responder: flow.dst, port, proto: entry.key.proto };
+        let history = match entry.place {
+            Place::At { pair, name } => name.filter(|name| self.histories.get(*name).is_some()).or(Some(pair)),
+            Place::Unknown | Place::Outside | Place::Excluded(_) => None,
+        };
+        Some(About {
+            pair,
+            name: entry.name.clone(),
+            conversation: Some(conversation),
+            history,
+            subject: Subject::Pair(pair),
+        })
+    }
+
     /// Weighs evidence; returns the finding that it amounts to, unless there is nothing new in it.
     pub(super) fn judge(&self, evidence: &dyn Evidence, about: &About, at_ns: u64) -> Option<Judged> {
         let context = self.context(about, at_ns);
@@ -69,24 +89,32 @@ impl Engine {
             return None;
         }
         let is_protected = self.scope.is_protected(context.pair.responder);
-        let may_block = evidence.is_two_way() && !evidence.is_policy() && !is_protected;
-        let block = may_block && ledger.suffices_for_block();
+        let block = may_block(evidence, &ledger) && !is_protected;
         let severity = ledger.severity(block).min(evidence.most());
         let known = self.known_incident(evidence.detector(), about);
         let rises = known.and_then(|known| self.incidents.get(known)).is_none_or(|known| severity > known.severity);
         if !rises && !self.verdicts.may_act() {
             return None;
         }
+        let finding = self.describe(evidence, about, at_ns);
+        Some(Judged { detector: evidence.detector(), finding, known, rises, is_protected })
+    }
+
+    /// Returns the finding that evidence amounts to, sufficient or not, in words. It has no number yet.
+    pub(super) fn describe(&self, evidence: &dyn Evidence, about: &About, at_ns: u64) -> Finding {
+        let context = self.context(about, at_ns);
         let mut ledger = Ledger::explained(&self.weights, evidence.detector());
         weigh(evidence, &context, &mut ledger);
+        let is_protected = self.scope.is_protected(context.pair.responder);
+        let block = may_block(evidence, &ledger) && !is_protected;
         let first_ns = about.history.and_then(|history| self.histories.get(history)).map_or(at_ns, |h| h.first_ns);
-        let finding = Finding {
+        Finding {
             id: 0,
             time: self.timestamp(at_ns),
             first_seen: self.timestamp(first_ns),
             detector: evidence.detector().name(),
             title: evidence.title(&context),
-            severity,
+            severity: ledger.severity(block).min(evidence.most()),
             score: ledger.posterior(),
             pair: context.pair,
             name: about.name.as_ref().map(|name| name.to_string()),
@@ -96,8 +124,7 @@ impl Engine {
             considered: evidence.considered(&context),
             attack: evidence.techniques(&context),
             reasons: ledger.into_reasons(),
-        };
-        Some(Judged { detector: evidence.detector(), finding, known, rises, is_protected })
+        }
     }
 
     /// Raises a finding and asks for the verdict that the policy wants.
@@ -111,6 +138,9 @@ impl Engine {
         let finding = Finding { id, ..finding };
         if rises {
             self.commands.push_back(Command::Report(Box::new(finding.clone())));
+        }
+        if self.suppressions.iter().any(|suppression| suppression.covers(&finding, finding.time)) {
+            return;
         }
         if is_protected {
             self.counts.spared_protected += u64::from(self.verdicts.may_act());
@@ -142,9 +172,20 @@ impl Engine {
             process,
             provenance: process.and_then(|process| self.processes.provenance(process.pid)).map(|(_, known)| *known),
             services: &self.services,
+            listed: self.listed(about),
             resolved_name: self.answers.name(originator, about.pair.responder, at_ns),
             companions: self.incidents.companions(originator, about.pair.responder),
         }
+    }
+
+    /// Returns the matches of threat intelligence: at most one for the destination and one for the TLS client.
+    pub(super) fn listed(&self, about: &About) -> Vec<Listed<'_>> {
+        if self.intel.is_empty() {
+            return Vec::new();
+        }
+        let by_name = about.name.as_ref().and_then(|name| self.intel.name(name));
+        let destination = by_name.or_else(|| self.intel.address(about.pair.responder.ip(), about.pair.port));
+        destination.into_iter().collect()
     }
 
     /// What the shell learned of a process may come later than its socket.
@@ -171,12 +212,17 @@ impl Engine {
     }
 }
 
+/// Whether evidence may lead to an automatic block of what is not protected.
+fn may_block(evidence: &dyn Evidence, ledger: &Ledger<'_>) -> bool {
+    ledger.suffices_for_block() && evidence.is_two_way() && !evidence.is_policy()
+}
+
 fn weigh(evidence: &dyn Evidence, context: &Context<'_>, ledger: &mut Ledger<'_>) {
     evidence.weigh(context, ledger);
     detect::add_context(context, ledger);
 }
 
-fn subject(key: &Key) -> Subject {
+pub(super) fn subject(key: &Key) -> Subject {
     match key {
         Key::Pair(key) => Subject::Pair(*key),
         Key::Name(key) => Subject::Name(key.clone()),

@@ -6,6 +6,7 @@
 mod command;
 mod conversations;
 mod counts;
+mod explain;
 mod incident;
 mod judge;
 mod sessions;
@@ -13,23 +14,27 @@ mod signals;
 mod verdicts;
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 use netd_common::key::Direction;
 use netd_common::record::{FlowRecord, PayloadKind, PayloadRecord, SocketEvent, SocketRecord, TurnRecord};
 
 pub use command::Command;
 pub use counts::Counts;
+pub use explain::{Explanation, Followed, Question, Silenced};
 
 use crate::config::Config;
 use crate::dns::{self, Answers, Message};
 use crate::flow::{self, Conversation, EndReason, GOODBYE_WAIT_NS};
 use crate::history::{Histories, Place};
+use crate::intel::Intel;
 use crate::name::{self, Facts, NameSource};
 use crate::policy::Policy;
 use crate::process::{Processes, Provenance};
 use crate::scope::Scope;
 use crate::services::Services;
 use crate::slab::Handle;
+use crate::suppress::Suppression;
 use crate::time::Timestamp;
 use crate::tools::Tools;
 use crate::weights::Weights;
@@ -39,6 +44,8 @@ pub struct Engine {
     scope: Scope,
     weights: Weights,
     services: Services,
+    intel: Arc<Intel>,
+    suppressions: Arc<[Suppression]>,
     tools: Tools,
     gap_ns: u64,
     reports_flows: bool,
@@ -65,6 +72,8 @@ impl Engine {
             scope: Scope::new(&config.networks),
             weights: config.weights,
             services: config.services,
+            intel: Arc::default(),
+            suppressions: Arc::default(),
             tools: config.tools,
             gap_ns: u64::from(config.flows.turn_gap_ms) * 1_000_000,
             reports_flows: config.flows.report,
@@ -178,6 +187,16 @@ impl Engine {
     /// Changes the policy; verdicts in force stay.
     pub fn set_policy(&mut self, policy: Policy) {
         self.verdicts.set_policy(policy);
+    }
+
+    /// Changes the lists of threat intelligence; conversations are matched from here on.
+    pub fn set_intel(&mut self, intel: Arc<Intel>) {
+        self.intel = intel;
+    }
+
+    /// Changes what operators suppress. A finding that is suppressed asks for no verdict, and those it asked for end.
+    pub fn set_suppressions(&mut self, suppressions: Arc<[Suppression]>) {
+        self.suppressions = suppressions;
     }
 
     /// Forgets a verdict that an operator released, so that it is not released again.

@@ -63,7 +63,7 @@ impl Engine {
         }
         entry.age_steps = steps;
         let Some(entry) = self.table.get(handle) else { return };
-        let Some(about) = self.about_candidate(entry, handle) else { return };
+        let Some(about) = self.about_candidate(handle) else { return };
         // Connections inside are pools, sessions and mounts; those of tools and push channels last by design.
         let is_ordinary = self.tool(entry).is_some() || entry.signs.has(Sign::Ssh);
         if entry.key.proto != TCP || is_ordinary || self.scope.is_local(about.pair.responder.ip()) {
@@ -104,7 +104,7 @@ impl Engine {
         if !evidence.is_worth_judging() {
             return;
         }
-        let Some(about) = self.about_candidate(entry, handle) else { return };
+        let Some(about) = self.about_candidate(handle) else { return };
         let service = self.tool(entry);
         let evidence = Interactive { service, ..evidence };
         if let Some(judged) = self.judge(&evidence, &about, self.now_ns) {
@@ -125,7 +125,9 @@ impl Engine {
         if by == By::Port && self.scope.is_local(key.responder.ip()) {
             return;
         }
-        let about = self.about(entry, handle, Subject::Client(key.originator, tool.name.as_str().into()));
+        let Some(about) = self.about_conversation(handle) else { return };
+        let subject = Subject::Client(key.originator, tool.name.as_str().into());
+        let about = About { history: None, subject, ..about };
         let judged = self.judge(&KnownTool { tool, by }, &about, at_ns);
         if let Some(judged) = judged {
             self.act(judged, &about);
@@ -138,7 +140,7 @@ impl Engine {
         let Some(misplaced) = Misplaced::of(entry.facts, entry.signs.has(Sign::Ssh), key.proto, key.port) else {
             return;
         };
-        let Some(about) = self.about_candidate(entry, handle) else { return };
+        let Some(about) = self.about_candidate(handle) else { return };
         let prevalence = self.histories.prevalence(&key);
         let most = self.weights.protocol_port.rare_share * f64::from(prevalence.hosts);
         let is_rare = f64::from(prevalence.users) <= most.max(1.0);
@@ -157,20 +159,11 @@ impl Engine {
         self.tools.find(entry.signs, entry.name.as_deref(), key.proto, key.port)
     }
 
-    /// Says what a conversation is about, if it is a candidate at all.
-    fn about_candidate(&self, entry: &Entry, handle: Handle) -> Option<About> {
-        match entry.place {
-            Place::At { .. } => Some(self.about(entry, handle, Subject::Pair(pair_key(entry)))),
-            Place::Unknown | Place::Outside | Place::Excluded(_) => None,
-        }
-    }
-
-    fn about(&self, entry: &Entry, handle: Handle, subject: Subject) -> About {
-        let history = match entry.place {
-            Place::At { pair, .. } => Some(pair),
-            Place::Unknown | Place::Outside | Place::Excluded(_) => None,
-        };
-        About { pair: pair_key(entry), name: entry.name.clone(), conversation: Some(handle), history, subject }
+    /// Returns what a conversation is about, if it is a candidate at all.
+    fn about_candidate(&self, handle: Handle) -> Option<About> {
+        let Place::At { pair, .. } = self.table.get(handle)?.place else { return None };
+        // Facts and age are the pair's: a name that shares its history keeps none of its own.
+        Some(About { history: Some(pair), ..self.about_conversation(handle)? })
     }
 }
 

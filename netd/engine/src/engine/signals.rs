@@ -1,6 +1,7 @@
 //! Where detectors listen: one place for each thing that happens to a conversation.
 
 use super::Engine;
+use crate::detect::intel::Match;
 use crate::flow::{EndReason, SizedTurn, Totals};
 use crate::slab::Handle;
 
@@ -12,15 +13,40 @@ impl Engine {
 
     /// Counters of a conversation grew by `share`.
     pub(super) fn on_volume(&mut self, conversation: Handle, _share: &Totals, at_ns: u64) {
+        self.match_intel(conversation, at_ns);
         self.watch_age(conversation, at_ns);
     }
 
     /// The first bytes of a conversation told something new.
     pub(super) fn on_opening(&mut self, conversation: Handle, at_ns: u64) {
+        if let Some(entry) = self.table.get_mut(conversation) {
+            entry.is_matched = false;
+        }
+        self.match_intel(conversation, at_ns);
         self.watch_opening(conversation, at_ns);
     }
 
     /// A conversation ended, or was given up. Its entry is still there.
     #[expect(clippy::unused_self, reason = "the detectors of attempts listen here")]
     pub(super) fn on_end(&mut self, _conversation: Handle, _reason: EndReason) {}
+
+    /// Holds a conversation against threat intelligence, once it carries payload and again when its name is known.
+    fn match_intel(&mut self, conversation: Handle, at_ns: u64) {
+        if self.intel.is_empty() {
+            return;
+        }
+        let Some(entry) = self.table.get_mut(conversation) else { return };
+        if entry.is_matched || entry.totals.payload == [0; 2] {
+            return;
+        }
+        entry.is_matched = true;
+        let is_answered = !entry.totals.payload.contains(&0);
+        let Some(about) = self.about_conversation(conversation) else { return };
+        if self.scope.may_beacon(about.pair.originator, about.pair.responder) && !self.listed(&about).is_empty() {
+            let judged = self.judge(&Match { is_answered }, &about, at_ns);
+            if let Some(judged) = judged {
+                self.act(judged, &about);
+            }
+        }
+    }
 }

@@ -107,6 +107,8 @@ pub(crate) struct Entry {
     pub(crate) facts: Facts,
     pub(crate) process: Option<Arc<Process>>,
     pub(crate) place: Place,
+    /// Already held against the lists of threat intelligence, with its name.
+    pub(crate) is_matched: bool,
     /// Tools and shells that its first bytes gave away.
     pub(crate) signs: Signs,
     /// Its exchanges, from the first that the responder started.
@@ -141,6 +143,7 @@ impl Entry {
             facts: Facts::default(),
             process: None,
             place: Place::Unknown,
+            is_matched: false,
             signs: Signs::default(),
             session: None,
             age_steps: 0,

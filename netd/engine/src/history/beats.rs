@@ -94,6 +94,14 @@ impl Beats {
         self.intervals.turns().saturating_add(self.responder.turns())
     }
 
+    /// Returns the turns that one side started.
+    pub(crate) fn turns_of(&self, side: Side) -> u32 {
+        match side {
+            Side::Originator => self.intervals.turns(),
+            Side::Responder => self.responder.turns(),
+        }
+    }
+
     /// Returns the beat that speaks most for a timer.
     pub(crate) fn strongest(&self) -> Beat {
         let mut best = Beat::Interval;

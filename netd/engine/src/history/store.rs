@@ -73,6 +73,16 @@ impl Histories {
         self.histories.get_mut(handle)
     }
 
+    /// Returns how many places there are, in use or not.
+    pub(crate) fn places(&self) -> u32 {
+        self.histories.places()
+    }
+
+    /// Returns the history at a place, if it is in use.
+    pub(crate) fn at(&self, place: u32) -> Option<Handle> {
+        self.histories.at(place)
+    }
+
     /// Returns where the turns of a conversation go.
     pub(crate) fn place(&mut self, key: PairKey, name: Option<&Arc<str>>, at_ns: u64) -> Place {
         let pair = self.pair(key, at_ns);

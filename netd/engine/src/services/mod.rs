@@ -48,7 +48,6 @@ impl Services {
         service.map(|service| &service.name)
     }
 
-    #[expect(dead_code, reason = "for whoever asks what silenced a conversation")]
     pub(crate) fn name(&self, id: ServiceId) -> &str {
         self.services.get(usize::from(id.0)).map_or("", |service| &service.name)
     }

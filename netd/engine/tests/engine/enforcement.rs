@@ -8,7 +8,7 @@ use netd_engine::verdict::{Target, Verdict};
 use super::support::{World, at, check_ins, ip};
 
 /// A policy that blocks on timing alone, explicitly.
-fn policy() -> Policy {
+pub(crate) fn policy() -> Policy {
     let mut policy = Policy::default();
     policy.spec.mode = Mode::Enforce;
     policy.spec.block_at.insert("beacon".to_owned(), 0.95);

@@ -3,6 +3,8 @@
 mod beacons;
 mod conversations;
 mod enforcement;
+mod explanations;
+mod intel;
 mod lasting;
 mod names;
 mod protocols;

@@ -1,0 +1,69 @@
+//! Whoever asks why there is no finding is told.
+
+use netd_engine::config::Config;
+use netd_engine::engine::Question;
+use netd_engine::suppress::{Matching, Suppression};
+use netd_engine::time::Timestamp;
+
+use super::support::{UDP, World, check_ins, ip, people};
+use netd_common::record::FlowEvent;
+
+fn ask(world: &World, address: &str) -> netd_engine::engine::Explanation {
+    world.engine.explain(&Question::Address(ip(address)))
+}
+
+#[test]
+fn a_finding_and_an_irregular_neighbour_are_told_apart() {
+    let mut world = World::new(Config::default());
+    for (n, at_s) in check_ins(30, 60.0, 0.2).enumerate() {
+        world.connection(&format!("10.0.0.7:{}", 40_000 + n), "198.51.100.9:443", at_s, 300, 200);
+    }
+    for (n, at_s) in people(30, 2.0).enumerate() {
+        world.connection(&format!("10.0.0.7:{}", 50_000 + n), "198.51.100.10:443", at_s + 2_000.0, 300, 200);
+    }
+    let raised = world.findings()[0].id;
+
+    let told = ask(&world, "10.0.0.7").followed;
+
+    assert_eq!(told.len(), 2);
+    assert!(told[0].is_finding && told[0].raised == Some(raised), "{told:?}");
+    assert!(!told[1].is_finding && told[1].raised.is_none() && told[1].turns[0] == 30, "{told:?}");
+}
+
+#[test]
+fn a_benign_service_says_that_it_silenced() {
+    let mut world = World::new(Config::default());
+    let mut flow = super::support::Flow::new("10.0.0.7:123", "203.0.113.1:123", UDP, 0.0);
+    flow.carry(48, 48);
+    world.engine.observe_flow(&flow.record(FlowEvent::Begin, 0.0));
+    world.engine.observe_turn(&flow.turn(true, 48, 64.0));
+
+    let told = ask(&world, "203.0.113.1");
+
+    assert!(told.followed.is_empty());
+    assert_eq!(told.silenced[0].why, "benign service: time service");
+    assert!(ask(&world, "203.0.113.2").silenced.is_empty());
+}
+
+#[test]
+fn a_suppressed_finding_asks_for_no_verdict() {
+    let suppression = |until| Suppression {
+        id: 1,
+        matching: Matching { responder: Some("198.51.100.0/24".parse().unwrap()), ..Matching::default() },
+        who: "ana".into(),
+        why: "our monitoring".into(),
+        since: Timestamp(0),
+        until,
+    };
+    let enforced = |until| {
+        let mut world = World::new(Config { policy: super::enforcement::policy(), ..Config::default() });
+        world.engine.set_suppressions(vec![suppression(until)].into());
+        for (n, at_s) in check_ins(30, 60.0, 0.2).enumerate() {
+            world.connection(&format!("10.0.0.7:{}", 40_000 + n), "198.51.100.9:443", at_s, 300, 200);
+        }
+        world.engine.counts().enforced
+    };
+
+    assert_eq!(enforced(None), 0);
+    assert_eq!(enforced(Some(Timestamp(1))), 1, "it has ended");
+}
