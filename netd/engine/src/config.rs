@@ -48,7 +48,7 @@ pub struct Networks {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Flows {
-    /// Conversations held at once, about 400 bytes each, 100 more where the responder leads; the one silent
+    /// Conversations held at once, about 400 bytes each, 130 more where the responder leads; the one silent
     /// longest gives way.
     pub limit: usize,
     /// Idle timeouts, seconds. Longer than the kernel's active timeout, or a busy flow would seem idle.

@@ -270,7 +270,11 @@ impl Engine {
         let heard = name::first_data(bytes);
         entry.facts = entry.facts.with(heard.facts);
         if let Some(name) = heard.name.as_deref().filter(|_| heard.source == NameSource::Sni) {
-            entry.signs.hear_name(name);
+            let flow = entry.key.flow(entry.originator());
+            // A name that DNS gave is nobody's invention.
+            if self.answers.name(flow.src, flow.dst, self.now_ns).is_none() {
+                entry.signs.hear_name(name);
+            }
         }
         if heard.source != NameSource::None && heard.source > entry.name_source {
             (entry.name, entry.name_source) = (heard.name, heard.source);

@@ -97,6 +97,7 @@ impl Engine {
             session: entry.session.as_deref(),
             signs: entry.signs,
             name_source: entry.name_source,
+            is_name_believed: self.is_name_believed(&pair_key(entry)),
             service: None,
             is_two_way: is_two_way(entry),
             thresholds: self.weights.reverse_shell,
@@ -151,6 +152,12 @@ impl Engine {
         if let Some(judged) = self.judge(&evidence, &about, at_ns) {
             self.act(judged, &about);
         }
+    }
+
+    /// Returns whether DNS told the client of this address, as far as its DNS is seen.
+    fn is_name_believed(&self, key: &PairKey) -> bool {
+        let is_seen = self.answers.answers_of(key.originator) >= self.weights.destination.resolves;
+        !is_seen || self.answers.name(key.originator, key.responder, self.now_ns).is_some()
     }
 
     /// Returns the tool or lasting service that a conversation belongs to.

@@ -4,6 +4,7 @@ use netd_engine::config::Config;
 use netd_engine::finding::{Finding, Severity};
 use netd_engine::process::Provenance;
 
+use super::names::tell;
 use super::support::{Talk, World, ns};
 
 const HOST: &str = "10.0.0.7:50000";
@@ -105,6 +106,25 @@ fn a_shell_inside_tls_without_a_name_is_found() {
 
     let reasons = &findings.last().unwrap().reasons;
     assert!(reasons.iter().any(|reason| reason.evidence == "tls_without_name"));
+}
+
+#[test]
+fn a_name_that_dns_never_gave_is_no_excuse() {
+    let found = |gives_address: bool| {
+        let mut world = World::new(Config::default());
+        for n in 0..10 {
+            let address = if gives_address { [198, 51, 100, 9] } else { [203, 0, 113, n] };
+            tell(&mut world, "10.0.0.7", "push.example.org", address, 0.0);
+        }
+        let mut talk = Talk::open(&mut world, HOST, "198.51.100.9:443");
+        talk.say(&mut world, true, &client_hello(&server_name("push.example.org")));
+        talk.typed(&mut world, &COMMANDS);
+        talk.close(&mut world);
+        !shells(&mut world).is_empty()
+    };
+
+    assert!(found(false), "claimed only");
+    assert!(!found(true), "resolved: looks like a push channel");
 }
 
 #[test]

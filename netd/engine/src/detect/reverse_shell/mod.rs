@@ -40,6 +40,8 @@ pub(crate) struct Interactive<'a> {
     pub(crate) session: Option<&'a Session>,
     pub(crate) signs: Signs,
     pub(crate) name_source: NameSource,
+    /// DNS gave the client this address by a name, or is not seen at all: what a client merely claims, it can forge.
+    pub(crate) is_name_believed: bool,
     /// The push channel, database or tool in which the responder may lead, and how it was told.
     pub(crate) service: Option<(&'a Tool, By)>,
     /// Payload came from both sides of the established connection.
@@ -110,12 +112,10 @@ impl Interactive<'_> {
         }
     }
 
-    /// A name counts in favour of its connection where DNS gave it: what a client merely claims, it can forge.
     fn destination(&self, context: &Context<'_>, ledger: &mut Ledger<'_>) {
         let is_claimed = matches!(self.name_source, NameSource::Sni | NameSource::Host);
-        let is_believed = context.resolved_name.is_some() || context.unrelated_answers == 0;
         if is_claimed
-            && is_believed
+            && self.is_name_believed
             && let Some(name) = context.name
         {
             ledger.add(Term::NamedService, || format!("asks for {name}, as push channels do"));
@@ -123,6 +123,7 @@ impl Interactive<'_> {
         if let Some((service, by)) = self.service {
             let (times, how) = match by {
                 By::Bytes => (1.0, "first bytes"),
+                By::Name if !self.is_name_believed => return,
                 By::Name => (1.0, "name"),
                 // Whoever wants to look like a service chooses its port.
                 By::Port => (ledger.weights().reverse_shell.port_share, "port"),

@@ -3,8 +3,8 @@
 use super::Thresholds;
 use crate::flow::SizedTurn;
 
-/// Classes of request sizes: up to 2^0, 2^1, … bytes.
-const CLASSES: usize = 24;
+/// Classes of request sizes: up to 2^0, 2^1, … bytes; the last holds whatever is larger.
+const CLASSES: usize = 12;
 
 /// Exchanges of one conversation.
 #[derive(Clone, Debug)]
@@ -89,13 +89,13 @@ impl Session {
     /// Returns a power of two that at least half of the responder's requests do not exceed, bytes.
     pub(super) fn median_request(&self) -> u64 {
         let mut below = 0;
-        for (class, count) in self.sizes.iter().enumerate() {
+        for (class, count) in self.sizes[..CLASSES - 1].iter().enumerate() {
             below += count;
             if 2 * below >= self.led {
                 return 1 << class;
             }
         }
-        1 << CLASSES
+        u64::MAX
     }
 
     /// Returns the producer/consumer ratio of the connecting side (Bullard and Gerth, 2014): −1 to 1.
@@ -189,6 +189,8 @@ mod tests {
         let sizes = [4, 5, 9, 400, 2_000].map(|size| (0.0, true, size, 1));
 
         assert_eq!(session(&sizes).median_request(), 16);
+        assert_eq!(session(&[(0.0, true, 9_000, 1)]).median_request(), u64::MAX);
+        assert!(size_of::<Session>() <= 128, "one for each conversation whose responder leads");
     }
 
     #[test]
