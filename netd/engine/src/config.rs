@@ -8,6 +8,7 @@ use serde::Deserialize;
 use crate::policy::Policy;
 use crate::region::Geography;
 use crate::services::Services;
+use crate::tools::Tools;
 use crate::weights::Weights;
 
 /// The engine's configuration.
@@ -25,6 +26,9 @@ pub struct Config {
     /// Services that every network has.
     #[serde(skip)]
     pub services: Services,
+    /// Tunnel and remote-access tools.
+    #[serde(skip)]
+    pub tools: Tools,
     #[serde(skip)]
     pub policy: Policy,
     /// Says where addresses are; none: nothing is said of countries and autonomous systems.
@@ -48,7 +52,8 @@ pub struct Networks {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Flows {
-    /// Conversations held at once, about 400 bytes each; the one silent longest gives way.
+    /// Conversations held at once, about 400 bytes each, 130 more where the responder leads; the one silent
+    /// longest gives way.
     pub limit: usize,
     /// Idle timeouts, seconds. Longer than the kernel's active timeout, or a busy flow would seem idle.
     pub tcp_idle_s: u32,

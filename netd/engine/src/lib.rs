@@ -29,6 +29,7 @@ mod slab;
 pub mod stats;
 pub mod suppress;
 pub mod time;
+pub mod tools;
 pub mod verdict;
 pub mod weights;
 

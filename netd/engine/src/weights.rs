@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
-use crate::detect::{Detector, brute, checkin, dns, icmp, scan, upload};
+use crate::detect::{Detector, brute, checkin, dns, icmp, long_connection, protocol_port, reverse_shell, scan, upload};
 use crate::finding::{Kind, Severity};
 
 /// The file that netd ships.
@@ -111,6 +111,27 @@ terms! {
     DgaFound = "dga_found"
     FluxNetworks = "flux_networks"
     FluxTurnover = "flux_turnover"
+
+    ResponderLeads = "responder_leads"
+    SmallRequests = "small_requests"
+    Uploads = "uploads"
+    HumanRhythm = "human_rhythm"
+    MachineRhythm = "machine_rhythm"
+    LineMode = "line_mode"
+    ShellPrompt = "shell_prompt"
+    CommandText = "command_text"
+    NamedService = "named_service"
+    KnownService = "known_service"
+    KnownProtocol = "known_protocol"
+    ToolName = "tool_name"
+    ToolBytes = "tool_bytes"
+    ToolPort = "tool_port"
+    MisplacedProtocol = "misplaced_protocol"
+    MisplacedWeb = "misplaced_web"
+    SuspiciousPort = "suspicious_port"
+    OpenForHours = "open_for_hours"
+    HardlyUsed = "hardly_used"
+    SteadilyUsed = "steadily_used"
 }
 
 /// What a term is worth.
@@ -139,6 +160,13 @@ pub struct Start {
     pub least: Option<Severity>,
     /// Severity at most, whatever the posterior: the impact of what the detector finds.
     pub most: Severity,
+    /// Severity of what is sure enough for a block but, for want of a second kind of evidence, not fit for one.
+    #[serde(default = "medium")]
+    pub sure: Severity,
+}
+
+const fn medium() -> Severity {
+    Severity::Medium
 }
 
 /// From posterior to finding, severity and block.
@@ -184,6 +212,9 @@ pub struct Weights {
     pub icmp_tunnel: icmp::Thresholds,
     pub exfiltration: upload::Thresholds,
     pub dns: dns::Thresholds,
+    pub reverse_shell: reverse_shell::Thresholds,
+    pub protocol_port: protocol_port::Thresholds,
+    pub long_connection: long_connection::Thresholds,
     #[serde(rename = "terms")]
     listed: BTreeMap<Term, Worth>,
     /// The same by number: looked up at every turn of a regular key.

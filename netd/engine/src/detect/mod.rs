@@ -10,15 +10,22 @@ mod context;
 pub(crate) mod dns;
 pub(crate) mod icmp;
 pub(crate) mod intel;
+pub(crate) mod long_connection;
+pub(crate) mod protocol_port;
+pub(crate) mod reverse_shell;
 pub(crate) mod scan;
+mod signs;
+pub(crate) mod tunnel_tool;
 pub(crate) mod upload;
 
 use std::sync::Arc;
 
 pub(crate) use context::{Context, add as add_context};
+pub(crate) use reverse_shell::Session;
 use serde::Deserialize;
+pub(crate) use signs::{Sign, Signs};
 
-use crate::finding::Beats;
+use crate::finding::{Beats, Severity};
 use crate::history::{NameKey, PairKey};
 use crate::score::Ledger;
 use crate::slab::Handle;
@@ -64,6 +71,15 @@ detectors! {
     Dga = "dga"
     /// A name that moves from network to network.
     FastFlux = "fast_flux"
+
+    /// A person at the far end of a connection that this side opened.
+    ReverseShell = "reverse_shell"
+    /// Tunnel and remote-access tools: a matter of policy.
+    TunnelTool = "tunnel_tool"
+    /// A protocol where it is not at home.
+    ProtocolPort = "protocol_port"
+    /// A connection that stays open for hours.
+    LongConnection = "long_connection"
 }
 
 /// What a detector saw.
@@ -86,6 +102,14 @@ pub(crate) trait Evidence {
     }
     /// Corrects the context where the evidence is about something else than the responder: a domain, say.
     fn correct<'a>(&'a self, _context: &mut Context<'a>) {}
+    /// Severity at most, where this evidence has less impact than its detector's may have.
+    fn most(&self) -> Severity {
+        Severity::Critical
+    }
+    /// Whether it is a matter of policy only: reported, never blocked by itself.
+    fn is_policy(&self) -> bool {
+        false
+    }
     /// Returns the benign explanations that were considered, each with why it was rejected.
     fn considered(&self, _context: &Context<'_>) -> Vec<String> {
         Vec::new()

@@ -11,6 +11,7 @@ mod explain;
 mod incident;
 mod judge;
 mod names;
+mod sessions;
 mod signals;
 mod snapshot;
 mod verdicts;
@@ -48,6 +49,7 @@ use crate::services::Services;
 use crate::slab::Handle;
 use crate::suppress::Suppression;
 use crate::time::Timestamp;
+use crate::tools::Tools;
 use crate::weights::Weights;
 
 /// The analytics of one shard.
@@ -57,6 +59,7 @@ pub struct Engine {
     services: Services,
     intel: Arc<Intel>,
     suppressions: Arc<[Suppression]>,
+    tools: Tools,
     gap_ns: u64,
     reports_flows: bool,
     /// The latest time of any record or tick, and the first; record time.
@@ -99,6 +102,7 @@ impl Engine {
             services: config.services,
             intel: Arc::default(),
             suppressions: Arc::default(),
+            tools: config.tools,
             gap_ns,
             reports_flows: config.flows.report,
             now_ns: 0,
@@ -282,8 +286,12 @@ impl Engine {
     fn hear_first_data(&mut self, handle: Handle, record: &PayloadRecord, bytes: &[u8]) {
         let Some(entry) = self.table.get_mut(handle) else { return };
         let originator = entry.originator();
+        let direction = Direction::from_bit(record.direction);
+        let signs = entry.signs;
+        entry.signs.hear(bytes, direction, originator);
+        let is_sign = entry.signs != signs;
         let data = FirstData {
-            direction: Direction::from_bit(record.direction),
+            direction,
             originator,
             ip_protocol: entry.key.proto,
             responder_port: entry.key.flow(originator).dst_port(),
@@ -291,11 +299,23 @@ impl Engine {
             bytes,
             at_ns: record.header.time_ns,
         };
-        let Some(heard) = self.openings.hear(handle, entry.opening.is_some(), &data) else { return };
+        let Some(heard) = self.openings.hear(handle, entry.opening.is_some(), &data) else {
+            if is_sign {
+                self.on_opening(handle, self.now_ns);
+            }
+            return;
+        };
         let opening = heard.opening;
         let before = entry.opening.as_ref().map(|opening| opening.facts).unwrap_or_default();
         entry.facts = entry.facts.without(before).with(opening.facts);
         entry.awaits_name = heard.awaits_name;
+        if let Some(name) = opening.name.as_deref().filter(|_| opening.source == NameSource::Sni) {
+            let flow = entry.key.flow(originator);
+            // A name that DNS gave is nobody's invention.
+            if self.answers.name(flow.src, flow.dst, self.now_ns).is_none() {
+                entry.signs.hear_name(name);
+            }
+        }
         if opening.source != NameSource::None && opening.source > entry.name_source {
             (entry.name, entry.name_source) = (opening.name.clone(), opening.source);
             entry.place = Place::Unknown;

@@ -9,12 +9,14 @@ impl Engine {
     /// A turn is whole: what was asked, what was answered.
     pub(super) fn on_exchange(&mut self, conversation: Handle, turn: &SizedTurn) {
         self.watch_echo(conversation, turn);
+        self.watch_session(conversation, turn);
     }
 
     /// Counters of a conversation grew by `share`.
     pub(super) fn on_volume(&mut self, conversation: Handle, share: &Totals, at_ns: u64) {
         self.match_intel(conversation, at_ns);
         self.watch_upload(conversation, share, at_ns);
+        self.watch_age(conversation, at_ns);
     }
 
     /// The first bytes of a conversation told something new.
@@ -24,6 +26,7 @@ impl Engine {
         }
         self.match_intel(conversation, at_ns);
         self.note_encrypted_dns(conversation, at_ns);
+        self.watch_opening(conversation, at_ns);
     }
 
     /// A conversation ended, or was given up. Its entry is still there.

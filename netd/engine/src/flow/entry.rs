@@ -8,6 +8,7 @@ use netd_common::record::{FlowEvent, FlowRecord, state};
 use super::attempt::Attempt;
 use super::queue::Wait;
 use super::turns::OpenTurn;
+use crate::detect::{Session, Signs};
 use crate::finding::Process;
 use crate::history::Place;
 use crate::name::NameSource;
@@ -115,6 +116,12 @@ pub(crate) struct Entry {
     /// Already held against the lists of threat intelligence, with its name.
     pub(crate) is_matched: bool,
     pub(crate) attempt: Attempt,
+    /// Tools and shells that its first bytes gave away.
+    pub(crate) signs: Signs,
+    /// Its exchanges, from the first that the responder started.
+    pub(crate) session: Option<Box<Session>>,
+    /// Thresholds of its age that have been looked at.
+    pub(crate) age_steps: u8,
 }
 
 impl Entry {
@@ -147,6 +154,9 @@ impl Entry {
             place: Place::Unknown,
             is_matched: false,
             attempt: Attempt::Unknown,
+            signs: Signs::default(),
+            session: None,
+            age_steps: 0,
         }
     }
 
@@ -174,6 +184,7 @@ impl Entry {
         let (originator, certainty, place) = (self.originator, self.certainty, self.place);
         let (name, name_source, facts) = (self.name.take(), self.name_source, self.facts);
         let (process, opening, attempt) = (self.process.take(), self.opening.take(), self.attempt);
+        let signs = self.signs;
         *self = Self {
             attempt,
             parts,
@@ -185,6 +196,7 @@ impl Entry {
             facts,
             opening,
             process,
+            signs,
             flags: self.flags,
             state: self.state,
             cookie: self.cookie,

@@ -19,7 +19,7 @@ fn answer(name: &str, address: [u8; 4]) -> Vec<u8> {
     bytes
 }
 
-fn tell(world: &mut World, client: &str, name: &str, address: [u8; 4], at_s: f64) {
+pub(crate) fn tell(world: &mut World, client: &str, name: &str, address: [u8; 4], at_s: f64) {
     let mut flow = Flow::new(&format!("{client}:5353"), "9.9.9.9:53", UDP, at_s);
     let bytes = answer(name, address);
     world.engine.observe_payload(&flow.payload_record(false, PayloadKind::Dns, bytes.len(), at_s), &bytes);

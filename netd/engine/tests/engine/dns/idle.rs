@@ -37,7 +37,10 @@ fn a_timer_that_changes_resolvers_is_one_beacon() {
 
     let findings = world.findings();
     let found = by(&findings, "dns_beacon");
-    assert!(!found.is_empty() && found.iter().all(|finding| finding.id == found[0].id && !finding.block), "{findings:?}");
+    assert!(
+        !found.is_empty() && found.iter().all(|finding| finding.id == found[0].id && !finding.block),
+        "{findings:?}"
+    );
 }
 
 #[test]
