@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 
+use netd_engine::attack::Entry;
 use netd_engine::engine::Explanation;
 use netd_engine::finding::{Beats, Finding, Pair, Process, Reason, Severity};
 use netd_engine::flow::protocol_name;
@@ -38,6 +39,7 @@ pub struct FindingView<'a> {
     reasons: &'a [Reason],
     considered: &'a [String],
     attack: &'a [&'static str],
+    techniques: &'a [Entry],
 }
 
 impl<'a> From<&'a Finding> for FindingView<'a> {
@@ -67,6 +69,7 @@ impl<'a> From<&'a Finding> for FindingView<'a> {
             reasons: &finding.reasons,
             considered: &finding.considered,
             attack: &finding.attack,
+            techniques: &finding.techniques,
         }
     }
 }

@@ -13,6 +13,7 @@ use std::sync::Arc;
 pub(crate) use context::{Context, add as add_context};
 use serde::Deserialize;
 
+use crate::attack::Technique;
 use crate::finding::Beats;
 use crate::history::{NameKey, PairKey};
 use crate::score::Ledger;
@@ -50,8 +51,8 @@ pub(crate) trait Evidence {
     fn weigh(&self, context: &Context<'_>, ledger: &mut Ledger<'_>);
     /// Says in one line what was found.
     fn title(&self, context: &Context<'_>) -> String;
-    /// MITRE ATT&CK technique ids.
-    fn techniques(&self, context: &Context<'_>) -> Vec<&'static str>;
+    /// The MITRE ATT&CK techniques that it speaks for.
+    fn techniques(&self, context: &Context<'_>) -> Vec<Technique>;
     /// Whether both sides were heard: evidence that one side can forge never leads to a block.
     fn is_two_way(&self) -> bool;
     fn rhythm(&self) -> Option<Beats> {

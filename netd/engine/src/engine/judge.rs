@@ -107,6 +107,8 @@ impl Engine {
         weigh(evidence, &context, &mut ledger);
         let is_protected = self.scope.is_protected(context.pair.responder);
         let block = ledger.suffices_for_block() && !is_protected && evidence.is_two_way();
+        let techniques: Vec<_> =
+            evidence.techniques(&context).into_iter().map(|technique| self.attack.entry(technique)).collect();
         let first_ns = about.history.and_then(|history| self.histories.get(history)).map_or(at_ns, |h| h.first_ns);
         Finding {
             id: 0,
@@ -123,7 +125,8 @@ impl Engine {
             block,
             rhythm: evidence.rhythm(),
             considered: evidence.considered(&context),
-            attack: evidence.techniques(&context),
+            attack: techniques.iter().map(|technique| technique.id).collect(),
+            techniques,
             reasons: ledger.into_reasons(),
         }
     }

@@ -23,6 +23,7 @@ pub use command::Command;
 pub use counts::Counts;
 pub use explain::{Explanation, Followed, Question, Silenced};
 
+use crate::attack::Attack;
 use crate::config::Config;
 use crate::dns::{self, Answers, Message};
 use crate::flow::{self, Conversation, EndReason, GOODBYE_WAIT_NS};
@@ -44,6 +45,7 @@ use crate::weights::Weights;
 pub struct Engine {
     scope: Scope,
     weights: Weights,
+    attack: Attack,
     services: Services,
     intel: Arc<Intel>,
     suppressions: Arc<[Suppression]>,
@@ -73,6 +75,7 @@ impl Engine {
         Self {
             scope: Scope::new(&config.networks),
             weights: config.weights,
+            attack: Attack::default(),
             services: config.services,
             intel: Arc::default(),
             suppressions: Arc::default(),
