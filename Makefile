@@ -36,8 +36,10 @@ captures: deps ## Prints what netd finds in a folder of labelled captures (NETD_
 pcaps: ## Writes the captures in pcaps/ anew, byte for byte as they are
 	$(CARGO) run --locked --release -p netd-lab --bin pcaps -- pcaps
 
-accuracy: ## Prints the beacon detector's check-in table and false-alarm rate
-	$(CARGO) run --locked --release -p netd-engine --example beacon_table
+accuracy: deps ## Measures what is found, how soon and how wrongly; keeps it in docs/ (DAY_SEED=1; QUICK=1 keeps nothing)
+	$(CARGO) build --locked --release -p netd
+	NETD_BIN="$${CARGO_TARGET_DIR:-$(CURDIR)/target}/release/netd" $(CARGO) run --locked --release -p netd-lab --bin accuracy -- \
+		--day-seed $(or $(DAY_SEED),1) $(if $(QUICK),--quick,$(if $(filter-out 1,$(DAY_SEED)),,--write docs))
 
 fuzz: deps ## Fuzzes every parser that sees the network, FUZZ_SECONDS (600) each; what crashes one becomes a test
 	@command -v c++ >/dev/null || $(SUDO) apt-get install -y -q g++

@@ -3,6 +3,7 @@
 //! The library is what `netd demo` and the tests of this crate are made of; its binary `pcaps` writes the captures that
 //! the project ships.
 
+pub mod accuracy;
 pub mod api;
 pub mod binary;
 pub mod capture;

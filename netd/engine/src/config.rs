@@ -29,9 +29,6 @@ pub struct Config {
     /// Says where addresses are; none: nothing is said of countries and autonomous systems.
     #[serde(skip)]
     pub geography: Option<Arc<dyn Geography>>,
-    /// Added to record times to give Unix time, nanoseconds: 0 in replay, wall minus monotonic clock live.
-    #[serde(skip)]
-    pub clock_offset_ns: u64,
 }
 
 /// Which addresses are whose.

@@ -11,7 +11,7 @@ use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use super::{processes::Inspector, sweep::Sweeper};
+use super::{processes::Inspector, shift::Shift, snapshot::Saver, sweep::Sweeper};
 use crate::{
     kernel::{EventRef, Events, Steering},
     store::{Findings, Flows, questions::Asked},
@@ -40,6 +40,8 @@ pub(super) struct Tally {
 
 pub(super) struct Analyst {
     pub(super) engine: Engine,
+    pub(super) shift: Shift,
+    pub(super) saver: Saver,
     pub(super) events: Events,
     pub(super) sweeper: Sweeper,
     pub(super) steering: Steering,
@@ -71,7 +73,7 @@ impl Analyst {
                 next_beat = now + HEARTBEAT;
             }
             if now >= next_view {
-                self.sweeper.sweep(&mut self.engine);
+                self.sweeper.sweep(&mut self.engine, self.shift);
                 for conversation in self.engine.conversations() {
                     self.flows.put(conversation);
                 }
@@ -79,10 +81,14 @@ impl Analyst {
             }
             let tally = Tally { counts: self.engine.counts(), undecoded: self.events.undecoded(), verdicts_lost };
             self.tally.send_replace(tally);
+            self.saver.save_now_and_then(&self.engine);
             match waited {
                 Some(waited) => waited?,
                 // The ring buffer is empty, or somebody writes faster than we read: then the rest is the next run's.
-                None if taken < BATCH => return Ok(()),
+                None if taken < BATCH => {
+                    self.saver.save_last(&self.engine).await;
+                    return Ok(());
+                }
                 None => {}
             }
         }
@@ -103,12 +109,12 @@ impl Analyst {
     }
 
     fn take(&mut self, inspector: &mut Inspector) -> usize {
-        let engine = &mut self.engine;
+        let (engine, shift) = (&mut self.engine, self.shift);
         self.events.poll_batch(BATCH, |event| match event {
-            EventRef::Flow(record) => engine.observe_flow(record),
-            EventRef::Turn(record) => engine.observe_turn(record),
-            EventRef::Payload(record, bytes) => engine.observe_payload(record, bytes),
-            EventRef::Socket(record) => observe_socket(engine, inspector, record),
+            EventRef::Flow(record) => engine.observe_flow(&shift.flow(record)),
+            EventRef::Turn(record) => engine.observe_turn(&shift.turn(record)),
+            EventRef::Payload(record, bytes) => engine.observe_payload(&shift.payload(record), bytes),
+            EventRef::Socket(record) => observe_socket(engine, inspector, record, shift),
         })
     }
 
@@ -147,9 +153,9 @@ impl Analyst {
 }
 
 /// Looks the process up before the engine hears of its socket: short-lived ones are gone soon.
-fn observe_socket(engine: &mut Engine, inspector: &mut Inspector, record: &SocketRecord) {
+fn observe_socket(engine: &mut Engine, inspector: &mut Inspector, record: &SocketRecord, shift: Shift) {
     if let Some((exe, provenance)) = inspector.inspect(&record.owner, record.header.time_ns) {
         engine.observe_process(record.owner.tgid, exe, provenance);
     }
-    engine.observe_socket(record);
+    engine.observe_socket(&shift.socket(record));
 }

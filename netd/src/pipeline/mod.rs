@@ -12,6 +12,8 @@ mod analyse;
 mod geoip;
 mod intel;
 mod processes;
+mod shift;
+mod snapshot;
 mod sweep;
 mod watch;
 
@@ -27,7 +29,7 @@ use std::{
 use anyhow::Context as _;
 use ipnet::IpNet;
 use netd_common::{control::Mode, flow::ticks};
-use netd_engine::{Engine, config::Config as EngineConfig, intel::Intel};
+use netd_engine::{config::Config as EngineConfig, intel::Intel};
 use netd_geoip::Databases;
 use tokio::{
     signal::unix::{SignalKind, signal},
@@ -40,7 +42,7 @@ use tracing::{info, warn};
 use crate::{
     api,
     config::files::IntelList,
-    host::{addresses::Addresses, clock},
+    host::addresses::Addresses,
     kernel::{self, Kernel, interfaces},
     store::{Findings, Flows, disk::StateDir, questions, status, suppressions::Suppressions},
     verdicts::{self, Guard, Handle, Now, Service, Settings},
@@ -160,12 +162,12 @@ fn start(options: Options) -> anyhow::Result<(Kernel, Parts)> {
     if !databases.is_empty() {
         engine_config.geography = Some(Arc::clone(&databases) as _);
     }
-    engine_config.clock_offset_ns = u64::try_from(clock::Offsets::measure().wall_ns).unwrap_or(0);
 
     let disk =
         options.state_dir.as_deref().map(StateDir::open).transpose().context("cannot open the state directory")?;
     let settings =
         Settings { mode: options.mode, protect: guards(&addresses, &options.protect), max_lists: options.blocklists };
+    let disk_for_histories = disk.clone();
     let suppressions = Arc::new(Suppressions::open(disk.clone()));
     let service = Service::start(kernel.verdict_maps()?, disk, settings, Now::read())
         .context("cannot take over the verdicts in the kernel")?;
@@ -186,7 +188,9 @@ fn start(options: Options) -> anyhow::Result<(Kernel, Parts)> {
     let (asker, asked) = questions::channel();
     let (tally, tallies) = channel::channel(analyse::Tally::default());
     let analyst = analyse::Analyst {
-        engine: Engine::new(engine_config),
+        engine: snapshot::restored(engine_config, disk_for_histories.as_ref()),
+        shift: shift::Shift::measure(),
+        saver: snapshot::Saver::new(disk_for_histories),
         events: kernel.events()?,
         sweeper: sweep::Sweeper::new(kernel.flows()?),
         steering,

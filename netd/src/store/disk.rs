@@ -27,6 +27,7 @@ pub enum Error {
 pub enum File<'a> {
     Verdicts,
     Suppressions,
+    Histories,
     List(&'a ListName),
 }
 
@@ -119,6 +120,7 @@ impl StateDir {
         match file {
             File::Verdicts => self.path.join("verdicts.state"),
             File::Suppressions => self.path.join("suppressions.state"),
+            File::Histories => self.path.join("histories.state"),
             File::List(name) => self.path.join("lists").join(format!("{name}.list")),
         }
     }

@@ -4,7 +4,7 @@
 
 use serde::Deserialize;
 
-use super::beacon::Rhythm;
+use super::beacon::{Rhythm, Shape};
 use super::{Context, Detector, Evidence};
 use crate::attack::Technique;
 use crate::finding::Beats;
@@ -61,7 +61,12 @@ impl Evidence for CheckIns<'_> {
     fn title(&self, context: &Context<'_>) -> String {
         let (rhythm, pair) = (self.rhythm, &context.pair);
         let whom = context.name.map_or_else(|| pair.responder.to_string(), |name| name.to_string());
-        format!("check-ins every {:.1} s to {whom} port {}", rhythm.interval_s, pair.responder_port)
+        match rhythm.shape {
+            Shape::Growing { .. } => format!("check-ins to {whom} port {}: {}", pair.responder_port, rhythm.shape),
+            Shape::Interval | Shape::PhaseLocked | Shape::TwoTimers => {
+                format!("check-ins every {:.1} s to {whom} port {}", rhythm.interval_s, pair.responder_port)
+            }
+        }
     }
 
     fn techniques(&self, context: &Context<'_>) -> Vec<Technique> {
@@ -109,7 +114,7 @@ impl CheckIns<'_> {
                 Beat::Responder => "turns of the responder every",
             };
             format!(
-                "{} {what} {:.1} s, jitter {:.0} %, {} of {} gaps within {:.1}-{:.1} s, {} missed; ln E {:.1}",
+                "{} {what} {:.1} s, jitter {:.0} %, {} of {} gaps within {:.1}-{:.1} s, {} missed, {}; ln E {:.1}",
                 rhythm.turns,
                 rhythm.interval_s,
                 100.0 * rhythm.jitter,
@@ -118,6 +123,7 @@ impl CheckIns<'_> {
                 within.low_s,
                 within.high_s,
                 rhythm.missed,
+                rhythm.shape,
                 self.ln_e
             )
         };

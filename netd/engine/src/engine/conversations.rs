@@ -223,7 +223,7 @@ impl Engine {
                     (entry.name, entry.name_source) = (Some(name.clone()), NameSource::Dns);
                 }
             }
-            let conversation = Conversation::of(entry, reason, self.offset_ns);
+            let conversation = Conversation::of(entry, reason);
             self.commands.push_back(Command::FlowEnded(Box::new(conversation)));
         }
         entry.phase = Phase::Reported;

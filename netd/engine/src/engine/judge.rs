@@ -12,6 +12,7 @@ use crate::intel::Listed;
 use crate::opening::{Facts, Opening};
 use crate::score::Ledger;
 use crate::slab::Handle;
+use crate::time::Timestamp;
 
 /// A finding about to be raised, or to be acted on again.
 pub(super) struct Judged {
@@ -112,8 +113,8 @@ impl Engine {
         let first_ns = about.history.and_then(|history| self.histories.get(history)).map_or(at_ns, |h| h.first_ns);
         Finding {
             id: 0,
-            time: self.timestamp(at_ns),
-            first_seen: self.timestamp(first_ns),
+            time: Timestamp(at_ns),
+            first_seen: Timestamp(first_ns),
             detector: evidence.detector().name(),
             title: evidence.title(&context),
             severity: ledger.severity(block),

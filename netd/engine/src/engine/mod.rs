@@ -1,7 +1,7 @@
 //! The engine: records in, commands out.
 //!
 //! It asks and does not act: whatever the shell must do is a [`Command`]. Its time is that of the records and of
-//! [`Engine::tick`]; the same calls in the same order give the same commands.
+//! [`Engine::tick`], Unix time in nanoseconds; the same calls in the same order give the same commands.
 
 mod command;
 mod conversations;
@@ -10,6 +10,7 @@ mod explain;
 mod incident;
 mod judge;
 mod signals;
+mod snapshot;
 mod verdicts;
 
 use std::collections::VecDeque;
@@ -22,6 +23,7 @@ use netd_common::record::{FlowRecord, PayloadKind, PayloadRecord, SocketEvent, S
 pub use command::Command;
 pub use counts::Counts;
 pub use explain::{Explanation, Followed, Question, Silenced};
+pub use snapshot::RestoreError;
 
 use crate::attack::Attack;
 use crate::config::Config;
@@ -51,7 +53,6 @@ pub struct Engine {
     suppressions: Arc<[Suppression]>,
     gap_ns: u64,
     reports_flows: bool,
-    offset_ns: u64,
     /// The latest time of any record or tick, and the first; record time.
     now_ns: u64,
     began_ns: Option<u64>,
@@ -81,7 +82,6 @@ impl Engine {
             suppressions: Arc::default(),
             gap_ns: u64::from(config.flows.turn_gap_ms) * 1_000_000,
             reports_flows: config.flows.report,
-            offset_ns: config.clock_offset_ns,
             now_ns: 0,
             began_ns: None,
             table: flow::Table::new(&config.flows),
@@ -161,11 +161,11 @@ impl Engine {
 
     /// Ends what has been idle, releases what has expired.
     pub fn tick(&mut self, now: Timestamp) {
-        self.advance(now.0.saturating_sub(self.offset_ns));
+        self.advance(now.0);
         while let Some(handle) = self.table.expired(self.now_ns) {
             self.expire(handle);
         }
-        self.verdicts.release(self.timestamp(self.now_ns), &mut self.commands);
+        self.verdicts.release(Timestamp(self.now_ns), &mut self.commands);
     }
 
     /// Ends every conversation: the source has nothing more to say.
@@ -187,7 +187,7 @@ impl Engine {
     /// Returns the conversations that are alive, in no order that means anything.
     pub fn conversations(&self) -> impl Iterator<Item = Conversation> {
         let alive = self.table.iter().filter(|entry| entry.phase != flow::Phase::Reported);
-        alive.map(|entry| Conversation::of(entry, EndReason::Active, self.offset_ns))
+        alive.map(|entry| Conversation::of(entry, EndReason::Active))
     }
 
     /// Changes the policy; verdicts in force stay.
@@ -302,9 +302,5 @@ impl Engine {
             self.commit(handle, at_ns, starter);
         }
         self.on_opening(handle, self.now_ns);
-    }
-
-    pub(crate) fn timestamp(&self, at_ns: u64) -> Timestamp {
-        Timestamp(at_ns.saturating_add(self.offset_ns))
     }
 }

@@ -86,7 +86,7 @@ pub struct Conversation {
 }
 
 impl Conversation {
-    pub(crate) fn of(entry: &Entry, end_reason: EndReason, offset_ns: u64) -> Self {
+    pub(crate) fn of(entry: &Entry, end_reason: EndReason) -> Self {
         let flow = entry.key.flow(entry.originator());
         let sent = |end: usize| Sent {
             packets: entry.totals.packets[end],
@@ -95,11 +95,10 @@ impl Conversation {
             flags: entry.flags[end],
         };
         let (orig, resp) = (entry.originator() as usize, entry.originator().opposite() as usize);
-        let time = |ns: u64| Timestamp(ns.saturating_add(offset_ns));
         let last_ns = entry.last_ns.max(entry.first_ns);
         Self {
-            start: time(entry.first_ns),
-            end: time(last_ns),
+            start: Timestamp(entry.first_ns),
+            end: Timestamp(last_ns),
             duration_s: (last_ns - entry.first_ns) as f64 / 1e9,
             originator: flow.src.ip(),
             originator_port: flow.src_port(),

@@ -1,5 +1,7 @@
 //! The sequences of a history that may follow a timer, and their evidence together.
 
+use serde::{Deserialize, Serialize};
+
 use super::Side;
 use crate::detect::beacon::Timing;
 use crate::weights;
@@ -31,7 +33,7 @@ impl Beat {
 const WORK_SHARE: u64 = 50;
 const WORK_NS: u64 = 50_000_000;
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Beats {
     intervals: Timing,
     responder: Timing,
@@ -42,7 +44,7 @@ pub(crate) struct Beats {
     active_ns: u64,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 struct Pauses {
     timing: Timing,
     /// All pauses so far, one after the other: the timing's clock.
@@ -88,6 +90,15 @@ impl Beats {
 
     pub(super) fn note_activity(&mut self, at_ns: u64) {
         self.active_ns = self.active_ns.max(at_ns);
+    }
+
+    /// Goes on after a time without a watch: see [`Timing::resume`].
+    pub(super) fn resume(&mut self, unwatched_s: f64) {
+        self.intervals.resume(unwatched_s);
+        self.responder.resume(unwatched_s);
+        if let Some(pauses) = &mut self.pauses {
+            pauses.timing.resume(unwatched_s);
+        }
     }
 
     pub(crate) fn turns(&self) -> u32 {

@@ -73,6 +73,10 @@ impl Histories {
         self.histories.get_mut(handle)
     }
 
+    pub(super) const fn limit(&self) -> usize {
+        self.limit
+    }
+
     /// Returns how many places there are, in use or not.
     pub(crate) fn places(&self) -> u32 {
         self.histories.places()
@@ -148,7 +152,7 @@ impl Histories {
     }
 
     /// Gives a name a copy of the history that it shares.
-    fn separate(&mut self, name: Handle) {
+    pub(super) fn separate(&mut self, name: Handle) {
         let Some(pair) = self.histories.get_mut(name).and_then(|name| name.twin.take()) else { return };
         let Some(shared) = self.histories.get(pair).cloned() else { return };
         if let Some(history) = self.histories.get_mut(name) {

@@ -1,7 +1,9 @@
 //! Facts about openings: several may hold of one, and those of all conversations of a pair add up.
 
+use serde::{Deserialize, Serialize};
+
 /// A set of facts.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub(crate) struct Facts(u32);
 
 impl Facts {

@@ -7,4 +7,5 @@ mod explanations;
 mod intel;
 mod names;
 mod regions;
+mod restarts;
 mod support;

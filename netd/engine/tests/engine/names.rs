@@ -70,13 +70,18 @@ fn what_a_connection_asks_for_is_better_than_what_dns_said() {
     assert_eq!((flow.name.as_deref(), flow.name_source), (Some("www.example.org"), NameSource::Host));
 }
 
+/// Check-ins by one name at twenty addresses.
+pub(crate) fn rotating(world: &mut World, count: u32) {
+    for (n, at_s) in check_ins(count, 60.0, 0.1).enumerate() {
+        let responder = format!("198.51.100.{}:80", 10 + n % 20);
+        request(world, &format!("10.0.0.7:{}", 40_000 + n), &responder, "c2.example.org", at_s);
+    }
+}
+
 #[test]
 fn rotating_addresses_behind_one_name_are_one_finding() {
     let mut world = World::new(Config::default());
-    for (n, at_s) in check_ins(60, 60.0, 0.1).enumerate() {
-        let responder = format!("198.51.100.{}:80", 10 + n % 20);
-        request(&mut world, &format!("10.0.0.7:{}", 40_000 + n), &responder, "c2.example.org", at_s);
-    }
+    rotating(&mut world, 60);
 
     let findings = world.findings();
 

@@ -48,6 +48,8 @@ pub const LN_CONVINCING: f64 = 9.210_340_371_976_184;
 pub struct Timing {
     last_ns: u64,
     turns: u32,
+    /// The gap before the next turn tells nothing: nobody watched all of it.
+    is_blind: bool,
     stage: Stage,
 }
 
@@ -108,7 +110,7 @@ impl Default for Timing {
 impl Timing {
     #[must_use]
     pub fn new() -> Self {
-        Self { last_ns: 0, turns: 0, stage: Stage::Early { gaps: [0.0; EARLY], seen: 0, blocks: 0 } }
+        Self { last_ns: 0, turns: 0, is_blind: false, stage: Stage::Early { gaps: [0.0; EARLY], seen: 0, blocks: 0 } }
     }
 
     /// Takes a turn at `at_ns` into account. A turn within `gate_ns` of the one before, or before it, belongs to it.
@@ -119,7 +121,7 @@ impl Timing {
         let gap_ns = at_ns.wrapping_sub(self.last_ns);
         self.last_ns = at_ns;
         self.turns = self.turns.saturating_add(1);
-        if self.turns == 1 {
+        if std::mem::take(&mut self.is_blind) || self.turns == 1 {
             return;
         }
         let x = (gap_ns as f32 * 1e-9).ln();
@@ -153,6 +155,13 @@ impl Timing {
                 }
             }
         }
+    }
+
+    /// Goes on after `unwatched_s` seconds in which turns may have gone unseen. Where a turn is hardly likely to have
+    /// fallen into them, the gap around them still counts.
+    pub(crate) fn resume(&mut self, unwatched_s: f64) {
+        let interval_s = self.rhythm().map_or(0.0, |rhythm| rhythm.interval_s);
+        self.is_blind = self.turns > 0 && unwatched_s > 0.1 * interval_s;
     }
 
     /// Returns ln E, the evidence against "irregular" after the last turn.
