@@ -23,7 +23,7 @@ use crate::config::files::{self, IntelList};
 use crate::source::accounting::{Accounting, Settings};
 use crate::source::capture::Capture;
 use crate::source::replay::Replay;
-use crate::store::view::{ExplanationView, FindingView, rounded};
+use crate::store::view::{ExplanationView, FindingView, FollowedView, rounded};
 use crate::time;
 
 /// Exit status when `--fail-on` is met.
@@ -75,6 +75,9 @@ pub enum Output {
     Jsonl,
     /// Flow records with Community ID: one JSON object a line.
     Flows,
+    /// Findings as they were last raised, then every history that is followed with what it amounts to: one JSON object
+    /// a line.
+    Evidence,
     #[value(skip)]
     Nothing,
 }
@@ -117,6 +120,7 @@ pub fn run(args: &Args, out: &mut dyn Write, err: &mut dyn Write) -> Result<u8, 
         (Some(explanation), _) => tell(args, explanation, out)?,
         (None, Output::Report) => report(&names(args), &heard.incidents, &summary, out)?,
         (None, Output::Jsonl) => line(out, &summary)?,
+        (None, Output::Evidence) => evidence(&heard.incidents, &engine, out)?,
         (None, Output::Flows | Output::Nothing) => {}
     }
     out.flush()?;
@@ -135,12 +139,21 @@ fn tell(args: &Args, explanation: &Explanation, out: &mut dyn Write) -> Result<(
     let view = ExplanationView::from(explanation);
     match args.output {
         Output::Jsonl => line(out, &view)?,
-        Output::Report | Output::Flows | Output::Nothing => {
+        Output::Report | Output::Flows | Output::Evidence | Output::Nothing => {
             let value = serde_json::to_value(&view).map_err(io::Error::from)?;
             super::explain::write(args.explain.as_deref().unwrap_or_default(), value, out)?;
         }
     }
     Ok(())
+}
+
+fn evidence(incidents: &BTreeMap<u64, Finding>, engine: &Engine, out: &mut dyn Write) -> io::Result<()> {
+    for finding in incidents.values() {
+        line(out, &FindingLine { event: "finding", finding: FindingView::from(finding) })?;
+    }
+    engine
+        .explain_all()
+        .try_for_each(|followed| line(out, &HistoryLine { event: "history", history: FollowedView::from(&followed) }))
 }
 
 fn engine(args: &Args, databases: Option<Arc<Databases>>) -> anyhow::Result<Engine> {
@@ -245,6 +258,13 @@ struct FindingLine<'a> {
     event: &'static str,
     #[serde(flatten)]
     finding: FindingView<'a>,
+}
+
+#[derive(Serialize)]
+struct HistoryLine<'a> {
+    event: &'static str,
+    #[serde(flatten)]
+    history: FollowedView<'a>,
 }
 
 #[derive(Serialize)]
