@@ -46,6 +46,26 @@ fn implants_are_found_nothing_ordinary_is_blocked_and_every_packet_is_counted() 
     assert!(found >= MUST_BE_FOUND.min(labelled.len()), "{found} of {} found", labelled.len());
 }
 
+#[test]
+fn the_scan_the_guessing_and_the_tunnel_are_found_and_nothing_ordinary_is_above_low() {
+    let folder = folder();
+    if !folder.join("INDEX.tsv").exists() {
+        left_out!("no captures (name their folder in NETD_CAPTURES)");
+        return;
+    }
+    let kinds = [("scan", "port_scan"), ("bruteforce", "brute_force"), ("icmp-tunnel", "icmp_tunnel")];
+
+    for entry in index(&folder) {
+        let file = &entry["file"];
+        let report = replay(&folder.join(file)).and_then(|lines| Report::read(&lines)).unwrap();
+        if let Some((_, detector)) = kinds.iter().find(|(kind, _)| entry["kind"] == *kind) {
+            assert!(report.findings.iter().any(|finding| finding["detector"] == *detector), "{file}: no {detector}");
+        }
+        let is_calm = |finding: &Value| finding["severity"] == "low" || finding["severity"] == "info";
+        assert!(!file.starts_with("benign/") || report.findings.iter().all(is_calm), "{file}: {:?}", report.findings);
+    }
+}
+
 /// What a capture gave.
 #[derive(Default)]
 struct Row {

@@ -19,6 +19,7 @@ pub mod intel;
 mod name;
 mod opening;
 pub mod policy;
+mod pool;
 pub mod process;
 pub mod region;
 mod regions;

@@ -4,15 +4,15 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
-use crate::detect::{Detector, checkin};
+use crate::detect::{Detector, brute, checkin, icmp, scan, upload};
 use crate::finding::{Kind, Severity};
 
 /// The file that netd ships.
 pub const SHIPPED: &str = include_str!("../weights.toml");
 
 /// Weights of a history's e-values in their mean: originator's intervals, its pauses, the responder's intervals, which
-/// are keep-alives more often than polls.
-pub(crate) const BEATS: [f64; 3] = [0.5, 0.4, 0.1];
+/// are keep-alives more often than polls, and its attempts that failed.
+pub(crate) const BEATS: [f64; 4] = [0.5, 0.35, 0.1, 0.05];
 /// Weighted ln E of intervals above which pauses are not followed: well above what counts.
 pub(crate) const SETTLED: f64 = 24.0;
 
@@ -66,6 +66,31 @@ terms! {
     BareInterpreter = "bare_interpreter"
     UnpackagedExecutable = "unpackaged_executable"
     PackagedExecutable = "packaged_executable"
+    NeverAnswered = "never_answered"
+    FirstContactsFail = "first_contacts_fail"
+    ScatteredTargets = "scattered_targets"
+    InternalTargets = "internal_targets"
+    LoginsAlike = "logins_alike"
+    LoginRate = "login_rate"
+    LoginDelay = "login_delay"
+    LoginSpray = "login_spray"
+    LoginSchedule = "login_schedule"
+    LoginInbound = "login_inbound"
+    EchoUnlike = "echo_unlike"
+    EchoSizes = "echo_sizes"
+    EchoUnasked = "echo_unasked"
+    EchoVolume = "echo_volume"
+    UploadVolume = "upload_volume"
+    UploadOneWay = "upload_one_way"
+    UploadUnusual = "upload_unusual"
+    UploadNewDestination = "upload_new_destination"
+    UploadHostUnusual = "upload_host_unusual"
+    UploadSlow = "upload_slow"
+    UploadProtocol = "upload_protocol"
+    UploadTool = "upload_tool"
+    UploadCompany = "upload_company"
+    UploadInternal = "upload_internal"
+    UploadMedia = "upload_media"
 }
 
 /// What a term is worth.
@@ -134,6 +159,10 @@ pub struct Weights {
     detectors: BTreeMap<Detector, Start>,
     pub destination: Destination,
     pub beacon: checkin::Thresholds,
+    pub scan: scan::Thresholds,
+    pub brute_force: brute::Thresholds,
+    pub icmp_tunnel: icmp::Thresholds,
+    pub exfiltration: upload::Thresholds,
     #[serde(rename = "terms")]
     listed: BTreeMap<Term, Worth>,
     /// The same by number: looked up at every turn of a regular key.

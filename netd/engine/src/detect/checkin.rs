@@ -61,10 +61,14 @@ impl Evidence for CheckIns<'_> {
     fn title(&self, context: &Context<'_>) -> String {
         let (rhythm, pair) = (self.rhythm, &context.pair);
         let whom = context.name.map_or_else(|| pair.responder.to_string(), |name| name.to_string());
+        let port = pair.responder_port;
+        if self.beat == Beat::Attempt {
+            return format!("connection attempts that fail every {:.1} s to {whom} port {port}", rhythm.interval_s);
+        }
         match rhythm.shape {
-            Shape::Growing { .. } => format!("check-ins to {whom} port {}: {}", pair.responder_port, rhythm.shape),
+            Shape::Growing { .. } => format!("check-ins to {whom} port {port}: {}", rhythm.shape),
             Shape::Interval | Shape::PhaseLocked | Shape::TwoTimers => {
-                format!("check-ins every {:.1} s to {whom} port {}", rhythm.interval_s, pair.responder_port)
+                format!("check-ins every {:.1} s to {whom} port {port}", rhythm.interval_s)
             }
         }
     }
@@ -98,6 +102,9 @@ impl Evidence for CheckIns<'_> {
 
     fn considered(&self, context: &Context<'_>) -> Vec<String> {
         let mut considered = context.services.objections(&context.candidate());
+        if self.beat == Beat::Attempt {
+            considered.push("back-off: the gaps between failed attempts do not grow".to_owned());
+        }
         considered.push(format!("mesh or monitoring: this interval to {} destinations", self.same_interval));
         considered
     }
@@ -112,6 +119,7 @@ impl CheckIns<'_> {
                 Beat::Interval => "turns every",
                 Beat::Pause => "turns after pauses of",
                 Beat::Responder => "turns of the responder every",
+                Beat::Attempt => "failed attempts every",
             };
             format!(
                 "{} {what} {:.1} s, jitter {:.0} %, {} of {} gaps within {:.1}-{:.1} s, {} missed, {}; ln E {:.1}",
@@ -129,6 +137,9 @@ impl CheckIns<'_> {
         };
         let thresholds = &ledger.weights().beacon;
         ledger.add_times(Term::IntervalRegularity, self.ln_e.min(thresholds.most_timing), value);
+        if self.beat == Beat::Attempt && !self.history.is_answered {
+            ledger.add(Term::NeverAnswered, || "a server that is gone is retried by whoever needs it".to_owned());
+        }
         if self.same_interval >= thresholds.mesh_peers {
             let value = || format!("the same interval to {} destinations", self.same_interval);
             ledger.add_times(Term::SameIntervalToMany, f64::from(self.same_interval).log2(), value);

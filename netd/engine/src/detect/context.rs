@@ -33,7 +33,6 @@ pub(crate) struct Context<'a> {
     pub(crate) process: Option<&'a Arc<Process>>,
     pub(crate) provenance: Option<Provenance>,
     /// Detectors with an open incident between the same two hosts.
-    #[expect(dead_code, reason = "for the detectors whose evidence weighs more in company")]
     pub(crate) companions: &'a [Detector],
     pub(crate) services: &'a Services,
     /// Matches of threat intelligence.

@@ -4,9 +4,13 @@
 //! `weights.toml`, the place in `engine::judge` where its evidence arises, a scenario.
 
 pub mod beacon;
+pub(crate) mod brute;
 pub(crate) mod checkin;
 mod context;
+pub(crate) mod icmp;
 pub(crate) mod intel;
+pub(crate) mod scan;
+pub(crate) mod upload;
 
 use std::sync::Arc;
 
@@ -42,6 +46,16 @@ detectors! {
     Beacon = "beacon"
     /// A destination or a TLS client on a list.
     ThreatIntel = "threat_intel"
+    /// A monitored host that looks for others.
+    PortScan = "port_scan"
+    /// A stranger that looks for monitored hosts.
+    InboundScan = "inbound_scan"
+    /// Logins tried one after the other.
+    BruteForce = "brute_force"
+    /// Data inside of echo requests and replies.
+    IcmpTunnel = "icmp_tunnel"
+    /// Uploads that are none of the host's habits.
+    Exfiltration = "exfiltration"
 }
 
 /// What a detector saw.
@@ -79,7 +93,6 @@ pub(crate) struct About {
 
 /// What makes two pieces of one detector's evidence the same incident.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-#[expect(dead_code, reason = "one for each way in which detectors join their evidence")]
 pub(crate) enum Subject {
     Pair(PairKey),
     Name(NameKey),

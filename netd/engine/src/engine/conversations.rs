@@ -75,6 +75,7 @@ impl Engine {
             let turn = turn_of_begin(record, before, !had_payload);
             self.take_turn(handle, &turn);
         }
+        self.follow_attempt(handle);
         self.on_volume(handle, &share, time_ns);
         let Some(entry) = self.table.get_mut(handle) else { return };
         if entry.is_closing() {
@@ -167,7 +168,7 @@ impl Engine {
     }
 
     /// Returns the histories that a conversation's turns belong to; none when it is no candidate.
-    fn place(&mut self, handle: Handle, starter: Direction) -> Option<((Handle, Option<Handle>), Side)> {
+    pub(super) fn place(&mut self, handle: Handle, starter: Direction) -> Option<((Handle, Option<Handle>), Side)> {
         let entry = self.table.get_mut(handle)?;
         let side = Side::of(starter, entry.originator());
         match entry.place {

@@ -35,4 +35,9 @@ pub struct Counts {
     /// Verdicts not asked for: the target is protected, or the budget is spent.
     pub spared_protected: u64,
     pub spared_budget: u64,
+    /// Attempts to connect that nobody answered, or that were refused; findings about strangers' attempts that the hour
+    /// had no room for; failed attempts not judged because their gaps grow: a back-off.
+    pub attempts_failed: u64,
+    pub noise_unraised: u64,
+    pub backing_off: u64,
 }

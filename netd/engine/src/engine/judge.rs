@@ -7,7 +7,7 @@ use super::{Command, Engine};
 use crate::detect::checkin::CheckIns;
 use crate::detect::{self, About, Context, Detector, Evidence, Subject};
 use crate::finding::{Finding, Process};
-use crate::history::{Key, PairKey, Place};
+use crate::history::{Beat, Key, PairKey, Place};
 use crate::intel::Listed;
 use crate::opening::{Facts, Opening};
 use crate::score::Ledger;
@@ -37,6 +37,11 @@ impl Engine {
                 continue;
             }
             let beat = history.beats.strongest();
+            // Whoever waits longer each time is a client that behaves.
+            if beat == Beat::Attempt && history.beats.is_backing_off() {
+                self.counts.backing_off += 1;
+                continue;
+            }
             let Some(rhythm) = history.beats.timing(beat).rhythm() else { continue };
             self.histories.note_regular(handle);
             let Some(history) = self.histories.get(handle) else { continue };
@@ -74,7 +79,7 @@ impl Engine {
         };
         Some(About {
             pair,
-            name: entry.name.clone(),
+            name: entry.name.as_ref().or_else(|| self.answers.name(flow.src, flow.dst, self.now_ns)).cloned(),
             conversation: Some(conversation),
             history,
             subject: Subject::Pair(pair),

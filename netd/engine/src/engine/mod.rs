@@ -3,6 +3,7 @@
 //! It asks and does not act: whatever the shell must do is a [`Command`]. Its time is that of the records and of
 //! [`Engine::tick`], Unix time in nanoseconds; the same calls in the same order give the same commands.
 
+mod attempts;
 mod command;
 mod conversations;
 mod counts;
@@ -12,6 +13,7 @@ mod judge;
 mod signals;
 mod snapshot;
 mod verdicts;
+mod watch;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -27,6 +29,10 @@ pub use snapshot::RestoreError;
 
 use crate::attack::Attack;
 use crate::config::Config;
+use crate::detect::brute::Guesses;
+use crate::detect::icmp::Echoes;
+use crate::detect::scan::{Noise, Scans};
+use crate::detect::upload::Uploads;
 use crate::dns::{self, Answers, Message};
 use crate::flow::{self, Conversation, EndReason, GOODBYE_WAIT_NS};
 use crate::history::{Histories, Place};
@@ -65,6 +71,14 @@ pub struct Engine {
     /// Turns that wait for their name, or for the end that would make them a goodbye: until when, whose, which.
     held: VecDeque<(u64, Handle, u64)>,
     incidents: incident::Incidents,
+    /// Attempts that nobody has answered so far: until when, whose.
+    awaited: VecDeque<(u64, Handle)>,
+    awaited_limit: usize,
+    scans: Scans,
+    noise: Noise,
+    guesses: Guesses,
+    echoes: Echoes,
+    uploads: Uploads,
     verdicts: verdicts::Verdicts,
     commands: VecDeque<Command>,
     counts: Counts,
@@ -92,6 +106,13 @@ impl Engine {
             regions: Regions::new(config.geography),
             held: VecDeque::new(),
             incidents: incident::Incidents::new(config.histories.limit),
+            awaited: VecDeque::new(),
+            awaited_limit: config.flows.limit,
+            scans: Scans::new(),
+            noise: Noise::default(),
+            guesses: Guesses::new(),
+            echoes: Echoes::new(),
+            uploads: Uploads::new(),
             verdicts: verdicts::Verdicts::new(config.policy),
             commands: VecDeque::new(),
             counts: Counts::default(),
@@ -228,6 +249,7 @@ impl Engine {
         if at_ns > self.now_ns {
             self.now_ns = at_ns;
             self.release_held(at_ns);
+            self.release_attempts(at_ns);
         }
     }
 

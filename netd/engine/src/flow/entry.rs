@@ -5,6 +5,7 @@ use std::sync::Arc;
 use netd_common::key::{ConversationKey, Direction};
 use netd_common::record::{FlowEvent, FlowRecord, state};
 
+use super::attempt::Attempt;
 use super::queue::Wait;
 use super::turns::OpenTurn;
 use crate::finding::Process;
@@ -54,7 +55,7 @@ struct Part {
 
 /// How the originator is known, from weak to certain.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Certainty {
+pub(super) enum Certainty {
     Port,
     First,
     Handshake,
@@ -92,7 +93,7 @@ pub(crate) struct Entry {
     pub(crate) totals_ns: u64,
     parts: Vec<Part>,
     originator: Direction,
-    certainty: Certainty,
+    pub(super) certainty: Certainty,
     /// TCP flags seen per direction, or the first ICMP type.
     pub(crate) flags: [u8; 2],
     pub(crate) state: u8,
@@ -113,6 +114,7 @@ pub(crate) struct Entry {
     pub(crate) place: Place,
     /// Already held against the lists of threat intelligence, with its name.
     pub(crate) is_matched: bool,
+    pub(crate) attempt: Attempt,
 }
 
 impl Entry {
@@ -144,6 +146,7 @@ impl Entry {
             process: None,
             place: Place::Unknown,
             is_matched: false,
+            attempt: Attempt::Unknown,
         }
     }
 
@@ -170,8 +173,9 @@ impl Entry {
         let parts = std::mem::take(&mut self.parts);
         let (originator, certainty, place) = (self.originator, self.certainty, self.place);
         let (name, name_source, facts) = (self.name.take(), self.name_source, self.facts);
-        let (process, opening) = (self.process.take(), self.opening.take());
+        let (process, opening, attempt) = (self.process.take(), self.opening.take(), self.attempt);
         *self = Self {
+            attempt,
             parts,
             originator,
             certainty,

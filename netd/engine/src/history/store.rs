@@ -175,6 +175,19 @@ impl Histories {
         })
     }
 
+    /// Takes an attempt that failed into account; returns the histories that it changed.
+    pub(crate) fn observe_attempt(
+        &mut self,
+        (pair, name): (Handle, Option<Handle>),
+        at_ns: u64,
+        gap_ns: u64,
+    ) -> [Option<Handle>; 2] {
+        self.each(pair, name, |history| {
+            history.beats.observe_attempt(at_ns, gap_ns);
+            history.last_ns = history.last_ns.max(at_ns);
+        })
+    }
+
     /// Notes that a connection was active.
     pub(crate) fn observe_activity(&mut self, (pair, name): (Handle, Option<Handle>), at_ns: u64) {
         self.each(pair, name, |history| history.beats.note_activity(at_ns));

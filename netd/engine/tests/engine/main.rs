@@ -1,5 +1,6 @@
 //! The engine from outside: records in, commands out.
 
+mod attempts;
 mod beacons;
 mod conversations;
 mod enforcement;

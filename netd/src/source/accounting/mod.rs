@@ -132,7 +132,12 @@ impl Accounting {
         let mask = self.sets.len() - 1;
         let set = &mut self.sets[hash as usize & mask];
         // The reporter takes every record, so every packet finds a slot.
-        account::account(set, &observation, &mut reporter);
+        let way = account::account(set, &observation, &mut reporter);
+        // The daemon reads the kernel's table each second: it knows soon that somebody answers.
+        if let Some(way) = way.filter(|way| is_first_answer(&set.slots[*way], arrival.packet)) {
+            let record = flow_record(&set.slots[way], set.last[way], FlowEvent::Active, arrival.time_ns);
+            reporter.records.flow(&record);
+        }
         self.begun += reporter.begun;
         self.evicted += reporter.evicted;
         self.turns += reporter.turns;
@@ -198,6 +203,12 @@ impl Accounting {
             }
         }
     }
+}
+
+/// Whether a packet is its side's first, after the other side has spoken.
+fn is_first_answer(slot: &Slot, packet: &Packet) -> bool {
+    let direction = usize::from(packet.direction & 1);
+    slot.packets[direction] == 1 && slot.packets[1 - direction] != 0
 }
 
 fn flow_record(slot: &Slot, last: Tick, event: FlowEvent, now_ns: u64) -> FlowRecord {
