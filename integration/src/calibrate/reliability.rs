@@ -64,7 +64,7 @@ pub(crate) fn table(predicted: &Predicted<'_>) -> Vec<Bin> {
             .filter(|(_, posterior)| *posterior >= from && (*posterior < to || to >= 1.0))
             .collect();
         let votes: f64 = within.iter().map(|(row, _)| row.votes).sum();
-        let malicious: f64 = within.iter().filter(|(row, _)| row.is_positive).map(|(row, _)| row.votes).sum();
+        let malicious: f64 = within.iter().map(|(row, _)| if row.is_positive { row.votes } else { 0.0 }).sum();
         let posteriors: f64 = within.iter().map(|(row, posterior)| row.votes * posterior).sum();
         let (low, high) = interval(malicious, votes);
         let (predicted, observed) = (posteriors / votes, malicious / votes);
