@@ -25,7 +25,7 @@ pub(crate) struct Pool<K, V> {
     pub(crate) evicted: u64,
 }
 
-impl<K: Copy + Eq + Hash, V: Worth> Pool<K, V> {
+impl<K: Clone + Eq + Hash, V: Worth> Pool<K, V> {
     pub(crate) fn new(limit: usize) -> Self {
         Self { entries: Slab::new(), index: HashMap::new(), limit: limit.max(1), hand: 0, evicted: 0 }
     }
@@ -49,7 +49,7 @@ impl<K: Copy + Eq + Hash, V: Worth> Pool<K, V> {
             Some(handle) => *handle,
             None => {
                 self.make_room();
-                let handle = self.entries.insert((key, make()));
+                let handle = self.entries.insert((key.clone(), make()));
                 self.index.insert(key, handle);
                 handle
             }

@@ -139,8 +139,8 @@ pub struct Score {
 pub struct Destination {
     pub rare_share: f64,
     pub rare_hosts: u32,
-    pub common_share: f64,
     pub common_hosts: u32,
+    pub most_doublings: f64,
     pub new_within_s: f64,
     pub watched_for_s: f64,
     pub known_after_s: f64,

@@ -70,8 +70,10 @@ fn destination(context: &Context<'_>, ledger: &mut Ledger<'_>) {
     let prevalence = || format!("used by {users} of {hosts} monitored hosts");
     if hosts >= thresholds.rare_hosts && share <= thresholds.rare_share {
         ledger.add(Term::RareDestination, prevalence);
-    } else if hosts >= thresholds.common_hosts && share >= thresholds.common_share {
-        ledger.add(Term::CommonDestination, prevalence);
+    } else if hosts >= thresholds.common_hosts && users > 1 {
+        // A stolen host or two look alike; what many hosts do alike is the fleet's software.
+        let doublings = f64::from(users).log2().min(thresholds.most_doublings);
+        ledger.add_times(Term::CommonDestination, doublings, prevalence);
     }
     if context.watched_s >= thresholds.watched_for_s && context.age_s < thresholds.new_within_s {
         ledger.add(Term::NewDestination, || format!("first seen {:.1} h ago", context.age_s / 3_600.0));

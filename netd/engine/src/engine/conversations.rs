@@ -200,6 +200,8 @@ impl Engine {
         if entry.process.is_none() && entry.cookie != 0 {
             entry.process = self.processes.owner(entry.cookie).cloned();
         }
+        let resolved = self.answers.name(key.originator, key.responder, self.now_ns);
+        self.histories.note_user(&key, resolved.map(|name| &**name), self.now_ns);
         entry.place = self.histories.place(key, entry.name.as_ref(), self.now_ns);
         let Place::At { pair, name } = entry.place else { return None };
         self.histories.observe_facts((pair, name), entry.facts, entry.opening.as_ref());

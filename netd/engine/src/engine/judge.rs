@@ -170,6 +170,7 @@ impl Engine {
         let seconds = |from_ns: u64| at_ns.saturating_sub(from_ns) as f64 / 1e9;
         let facts = history.map_or_else(|| conversation.map_or(Facts::default(), |c| c.facts), |h| h.facts);
         let originator = about.pair.originator;
+        let resolved_name = self.answers.name(originator, about.pair.responder, at_ns);
         let is_internal = self.scope.is_local(about.pair.responder.ip());
         Context {
             pair: about.pair.pair(),
@@ -177,7 +178,7 @@ impl Engine {
             facts,
             is_internal,
             surroundings: if is_internal { None } else { self.regions.around(about.pair.responder) },
-            prevalence: self.histories.prevalence(&about.pair),
+            prevalence: self.histories.prevalence(&about.pair, resolved_name.map(|name| &**name)),
             age_s: history.map_or(0.0, |history| seconds(history.first_ns)),
             watched_s: seconds(self.began_ns.unwrap_or(at_ns)),
             unrelated_answers: if about.name.is_some() { 0 } else { self.answers.answers_of(originator) },
@@ -186,7 +187,7 @@ impl Engine {
             opening: self.opening(about),
             services: &self.services,
             listed: self.listed(about),
-            resolved_name: self.answers.name(originator, about.pair.responder, at_ns),
+            resolved_name,
             companions: self.incidents.companions(originator, about.pair.responder),
         }
     }

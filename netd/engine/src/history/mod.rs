@@ -4,6 +4,7 @@
 //! the address one name, both are one history, kept once, by address; when they part, the name's becomes its own.
 
 mod beats;
+mod prevalence;
 mod saved;
 mod sizes;
 mod store;
@@ -13,9 +14,10 @@ use std::sync::Arc;
 use netd_common::key::{Address, Direction};
 
 pub(crate) use beats::{Beat, Beats};
+pub(crate) use prevalence::Prevalence;
 pub(crate) use saved::Saved;
 pub(crate) use sizes::Sizes;
-pub(crate) use store::{Histories, Prevalence};
+pub(crate) use store::Histories;
 
 use crate::finding::Pair;
 use crate::opening::{Facts, Opening};
