@@ -59,11 +59,11 @@ pub struct Args {
     #[arg(long, value_name = "FILE")]
     pub intel: Vec<PathBuf>,
     /// Benign services, instead of those netd ships.
-    #[arg(long, value_name = "FILE", default_value = "", hide_default_value = true)]
-    pub services: PathBuf,
+    #[arg(long, value_name = "FILE")]
+    pub services: Option<PathBuf>,
     /// Weights and thresholds, instead of those netd ships.
-    #[arg(long, value_name = "FILE", default_value = "", hide_default_value = true)]
-    pub weights: PathBuf,
+    #[arg(long, value_name = "FILE")]
+    pub weights: Option<PathBuf>,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
@@ -160,8 +160,12 @@ fn engine(args: &Args, databases: Option<Arc<Databases>>) -> anyhow::Result<Engi
     let mut config = Config::default();
     config.networks.local.clone_from(&args.local);
     config.flows.report = args.output == Output::Flows;
-    config.services = files::services(&args.services)?;
-    config.weights = files::weights(&args.weights)?;
+    if let Some(file) = &args.services {
+        config.services = files::services(file)?;
+    }
+    if let Some(file) = &args.weights {
+        config.weights = files::weights(file)?;
+    }
     config.geography = databases.map(|databases| databases as _);
     let name = |file: &Path| file.file_stem().unwrap_or(file.as_os_str()).to_string_lossy().into_owned();
     let lists: Vec<_> = args.intel.iter().map(|file| IntelList { name: name(file), file: file.clone() }).collect();
