@@ -54,6 +54,15 @@ impl Case {
     }
 }
 
+impl Case {
+    /// Returns whether the engine would judge it: histories whose rhythm tells too little are never looked at, and must
+    /// not teach what a rhythm is worth.
+    pub(crate) fn is_judged(&self, weights: &Weights) -> bool {
+        let ln_e = self.factors.iter().find(|(term, _)| *term == Term::IntervalRegularity).map(|(_, factor)| *factor);
+        self.detector != Detector::Beacon || ln_e.is_some_and(|ln_e| ln_e >= weights.beacon.ln_e_worth_judging)
+    }
+}
+
 /// Returns how much each case counts: those of one detector about one destination in one group count as one together.
 /// Two hundred hosts that ask one update service are one observation about update services.
 pub(crate) fn votes(cases: &[Case]) -> Vec<f64> {
@@ -81,6 +90,19 @@ mod tests {
         let case = Case::of(&weights, "beacon", reasons.into_iter(), ORIGIN).unwrap();
 
         assert_eq!(case.factors, [(Term::IntervalRegularity, 7.0), (Term::SelfSigned, 0.5)]);
+    }
+
+    #[test]
+    fn a_rhythm_that_tells_too_little_is_not_judged() {
+        let weights = Weights::default();
+        let judged = |ln_e: f64| {
+            let nats = ln_e * weights.worth(Term::IntervalRegularity).weight;
+            let case = Case::of(&weights, "beacon", [("interval_regularity", nats)].into_iter(), ORIGIN).unwrap();
+            case.is_judged(&weights)
+        };
+
+        assert!(judged(weights.beacon.ln_e_worth_judging + 0.1));
+        assert!(!judged(weights.beacon.ln_e_worth_judging - 0.1) && !judged(-40.0));
     }
 
     #[test]

@@ -52,11 +52,13 @@ pub fn calibrate(options: &Options) -> Result<Report> {
     let population = if options.quick { day::THIRTY } else { day::TWO_HUNDRED };
     let played = days::cases(population, &options.day_seeds, &weights);
     let has_captures = captures.is_some();
-    let cases: Vec<Case> = captures.into_iter().flatten().chain(played).collect();
+    let followed = captures.into_iter().flatten().chain(played);
+    let (cases, unjudged): (Vec<Case>, Vec<Case>) = followed.partition(|case| case.is_judged(&weights));
     if !cases.iter().any(|case| case.is_malicious) {
         bail!("no malicious case: nothing to learn from");
     }
-    Ok(learn(&weights, &cases, (options, has_captures)))
+    let malicious = unjudged.iter().filter(|case| case.is_malicious).count();
+    Ok(Report { unjudged: [unjudged.len() - malicious, malicious], ..learn(&weights, &cases, (options, has_captures)) })
 }
 
 fn learn(weights: &Weights, cases: &[Case], (options, has_captures): (&Options, bool)) -> Report {
@@ -96,6 +98,7 @@ fn learn(weights: &Weights, cases: &[Case], (options, has_captures): (&Options, 
         quick: options.quick,
         day_seeds: options.day_seeds.clone(),
         has_captures,
+        unjudged: [0; 2],
         groups: groups(cases),
         priors: priors.collect(),
         all: judged(None),

@@ -19,6 +19,8 @@ pub struct Report {
     pub(super) quick: bool,
     pub(super) day_seeds: Vec<u64>,
     pub(super) has_captures: bool,
+    /// Benign and malicious histories that are followed and never judged: their rhythm tells too little.
+    pub(super) unjudged: [usize; 2],
     /// Benign and malicious cases of each capture, laboratory or day.
     pub(super) groups: BTreeMap<String, [usize; 2]>,
     /// Detector, its prior, the constant fitted to these cases.
@@ -93,10 +95,18 @@ impl Report {
     }
 
     fn preamble(&self) -> String {
-        let quick = if self.quick { ", networks of thirty hosts" } else { "" };
+        let seeds: Vec<String> = self.day_seeds.iter().map(u64::to_string).collect();
+        let command = match self.quick {
+            false if self.day_seeds == super::DAY_SEEDS => "make calibrate".to_owned(),
+            quick => {
+                let quick = if quick { " --quick" } else { "" };
+                format!("cargo run --release -p netd-lab --bin calibrate --{quick} --day-seeds {}", seeds.join(","))
+            }
+        };
+        let hosts = if self.quick { "thirty" } else { "two hundred" };
         format!(
-            "# Calibration\n\nMade by `make calibrate` (days {:?}{quick}). {}",
-            self.day_seeds,
+            "# Calibration\n\nMade by `{command}`: captures, and {} days of {hosts} hosts. {}",
+            self.day_seeds.len(),
             include_str!("preamble.md")
         )
         .replace("SPREAD", &format!("{:.0} %", 100.0 * SPREAD))
@@ -124,6 +134,10 @@ impl Report {
         }
         table.row([format!("{files} others"), "0".to_owned(), silent[0].to_string()]);
         section.table(table);
+        let [benign, malicious] = self.unjudged;
+        section.text(format!(
+            "Besides, {benign} benign and {malicious} malicious histories were followed and not judged, because their rhythm told too little."
+        ));
         section
     }
 
@@ -217,6 +231,7 @@ impl Report {
         let priors = |(name, prior, fitted): &(&str, f64, f64)| json!({ "detector": name, "prior": prior, "fitted": rounded(*fitted) });
         let value = json!({
             "quick": self.quick, "day_seeds": self.day_seeds, "has_captures": self.has_captures,
+            "unjudged": { "malicious": self.unjudged[1], "benign": self.unjudged[0] },
             "groups": self.groups.iter().map(|(name, [benign, malicious])| json!({ "name": name, "malicious": malicious, "benign": benign })).collect::<Vec<_>>(),
             "detectors": self.all.iter().chain(&self.detectors).map(judged).collect::<Vec<_>>(),
             "priors": self.priors.iter().map(priors).collect::<Vec<_>>(),
