@@ -42,6 +42,8 @@ terms! {
     TaskingOnce = "tasking_once"
     Tasking = "tasking"
     NoAnswers = "no_answers"
+    KeepAlive = "keep_alive"
+    InternalDestination = "internal_destination"
     Echo = "echo"
     SelfSigned = "self_signed"
     TlsWithoutName = "tls_without_name"

@@ -34,6 +34,8 @@ pub struct Thresholds {
     pub echo_share: f64,
     pub mesh_peers: u32,
     pub internal_share: f64,
+    pub keep_alive_bytes: u32,
+    pub internal_hosts: u32,
 }
 
 /// A history that may follow a timer.
@@ -168,6 +170,10 @@ impl CheckIns<'_> {
             };
             ledger.add(term, value);
         }
+        let (request, answer) = (sizes.median_request(), sizes.median_answer());
+        if is_told && request.max(answer) <= thresholds.keep_alive_bytes && share >= thresholds.alike_share {
+            ledger.add(Term::KeepAlive, || format!("{request} bytes asked, {answer} answered: room for nothing"));
+        }
         let answered = sizes.answered_share();
         if is_told && answered <= thresholds.no_answers_share {
             ledger.add(Term::NoAnswers, || format!("{:.0} % of {turns} turns were answered", 100.0 * answered));
@@ -182,6 +188,9 @@ impl CheckIns<'_> {
     #[expect(clippy::unused_self, reason = "one of three groups of the detector's terms")]
     fn protocol(&self, context: &Context<'_>, ledger: &mut Ledger<'_>) {
         let (facts, port) = (context.facts, context.pair.responder_port);
+        if context.is_internal && context.prevalence.hosts >= ledger.weights().beacon.internal_hosts {
+            ledger.add(Term::InternalDestination, || format!("{} is monitored, too", context.pair.responder));
+        }
         let share = if context.is_internal { ledger.weights().beacon.internal_share } else { 1.0 };
         if facts.has(Facts::SELF_SIGNED) {
             ledger.add_times(Term::SelfSigned, share, || "the server's certificate is self-signed".to_owned());

@@ -66,7 +66,8 @@ fn destination(context: &Context<'_>, ledger: &mut Ledger<'_>) {
     let (hosts, users) = (context.prevalence.hosts, context.prevalence.users);
     let share = f64::from(users) / f64::from(hosts.max(1));
     let prevalence = || format!("used by {users} of {hosts} monitored hosts");
-    if hosts >= thresholds.rare_hosts && share <= thresholds.rare_share {
+    let is_rare = users == 1 || share <= thresholds.rare_share;
+    if hosts >= thresholds.rare_hosts && is_rare && !context.is_internal {
         ledger.add(Term::RareDestination, prevalence);
     } else if hosts >= thresholds.common_hosts && users > 1 {
         // A stolen host or two look alike; what many hosts do alike is the fleet's software.

@@ -148,11 +148,14 @@ fn read_data(decoder: &mut BinDecoder<'_>, rtype: u16, len: u16) -> Option<Data>
     if let Some(address) = data.ip_addr() {
         return Some(Data::Addresses(vec![address]));
     }
-    let service = match data {
-        RData::CNAME(target) => return Some(Data::Alias(target.0)),
-        RData::HTTPS(service) => service.0,
-        RData::SVCB(service) => service,
-        _ => return None,
+    let service = if let RData::CNAME(target) = data {
+        return Some(Data::Alias(target.0));
+    } else if let RData::HTTPS(service) = data {
+        service.0
+    } else if let RData::SVCB(service) = data {
+        service
+    } else {
+        return None;
     };
     // Mode alias (RFC 9460, 2.4.2).
     if service.svc_priority == 0 {

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::verdicts::Outcome;
 use super::{Command, Engine};
+use crate::detect::beacon::Shape;
 use crate::detect::checkin::CheckIns;
 use crate::detect::{self, About, Context, Detector, Evidence, Subject};
 use crate::finding::{Finding, Process, Severity};
@@ -50,6 +51,10 @@ impl Engine {
                 continue;
             }
             let Some(rhythm) = history.beats.timing(beat).rhythm() else { continue };
+            // A client that waits longer and longer for a server that is gone: back-off.
+            if beat == Beat::Attempt && matches!(rhythm.shape, Shape::Growing { .. }) {
+                continue;
+            }
             self.histories.note_regular(handle);
             let Some(history) = self.histories.get(handle) else { continue };
             let same_interval = self.histories.same_interval(history.latest.originator, rhythm.interval_s);

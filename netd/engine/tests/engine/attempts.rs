@@ -160,6 +160,27 @@ fn one_upload_to_a_new_destination_is_low_at_most() {
 }
 
 #[test]
+fn hundreds_of_megabytes_to_where_nobody_else_goes_are_found() {
+    let mut world = World::new(Config::default());
+    // Sixty hosts that browse, so that the network knows what is rare.
+    for host in 1..=60 {
+        world.connection(&format!("10.0.1.{host}:40000"), "203.0.113.1:443", f64::from(host), 300, 9_000);
+    }
+    let mut flow = Flow::new("10.0.1.7:50000", "198.51.100.9:443", TCP, 100.0);
+    world.engine.observe_flow(&flow.record(FlowEvent::Begin, 100.0));
+    flow.carry(520, 3_600);
+    for minute in 1..=6 {
+        flow.carry(54_000_000, 0);
+        world.engine.observe_flow(&flow.record(FlowEvent::Active, 100.0 + 60.0 * f64::from(minute)));
+    }
+
+    let findings = world.findings();
+    let worst =
+        findings.iter().filter(|finding| finding.detector == "exfiltration").map(|finding| finding.severity).max();
+    assert_eq!(worst, Some(Severity::Medium), "{findings:?}");
+}
+
+#[test]
 fn a_monitoring_agent_is_no_exfiltration() {
     let mut world = World::new(Config::default());
     upload(&mut world, "198.51.100.9:443", 1.0, 1);

@@ -18,7 +18,7 @@ fn hourly(before: usize, away_s: f64) -> (u32, Vec<Finding>) {
             let bytes = world.engine.snapshot();
             let restarted = times[n - 1] + 60.0 + away_s;
             world = World::new(Config::default());
-            world.engine.restore(&bytes, at(restarted)).unwrap();
+            world.engine.restore(&bytes, at(restarted)).expect("a snapshot just taken");
         }
         world.connection(&format!("10.0.0.7:{}", 40_000 + n), "198.51.100.9:443", *at_s, 300, 200);
         let findings = world.findings();

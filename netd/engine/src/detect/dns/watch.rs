@@ -239,7 +239,7 @@ impl Watch {
         let is_new = is_denied && pane.failed.note(topic.domain, label, ln_p);
         let is_random = ln_p.is_some_and(|ln_p| ln_p <= thresholds.random_ln_p);
         // A look at the window costs more than most answers are worth.
-        if !is_new && !(is_answered && is_random) {
+        if !(is_new || is_answered && is_random) {
             return None;
         }
         let (failed, existing) = client.failed(at_ns);

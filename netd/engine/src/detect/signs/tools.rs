@@ -8,7 +8,7 @@ pub(super) fn of_client(bytes: &[u8]) -> Option<Sign> {
         // frp before 0.50, and later where it is asked for: one byte before the TLS record (frp, pkg/util/net/tls.go).
         [0x17, 0x16, 3, 1..=3, ..] => Some(Sign::Frp),
         // Magic of TeamViewer's own protocol; nDPI, src/lib/protocols/teamviewer.c.
-        [0x17, 0x24, ..] | [0x11, 0x30, ..] if bytes.len() > 8 => Some(Sign::Teamviewer),
+        [0x17, 0x24, 0x0a | 0x0b | 0x10 | 0x1a, ..] if bytes.len() > 8 => Some(Sign::Teamviewer),
         _ if bytes.starts_with(b"{\"Hello\":") && bytes.ends_with(b"}\0") => Some(Sign::Bore),
         _ if is_socks(bytes) => Some(Sign::Socks),
         _ if is_openvpn(bytes) => Some(Sign::Openvpn),

@@ -85,7 +85,7 @@ impl Uploads {
         Self { destinations: Pool::new(DESTINATIONS), hosts: Pool::new(HOSTS) }
     }
 
-    /// Takes a volume into account; returns what the upload amounts to, each time it has doubled.
+    /// Takes a volume into account; returns what the upload amounts to, each time it has grown by a quarter.
     pub(crate) fn observe(&mut self, volume: &Volume, thresholds: &Thresholds) -> Option<Sum> {
         let host = self.hosts.get_or_insert_with(volume.originator, || Host::new(volume.unix_ns))?;
         let host_z = host.observe(volume, thresholds);
@@ -100,7 +100,7 @@ impl Uploads {
             return None;
         }
         if is_fast {
-            destination.next = up.saturating_mul(2);
+            destination.next = up.saturating_add(up / 4);
         }
         if slow.is_some() {
             (destination.excess, destination.excess_buckets) = (0.0, 0);
