@@ -78,8 +78,8 @@ impl Evidence for Lasting {
         self.is_two_way
     }
 
-    fn is_policy(&self) -> bool {
-        true
+    fn may_block(&self) -> bool {
+        false
     }
 }
 

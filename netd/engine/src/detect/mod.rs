@@ -72,7 +72,6 @@ detectors! {
     Dga = "dga"
     /// A name that moves from network to network.
     FastFlux = "fast_flux"
-
     /// A person at the far end of a connection that this side opened.
     ReverseShell = "reverse_shell"
     /// Tunnel and remote-access tools: a matter of policy.
@@ -106,10 +105,6 @@ pub(crate) trait Evidence {
     /// Severity at most, where this evidence has less impact than its detector's may have.
     fn most(&self) -> Severity {
         Severity::Critical
-    }
-    /// Whether it is a matter of policy only: reported, never blocked by itself.
-    fn is_policy(&self) -> bool {
-        false
     }
     /// Returns the benign explanations that were considered, each with why it was rejected.
     fn considered(&self, _context: &Context<'_>) -> Vec<String> {

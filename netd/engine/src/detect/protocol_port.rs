@@ -4,22 +4,13 @@ use serde::Deserialize;
 
 use super::{Context, Detector, Evidence};
 use crate::attack::Technique;
-use crate::opening::Facts;
+use crate::opening::{Facts, Protocol};
 use crate::score::Ledger;
 use crate::weights::Term;
 
 const TCP: u8 = 6;
 
-/// Ports at which a protocol is expected, by what is heard.
-const TLS_PORTS: [u16; 31] = [
-    443, 465, 563, 587, 636, 853, 989, 990, 992, 993, 994, 995, 1443, 2376, 2484, 3269, 4433, 4443, 5061, 5223, 5228,
-    5349, 5671, 5986, 6443, 6514, 6697, 8443, 8883, 9443, 10250,
-];
-const HTTP_PORTS: [u16; 22] = [
-    80, 81, 591, 631, 2375, 3000, 3128, 5000, 5357, 5985, 8000, 8008, 8080, 8081, 8088, 8123, 8888, 9000, 9090, 9100,
-    9200, 2869,
-];
-const SSH_PORTS: [u16; 2] = [22, 2222];
+/// Ports on which nothing but TLS is expected.
 const ONLY_TLS: [u16; 2] = [443, 8443];
 
 /// Thresholds: see `weights.toml`.
@@ -33,9 +24,7 @@ pub struct Thresholds {
 /// A protocol away from its ports.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Misplaced {
-    Ssh,
-    Tls,
-    Http,
+    Known(Protocol),
     /// Printable, on a port for TLS.
     Text,
     NoDns,
@@ -44,7 +33,7 @@ pub(crate) enum Misplaced {
 
 impl Misplaced {
     /// Returns what is out of place in a conversation, if anything is.
-    pub(crate) fn of(facts: Facts, speaks_ssh: bool, proto: u8, port: u16) -> Option<Self> {
+    pub(crate) fn of(protocol: Protocol, facts: Facts, proto: u8, port: u16) -> Option<Self> {
         if facts.has(Facts::NOT_DNS) {
             return Some(Self::NoDns);
         }
@@ -54,33 +43,24 @@ impl Misplaced {
         if proto != TCP {
             return None;
         }
-        let is_only_tls = ONLY_TLS.contains(&port);
-        match () {
-            () if speaks_ssh => (!SSH_PORTS.contains(&port)).then_some(Self::Ssh),
-            () if facts.has(Facts::TLS) => (!TLS_PORTS.contains(&port)).then_some(Self::Tls),
-            () if facts.has(Facts::HTTP) => (!HTTP_PORTS.contains(&port)).then_some(Self::Http),
-            () if facts.has(Facts::TEXT) && is_only_tls => Some(Self::Text),
-            () => None,
-        }
+        let is_misplaced = protocol.is_known() && !protocol.is_at_home(proto, port);
+        let is_text = protocol == Protocol::Text && ONLY_TLS.contains(&port);
+        is_misplaced.then_some(Self::Known(protocol)).or(is_text.then_some(Self::Text))
     }
 
     const fn name(self) -> &'static str {
         match self {
-            Self::Ssh => "SSH",
-            Self::Tls => "TLS",
-            Self::Http => "clear HTTP",
+            Self::Known(protocol) => protocol.name(),
             Self::Text => "clear text of no known protocol",
-            Self::NoDns => "something other than DNS",
-            Self::NoNtp => "something other than NTP",
+            Self::NoDns => "something other than dns",
+            Self::NoNtp => "something other than ntp",
         }
     }
 
     /// TLS and HTTP are used on any port; what hides behind a well-known one is odder.
-    const fn term(self) -> Term {
-        match self {
-            Self::Tls | Self::Http => Term::MisplacedWeb,
-            Self::Ssh | Self::Text | Self::NoDns | Self::NoNtp => Term::MisplacedProtocol,
-        }
+    fn term(self) -> Term {
+        let is_web = [Protocol::Tls, Protocol::Http, Protocol::Http2].map(Self::Known).contains(&self);
+        if is_web { Term::MisplacedWeb } else { Term::MisplacedProtocol }
     }
 }
 
@@ -109,9 +89,9 @@ impl Evidence for Stranger {
 
     fn techniques(&self, _context: &Context<'_>) -> Vec<Technique> {
         match self.misplaced {
-            Misplaced::Ssh => vec![Technique::NonStandardPort, Technique::ProtocolTunneling],
+            Misplaced::Known(Protocol::Ssh) => vec![Technique::NonStandardPort, Technique::ProtocolTunneling],
             Misplaced::NoDns => vec![Technique::NonStandardPort, Technique::Dns],
-            Misplaced::Tls | Misplaced::Http | Misplaced::Text | Misplaced::NoNtp => vec![Technique::NonStandardPort],
+            Misplaced::Known(_) | Misplaced::Text | Misplaced::NoNtp => vec![Technique::NonStandardPort],
         }
     }
 
@@ -119,8 +99,8 @@ impl Evidence for Stranger {
         self.is_two_way
     }
 
-    fn is_policy(&self) -> bool {
-        true
+    fn may_block(&self) -> bool {
+        false
     }
 }
 
@@ -136,31 +116,37 @@ pub(crate) fn weigh_port(context: &Context<'_>, ledger: &mut Ledger<'_>) {
 /// Returns whether the protocol does not belong to the port, and the port is one of `suspicious` (if any are given).
 pub(crate) fn is_suspicious(context: &Context<'_>, suspicious: &[u16]) -> bool {
     let (facts, port) = (context.facts, context.pair.responder_port);
-    let is_misplaced = Misplaced::of(facts, false, context.pair.proto, port).is_some();
+    let is_misplaced = |fact, protocol: Protocol| facts.has(fact) && !protocol.is_at_home(context.pair.proto, port);
     // What speaks nothing known is at home nowhere.
     let is_unknown = (facts.has(Facts::TEXT) || facts.has(Facts::BINARY)) && !facts.has(Facts::TLS);
-    (is_misplaced || is_unknown) && (suspicious.is_empty() || suspicious.contains(&port))
+    let is_stranger =
+        is_unknown || is_misplaced(Facts::TLS, Protocol::Tls) || is_misplaced(Facts::HTTP, Protocol::Http);
+    is_stranger && (suspicious.is_empty() || suspicious.contains(&port))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn of(protocol: Protocol, port: u16) -> Option<Misplaced> {
+        Misplaced::of(protocol, Facts::default(), TCP, port)
+    }
+
     #[test]
     fn protocols_are_at_home_at_their_ports() {
-        assert_eq!(Misplaced::of(Facts::TLS, false, TCP, 443), None);
-        assert_eq!(Misplaced::of(Facts::HTTP, false, TCP, 8080), None);
-        assert_eq!(Misplaced::of(Facts::BINARY, true, TCP, 22), None);
-        assert_eq!(Misplaced::of(Facts::TEXT, false, TCP, 25), None, "text is no protocol's sign");
-        assert_eq!(Misplaced::of(Facts::DNS, false, 17, 53), None);
+        assert_eq!(of(Protocol::Tls, 443), None);
+        assert_eq!(of(Protocol::Http, 8080), None);
+        assert_eq!(of(Protocol::Ssh, 22), None);
+        assert_eq!(of(Protocol::Text, 25), None, "text is no protocol's sign");
+        assert_eq!(of(Protocol::BitTorrent, 443), None, "it lives on any port");
     }
 
     #[test]
     fn elsewhere_they_are_strangers() {
-        assert_eq!(Misplaced::of(Facts::TLS, false, TCP, 4444), Some(Misplaced::Tls));
-        assert_eq!(Misplaced::of(Facts::HTTP, false, TCP, 443), Some(Misplaced::Http));
-        assert_eq!(Misplaced::of(Facts::TEXT, true, TCP, 443), Some(Misplaced::Ssh));
-        assert_eq!(Misplaced::of(Facts::TEXT, false, TCP, 443), Some(Misplaced::Text));
-        assert_eq!(Misplaced::of(Facts::NOT_DNS, false, 17, 53), Some(Misplaced::NoDns));
+        assert_eq!(of(Protocol::Ssh, 443), Some(Misplaced::Known(Protocol::Ssh)));
+        assert_eq!(of(Protocol::Tls, 4444), Some(Misplaced::Known(Protocol::Tls)));
+        assert_eq!(of(Protocol::Text, 443), Some(Misplaced::Text));
+        assert_eq!(Misplaced::of(Protocol::Binary, Facts::NOT_DNS, 17, 53), Some(Misplaced::NoDns));
+        assert_eq!(Misplaced::of(Protocol::Unknown, Facts::NOT_NTP, 17, 123), Some(Misplaced::NoNtp));
     }
 }

@@ -51,8 +51,8 @@ impl Evidence for KnownTool<'_> {
         true
     }
 
-    fn is_policy(&self) -> bool {
-        true
+    fn may_block(&self) -> bool {
+        false
     }
 
     fn most(&self) -> Severity {

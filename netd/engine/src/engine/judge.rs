@@ -119,11 +119,11 @@ impl Engine {
 
     fn fitness(&self, evidence: &dyn Evidence, context: &Context<'_>, ledger: &Ledger<'_>) -> Fitness {
         let is_protected = self.scope.is_protected(context.pair.responder) || !evidence.may_block();
-        let is_sure = ledger.suffices_for_block() && evidence.is_two_way() && !evidence.is_policy();
+        let is_sure = ledger.suffices_for_block() && evidence.is_two_way();
         let block = is_sure && !is_protected;
         // Evidence about something else than the responder is as urgent whoever the responder is.
-        let severity = ledger.severity(block || is_sure && !evidence.may_block()).min(evidence.most());
-        Fitness { block, severity, is_protected }
+        let severity = ledger.severity(block || is_sure && !evidence.may_block());
+        Fitness { block, severity: severity.min(evidence.most()), is_protected }
     }
 
     /// Returns the finding that evidence amounts to, sufficient or not, in words. It has no number yet.
@@ -260,7 +260,6 @@ impl Engine {
     }
 }
 
-/// Whether evidence may lead to an automatic block of what is not protected.
 fn weigh(evidence: &dyn Evidence, context: &Context<'_>, ledger: &mut Ledger<'_>) {
     evidence.weigh(context, ledger);
     detect::add_context(context, ledger);

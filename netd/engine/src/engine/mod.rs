@@ -105,8 +105,8 @@ impl Engine {
             services: config.services,
             intel: Arc::default(),
             suppressions: Arc::default(),
-            tools: config.tools,
             gap_ns,
+            tools: config.tools,
             reports_flows: config.flows.report,
             now_ns: 0,
             began_ns: None,
@@ -289,12 +289,8 @@ impl Engine {
     fn hear_first_data(&mut self, handle: Handle, record: &PayloadRecord, bytes: &[u8]) {
         let Some(entry) = self.table.get_mut(handle) else { return };
         let originator = entry.originator();
-        let direction = Direction::from_bit(record.direction);
-        let signs = entry.signs;
-        entry.signs.hear(bytes, direction, originator);
-        let is_sign = entry.signs != signs;
         let data = FirstData {
-            direction,
+            direction: Direction::from_bit(record.direction),
             originator,
             ip_protocol: entry.key.proto,
             responder_port: entry.key.flow(originator).dst_port(),
@@ -302,8 +298,10 @@ impl Engine {
             bytes,
             at_ns: record.header.time_ns,
         };
+        // Frames inside an upgraded connection come when its opening is over.
+        let has_signs = entry.signs.hear(bytes, data.direction == originator);
         let Some(heard) = self.openings.hear(handle, entry.opening.is_some(), &data) else {
-            if is_sign {
+            if has_signs {
                 self.on_opening(handle, self.now_ns);
             }
             return;
@@ -312,6 +310,7 @@ impl Engine {
         let before = entry.opening.as_ref().map(|opening| opening.facts).unwrap_or_default();
         entry.facts = entry.facts.without(before).with(opening.facts);
         entry.awaits_name = heard.awaits_name;
+        entry.signs.speak(opening.protocol);
         if let Some(name) = opening.name.as_deref().filter(|_| opening.source == NameSource::Sni) {
             let flow = entry.key.flow(originator);
             // A name that DNS gave is nobody's invention.

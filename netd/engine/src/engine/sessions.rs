@@ -10,6 +10,7 @@ use crate::detect::tunnel_tool::KnownTool;
 use crate::detect::{About, Session, Sign, Subject};
 use crate::flow::{Entry, SizedTurn};
 use crate::history::{PairKey, Place};
+use crate::opening::Protocol;
 use crate::slab::Handle;
 use crate::tools::{By, Tool};
 
@@ -43,12 +44,13 @@ impl Engine {
     /// Takes what the first bytes gave away into account.
     pub(super) fn watch_opening(&mut self, handle: Handle, at_ns: u64) {
         let Some(entry) = self.table.get(handle) else { return };
-        let (has_prompt, originator) = (entry.signs.has(Sign::ShellPrompt), entry.originator());
+        let has_shell = entry.opening.as_ref().is_some_and(|opening| opening.shell_sign.is_some());
+        let originator = entry.originator();
         // Finds its place, where its first turn has not found it yet.
         self.place(handle, originator);
         self.judge_tool(handle, at_ns);
         self.judge_port(handle, at_ns);
-        if has_prompt {
+        if has_shell {
             self.judge_session(handle);
         }
     }
@@ -65,7 +67,7 @@ impl Engine {
         let Some(entry) = self.table.get(handle) else { return };
         let Some(about) = self.about_candidate(handle) else { return };
         // Connections inside are pools, sessions and mounts; those of tools and push channels last by design.
-        let is_ordinary = self.tool(entry).is_some() || entry.signs.has(Sign::Ssh);
+        let is_ordinary = self.tool(entry).is_some() || protocol(entry) == Protocol::Ssh;
         if entry.key.proto != TCP || is_ordinary || self.scope.is_local(about.pair.responder.ip()) {
             return;
         }
@@ -96,6 +98,7 @@ impl Engine {
         let evidence = Interactive {
             session: entry.session.as_deref(),
             signs: entry.signs,
+            opening: entry.opening.as_deref(),
             name_source: entry.name_source,
             is_name_believed: self.is_name_believed(&pair_key(entry)),
             service: None,
@@ -138,12 +141,17 @@ impl Engine {
     fn judge_port(&mut self, handle: Handle, at_ns: u64) {
         let Some(entry) = self.table.get(handle) else { return };
         let key = pair_key(entry);
-        let Some(misplaced) = Misplaced::of(entry.facts, entry.signs.has(Sign::Ssh), key.proto, key.port) else {
+        let Some(misplaced) = Misplaced::of(protocol(entry), entry.facts, key.proto, key.port) else {
             return;
         };
+        // Joined midway, a connection begins with whatever was under way.
+        let is_beginning = entry.state & state::ORIGINATOR_CERTAIN != 0;
+        if misplaced == Misplaced::Text && !is_beginning {
+            return;
+        }
         let Some(about) = self.about_candidate(handle) else { return };
-        let resolved = self.answers.name(key.originator, key.responder, self.now_ns);
-        let prevalence = self.histories.prevalence(&key, resolved.map(|name| &**name));
+        let resolved = self.answers.name(key.originator, key.responder, self.now_ns).map(|name| &**name);
+        let prevalence = self.histories.prevalence(&key, resolved);
         let most = self.weights.protocol_port.rare_share * f64::from(prevalence.hosts);
         let is_rare = f64::from(prevalence.users) <= most.max(1.0);
         if self.scope.is_local(key.responder.ip()) || !is_rare || self.tool(entry).is_some() {
@@ -173,6 +181,10 @@ impl Engine {
         // Facts and age are the pair's: a name that shares its history keeps none of its own.
         Some(About { history: Some(pair), ..self.about_conversation(handle)? })
     }
+}
+
+fn protocol(entry: &Entry) -> Protocol {
+    entry.opening.as_ref().map_or(Protocol::Unknown, |opening| opening.protocol)
 }
 
 fn pair_key(entry: &Entry) -> PairKey {

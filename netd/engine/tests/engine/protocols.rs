@@ -1,9 +1,10 @@
 //! Protocols where they are not at home.
 
+use netd_common::record::{FlowEvent, PayloadKind, state};
 use netd_engine::config::Config;
 use netd_engine::finding::{Finding, Severity};
 
-use super::support::{Talk, World};
+use super::support::{Flow, TCP, Talk, World};
 
 fn opening(originator: &str, responder: &str, bytes: &[u8]) -> Vec<Finding> {
     let mut world = World::new(Config::default());
@@ -34,6 +35,20 @@ fn at_home_or_inside_they_are_none() {
     assert!(opening("10.0.0.7:50000", "198.51.100.9:22", b"SSH-2.0-OpenSSH_9.6\r\n").is_empty());
     assert!(opening("10.0.0.7:50000", "10.0.0.9:443", b"SSH-2.0-OpenSSH_9.6\r\n").is_empty(), "inside");
     assert!(opening("198.51.100.9:50000", "10.0.0.7:443", b"SSH-2.0-OpenSSH_9.6\r\n").is_empty(), "from outside");
+}
+
+#[test]
+fn text_in_the_middle_of_a_connection_says_nothing() {
+    let mut world = World::new(Config::default());
+    let mut flow = Flow::new("10.0.0.7:50000", "198.51.100.9:443", TCP, 0.0);
+    flow.state &= !state::ORIGINATOR_CERTAIN;
+    let bytes = b"letters inside of something else";
+    flow.carry(bytes.len() as u64, 0);
+    world.engine.observe_flow(&flow.record(FlowEvent::Begin, 0.0));
+    world.engine.observe_payload(&flow.payload_record(true, PayloadKind::FirstData, bytes.len(), 0.0), bytes);
+    world.engine.finish();
+
+    assert!(strangers(&mut world).is_empty());
 }
 
 #[test]

@@ -10,6 +10,9 @@ use super::support::{Talk, World, ns};
 const HOST: &str = "10.0.0.7:50000";
 const HANDLER: &str = "198.51.100.9:4444";
 
+/// What it is, whom it is with, the first bytes of each side, the exchanges.
+type Session<'a> = (&'a str, &'a str, Vec<(bool, &'a [u8])>, Vec<(bool, u64, u64)>);
+
 /// Commands and their output, led by the side that accepted.
 const COMMANDS: [(bool, u64, u64); 8] = [
     (false, 3, 54),
@@ -63,9 +66,6 @@ fn session(responder: &str, greeting: &[(bool, &[u8])], exchanges: &[(bool, u64,
     talk.close(&mut world);
     shells(&mut world)
 }
-
-/// Name, responder, first bytes (by the originator?), exchanges (led by the responder?, request, answer).
-type Case<'a> = (&'a str, &'a str, Vec<(bool, &'a [u8])>, Vec<(bool, u64, u64)>);
 
 #[test]
 fn a_shell_that_greets_with_a_prompt_is_found_and_explained() {
@@ -170,7 +170,7 @@ fn ordinary_sessions_are_no_shells() {
     let mqtt: &[u8] = b"\x10\x10\x00\x04MQTT\x04\x02\x00\x3c\x00\x04abcd";
     let websocket: &[u8] = b"GET /socket HTTP/1.1\r\nHost: chat.example.org\r\nUpgrade: websocket\r\n\r\n";
     let ssh: (&[u8], &[u8]) = (b"SSH-2.0-OpenSSH_9.6\r\n", b"SSH-2.0-OpenSSH_9.2\r\n");
-    let cases: [Case<'_>; 17] = [
+    let cases: [Session<'_>; 17] = [
         (
             "forward SSH",
             "203.0.113.5:22",

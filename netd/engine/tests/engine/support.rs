@@ -164,7 +164,10 @@ impl Talk {
 
     /// One side's first bytes, which answer the other's.
     pub(crate) fn hear(&mut self, world: &mut World, by_originator: bool, bytes: &[u8]) {
-        let record = self.flow.payload_record(by_originator, PayloadKind::FirstData, bytes.len(), self.at_s);
+        let record = PayloadRecord {
+            seq: 1 + self.flow.payload[usize::from(!by_originator)] as u32,
+            ..self.flow.payload_record(by_originator, PayloadKind::FirstData, bytes.len(), self.at_s)
+        };
         world.engine.observe_payload(&record, bytes);
         self.carry(by_originator, bytes.len() as u64, 0);
     }

@@ -14,7 +14,7 @@ use super::{Context, Detector, Evidence, Sign, Signs, protocol_port};
 use crate::attack::Technique;
 use crate::finding::Severity;
 use crate::name::NameSource;
-use crate::opening::Facts;
+use crate::opening::{Facts, Opening, Protocol, ShellSign};
 use crate::score::Ledger;
 use crate::tools::{By, Tool};
 use crate::weights::Term;
@@ -41,6 +41,8 @@ pub(crate) struct Interactive<'a> {
     /// None: the responder has asked nothing yet.
     pub(crate) session: Option<&'a Session>,
     pub(crate) signs: Signs,
+    /// What its first bytes said, where any were heard.
+    pub(crate) opening: Option<&'a Opening>,
     pub(crate) name_source: NameSource,
     /// DNS gave the client this address by a name, or is not seen at all: what a client merely claims, it can forge.
     pub(crate) is_name_believed: bool,
@@ -55,10 +57,22 @@ impl Interactive<'_> {
     /// Returns whether there is anything to weigh: the shape of a shell, or its prompt.
     pub(crate) fn is_worth_judging(&self) -> bool {
         // Direction and size inside SSH are not looked at; SSH the other way round is a tunnel.
-        if self.signs.has(Sign::Ssh) {
+        if self.protocol() == Protocol::Ssh {
             return false;
         }
-        self.signs.has(Sign::ShellPrompt) || self.session.is_some_and(|session| session.has_shape(&self.thresholds))
+        self.has_prompt() || self.session.is_some_and(|session| session.has_shape(&self.thresholds))
+    }
+
+    fn protocol(&self) -> Protocol {
+        self.opening.map_or(Protocol::Unknown, |opening| opening.protocol)
+    }
+
+    fn shell_sign(&self) -> Option<ShellSign> {
+        self.opening.and_then(|opening| opening.shell_sign)
+    }
+
+    fn has_prompt(&self) -> bool {
+        matches!(self.shell_sign(), Some(ShellSign::Prompt | ShellSign::Banner))
     }
 
     fn led(&self) -> u32 {
@@ -93,17 +107,23 @@ impl Interactive<'_> {
     }
 
     fn content(&self, context: &Context<'_>, ledger: &mut Ledger<'_>) {
-        let (signs, facts) = (self.signs, context.facts);
-        if signs.has(Sign::ShellPrompt) {
-            ledger.add(Term::ShellPrompt, || "a shell's prompt from the side that connected".to_owned());
+        let (protocol, facts) = (self.protocol(), context.facts);
+        match self.shell_sign() {
+            Some(ShellSign::Banner) => {
+                ledger.add(Term::ShellPrompt, || "what only a shell says, from the side that connected".to_owned());
+            }
+            Some(ShellSign::Prompt) => {
+                ledger.add(Term::ShellPrompt, || "a shell's prompt from the side that connected".to_owned());
+            }
+            Some(ShellSign::Command) => {
+                ledger.add(Term::CommandText, || "the other side began with a command".to_owned());
+            }
+            None => {}
         }
-        if signs.has(Sign::CommandText) {
-            ledger.add(Term::CommandText, || "the other side began with a command".to_owned());
-        }
-        let is_known = signs.has(Sign::LedByResponder) || (facts.has(Facts::HTTP) && !facts.has(Facts::TEXT));
-        if is_known {
-            ledger.add(Term::KnownProtocol, || "a protocol in which the responder may speak first".to_owned());
-        } else if facts.has(Facts::TEXT) && signs.has(Sign::OriginatorFirst) {
+        // TLS hides what is inside; every other known protocol is what it says.
+        if protocol.is_known() && protocol != Protocol::Tls {
+            ledger.add(Term::KnownProtocol, || format!("it speaks {}", protocol.name()));
+        } else if protocol == Protocol::Text && self.signs.has(Sign::OriginatorFirst) {
             ledger.add(Term::LineMode, || "the connecting side greets in text of no known protocol".to_owned());
         }
         if facts.has(Facts::TLS_WITHOUT_NAME) {
@@ -150,7 +170,7 @@ impl Evidence for Interactive<'_> {
     fn title(&self, context: &Context<'_>) -> String {
         let pair = &context.pair;
         let whom = context.name.map_or_else(|| pair.responder.to_string(), |name| name.to_string());
-        let what = if self.signs.has(Sign::ShellPrompt) { "a shell" } else { "what looks like a shell" };
+        let what = if self.has_prompt() { "a shell" } else { "what looks like a shell" };
         match self.led() {
             0 => format!("{what} offered to {whom} port {}", pair.responder_port),
             led => format!("{what}, driven by {whom} port {}: {led} exchanges", pair.responder_port),

@@ -1,13 +1,13 @@
-//! Signs in the first bytes of a conversation: tools, shells, and protocols in which the responder may lead.
+//! Signs of tools in the first bytes of a conversation, and who was heard first.
 //!
 //! Each is strict, because a sign is believed; what looks like nothing known leaves none.
 
-mod shell;
 mod tools;
 mod websocket;
 
-use netd_common::key::Direction;
 use serde::Deserialize;
+
+use crate::opening::Protocol;
 
 /// One sign. The serde names are those of `tools.toml`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Deserialize)]
@@ -16,13 +16,6 @@ pub(crate) enum Sign {
     /// The originator was heard first.
     OriginatorFirst,
     ResponderFirst,
-    /// A shell's prompt or banner from the originator.
-    ShellPrompt,
-    /// A command line from the responder.
-    CommandText,
-    Ssh,
-    /// IRC, MQTT, or a server that greets as FTP and mail servers do.
-    LedByResponder,
     Socks,
     Openvpn,
     Wireguard,
@@ -59,24 +52,27 @@ impl Signs {
         }
     }
 
-    /// Takes some of the first bytes of one side into account.
-    pub(crate) fn hear(&mut self, bytes: &[u8], from: Direction, originator: Direction) {
+    /// Takes one record of a side's first bytes into account; returns whether it told anything new.
+    pub(crate) fn hear(&mut self, bytes: &[u8], is_originator: bool) -> bool {
+        let before = *self;
         if bytes.is_empty() {
-            return;
+            return false;
         }
-        let is_originator = from == originator;
         if !self.has(Sign::OriginatorFirst) && !self.has(Sign::ResponderFirst) {
             self.add(if is_originator { Sign::OriginatorFirst } else { Sign::ResponderFirst });
         }
-        self.add_if(bytes.starts_with(b"SSH-2.0-") || bytes.starts_with(b"SSH-1."), Sign::Ssh);
         self.add_if(websocket::carries_ssh(bytes), Sign::SshInWebsocket);
-        if is_originator {
-            self.add_if(shell::is_prompt(bytes), Sign::ShellPrompt);
-            tools::of_client(bytes).into_iter().for_each(|sign| self.add(sign));
-        } else {
-            self.add_if(shell::is_command(bytes), Sign::CommandText);
-            self.add_if(tools::is_greeting(bytes), Sign::LedByResponder);
+        if is_originator && let Some(sign) = tools::of_client(bytes) {
+            self.add(sign);
         }
+        *self != before
+    }
+
+    /// Takes the protocol that the first bytes speak into account.
+    pub(crate) fn speak(&mut self, protocol: Protocol) {
+        self.add_if(protocol == Protocol::Socks, Sign::Socks);
+        self.add_if(protocol == Protocol::OpenVpn, Sign::Openvpn);
+        self.add_if(protocol == Protocol::WireGuard, Sign::Wireguard);
     }
 
     /// Takes the server name that a client asked for into account.
@@ -91,38 +87,28 @@ mod tests {
 
     use super::*;
 
-    fn heard(bytes: &[u8], from: Direction) -> Signs {
-        let mut signs = Signs::default();
-        signs.hear(bytes, from, Direction::AToB);
-        signs
-    }
-
     #[test]
     fn who_spoke_first_is_remembered() {
-        let mut signs = heard(b"220 hello\r\n", Direction::BToA);
-        signs.hear(b"USER me\r\n", Direction::AToB, Direction::AToB);
+        let mut signs = Signs::default();
+        signs.hear(b"220 hello\r\n", false);
+        signs.hear(b"USER me\r\n", true);
 
         assert!(signs.has(Sign::ResponderFirst) && !signs.has(Sign::OriginatorFirst));
     }
 
     #[test]
-    fn a_prompt_counts_only_from_the_side_that_connected() {
-        let prompt = b"bash: no job control in this shell\nbash-5.1$ ";
+    fn only_what_is_new_is_told() {
+        let mut signs = Signs::default();
 
-        assert!(heard(prompt, Direction::AToB).has(Sign::ShellPrompt));
-        assert!(!heard(prompt, Direction::BToA).has(Sign::ShellPrompt), "a bind shell's or telnet's");
-    }
-
-    #[test]
-    fn a_command_counts_only_from_the_side_that_accepted() {
-        assert!(heard(b"whoami\n", Direction::BToA).has(Sign::CommandText));
-        assert!(!heard(b"whoami\n", Direction::AToB).has(Sign::CommandText));
+        assert!(signs.hear(b"hello", true));
+        assert!(!signs.hear(b"again", true));
+        assert!(signs.hear(b"\x82\x15SSH-2.0-OpenSSH_9.6\r\n", false));
     }
 
     proptest! {
         #[test]
-        fn no_bytes_are_a_danger(bytes in prop::collection::vec(any::<u8>(), 0..400), from in 0u8..2) {
-            heard(&bytes, Direction::from_bit(from));
+        fn no_bytes_are_a_danger(bytes in prop::collection::vec(any::<u8>(), 0..400), is_originator: bool) {
+            Signs::default().hear(&bytes, is_originator);
         }
     }
 }

@@ -1,4 +1,4 @@
-//! First bytes of tunnel and remote-access tools, and of protocols in which the responder may lead.
+//! First bytes and made-up names of tunnel and remote-access tools.
 
 use super::Sign;
 
@@ -10,56 +10,8 @@ pub(super) fn of_client(bytes: &[u8]) -> Option<Sign> {
         // Magic of TeamViewer's own protocol; nDPI, src/lib/protocols/teamviewer.c.
         [0x17, 0x24, 0x0a | 0x0b | 0x10 | 0x1a, ..] if bytes.len() > 8 => Some(Sign::Teamviewer),
         _ if bytes.starts_with(b"{\"Hello\":") && bytes.ends_with(b"}\0") => Some(Sign::Bore),
-        _ if is_socks(bytes) => Some(Sign::Socks),
-        _ if is_openvpn(bytes) => Some(Sign::Openvpn),
-        _ if is_wireguard(bytes) => Some(Sign::Wireguard),
-        _ if is_mqtt(bytes) || is_irc(bytes) => Some(Sign::LedByResponder),
         _ => upgrade(bytes),
     }
-}
-
-/// SOCKS 5 (RFC 1928, 3) and 4, alone in the segment.
-fn is_socks(bytes: &[u8]) -> bool {
-    match bytes {
-        [5, count @ 1..=6, methods @ ..] => {
-            methods.len() == usize::from(*count) && methods.iter().all(|method| matches!(method, 0..=9 | 0x80..=0x8f))
-        }
-        [4, 1 | 2, port_high, port_low, _, _, _, _, user @ .., 0] => {
-            (*port_high, *port_low) != (0, 0) && user.iter().all(|byte| matches!(byte, b' '..=b'~'))
-        }
-        _ => false,
-    }
-}
-
-/// P_CONTROL_HARD_RESET_CLIENT of version 2 or 3, key 0; over TCP after its length.
-fn is_openvpn(bytes: &[u8]) -> bool {
-    const SHORTEST: usize = 14;
-    let is_reset = |message: &[u8]| matches!(message, [0x38 | 0x50, ..]) && message.len() >= SHORTEST;
-    match bytes {
-        [high, low, message @ ..] if usize::from(u16::from_be_bytes([*high, *low])) == message.len() => {
-            is_reset(message)
-        }
-        // After opcode and session identifier, no acknowledgements and packet number 0: without tls-auth.
-        [0x38, _, _, _, _, _, _, _, _, 0, 0, 0, 0, 0] => true,
-        _ => false,
-    }
-}
-
-/// A handshake initiation: type 1, three zeros, 148 bytes (WireGuard white paper, 5.4.2).
-fn is_wireguard(bytes: &[u8]) -> bool {
-    bytes.len() == 148 && bytes.starts_with(&[1, 0, 0, 0])
-}
-
-/// CONNECT of MQTT 3.1 to 5.
-fn is_mqtt(bytes: &[u8]) -> bool {
-    let [0x10, rest @ ..] = bytes else { return false };
-    let Some(end) = rest.iter().take(4).position(|byte| byte & 0x80 == 0) else { return false };
-    let header = &rest[end + 1..];
-    header.starts_with(b"\0\x04MQTT") || header.starts_with(b"\0\x06MQIsdp")
-}
-
-fn is_irc(bytes: &[u8]) -> bool {
-    [&b"NICK "[..], b"CAP LS", b"USER "].iter().any(|word| bytes.starts_with(word))
 }
 
 /// Upgrade requests to WebSocket that name their tool.
@@ -79,13 +31,6 @@ fn upgrade(bytes: &[u8]) -> Option<Sign> {
     let path = request.path.unwrap_or_default();
     let is_wstunnel = subprotocol.starts_with(b"v1, authorization.bearer.") && path.ends_with("/events");
     is_wstunnel.then_some(Sign::Wstunnel)
-}
-
-/// Greetings of servers that speak first and then follow: FTP, SMTP, POP3, IMAP, NNTP, IRC, VNC.
-pub(super) fn is_greeting(bytes: &[u8]) -> bool {
-    const GREETINGS: [&[u8]; 10] =
-        [b"220 ", b"220-", b"+OK", b"* OK", b"* PREAUTH", b"200 ", b"201 ", b"NOTICE AUTH", b"RFB 003.", b":"];
-    GREETINGS.iter().any(|greeting| bytes.starts_with(greeting))
 }
 
 /// Tor's handshake asks for `www.`, 8 to 20 random letters of base 32, and `.com` or `.net`
@@ -111,11 +56,6 @@ mod tests {
     fn tools_are_known_by_their_first_bytes() {
         assert_eq!(of_client(b"\x17\x16\x03\x01\x01\x00"), Some(Sign::Frp));
         assert_eq!(of_client(b"{\"Hello\":0}\0"), Some(Sign::Bore));
-        assert_eq!(of_client(b"\x05\x02\x00\x02"), Some(Sign::Socks));
-        assert_eq!(of_client(b"\x04\x01\x00\x50\x01\x02\x03\x04me\0"), Some(Sign::Socks));
-        assert_eq!(of_client(&[&[0x38][..], &[7; 8], &[0; 5]].concat()), Some(Sign::Openvpn));
-        assert_eq!(of_client(&[&[1, 0, 0, 0][..], &[7; 144]].concat()), Some(Sign::Wireguard));
-        assert_eq!(of_client(b"\x10\x0c\x00\x04MQTT\x04\x02\x00\x3c\x00\x00"), Some(Sign::LedByResponder));
     }
 
     #[test]
