@@ -33,7 +33,8 @@ pub(crate) struct Bulk {
 impl Actor for Bulk {
     fn act(&mut self, now_s: f64, scene: &mut Scene) -> Option<f64> {
         match self.due_s {
-            Some(due_s) if now_s >= due_s => self.transfer(now_s, scene),
+            // Times pass through whole nanoseconds.
+            Some(due_s) if now_s + 1e-6 >= due_s => self.transfer(now_s, scene),
             Some(_) | None => {}
         }
         let next_s = match (self.when, self.due_s) {

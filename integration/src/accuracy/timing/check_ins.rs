@@ -7,6 +7,9 @@ use super::Effort;
 use super::simulation::timer::{Implant, LAWS, Law, Place};
 use super::simulation::{CONVINCED, GATE_NS, REPORT, check_ins_needed, seeds};
 
+/// Which laws a measure is about.
+type Chosen = fn(Law) -> bool;
+
 const MISSED: [f64; 3] = [0.0, 0.2, 0.5];
 const MOST: usize = 400;
 /// The period at which the promises are measured.
@@ -119,7 +122,7 @@ fn promises(section: &mut Section, needed: &[Needed]) {
         let cells = at(0.0).filter(|cell| holds(cell.kind.law));
         cells.map(|cell| share_within(&cell.check_ins, most)).fold(1.0, f64::min)
     };
-    let rows: [(&str, f64, f64, fn(Law) -> bool); 5] = [
+    let rows: [(&str, f64, f64, Chosen); 5] = [
         (
             "timing: found by 14 check-ins, jitter <= 25 %",
             0.99,

@@ -11,7 +11,7 @@ use crate::finding::Beats;
 use crate::history::{Beat, History};
 use crate::opening::{Facts, Protocol};
 use crate::score::Ledger;
-use crate::weights::Term;
+use crate::weights::{Term, Weights};
 
 const ICMP: u8 = 1;
 const TCP: u8 = 6;
@@ -91,6 +91,10 @@ impl Evidence for CheckIns<'_> {
             techniques.push(Technique::NonStandardPort);
         }
         techniques
+    }
+
+    fn is_standing(&self, weights: &Weights) -> bool {
+        self.ln_e >= weights.beacon.most_timing
     }
 
     fn is_two_way(&self) -> bool {

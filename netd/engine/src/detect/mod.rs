@@ -30,6 +30,7 @@ use crate::finding::{Beats, Severity};
 use crate::history::{NameKey, PairKey};
 use crate::score::Ledger;
 use crate::slab::Handle;
+use crate::weights::Weights;
 
 /// Declares the detectors: one line each.
 macro_rules! detectors {
@@ -96,6 +97,11 @@ pub(crate) trait Evidence {
     /// Whether cutting the responder would cut what was found and no more: a resolver is everybody's.
     fn may_block(&self) -> bool {
         true
+    }
+    /// Whether what the detector itself saw is as strong as ever, so that a lower score means that its surroundings
+    /// explain it: only then may an incident's severity fall.
+    fn is_standing(&self, _weights: &Weights) -> bool {
+        false
     }
     fn rhythm(&self) -> Option<Beats> {
         None

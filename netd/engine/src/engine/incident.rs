@@ -14,7 +14,9 @@ const SUBJECTS: usize = 16;
 #[derive(Debug)]
 pub(super) struct Incident {
     pub(super) id: u64,
+    /// As last told, and when; record time.
     pub(super) severity: Severity,
+    pub(super) reported_ns: u64,
     pub(super) detector: Detector,
     pub(super) name: Option<String>,
     subjects: Vec<Subject>,
@@ -68,7 +70,9 @@ impl Incidents {
         finding: &Finding,
     ) -> (u64, bool) {
         if let Some((handle, incident)) = known.and_then(|known| Some((known, self.incidents.get_mut(known)?))) {
-            incident.severity = incident.severity.max(finding.severity);
+            if incident.severity != finding.severity {
+                (incident.severity, incident.reported_ns) = (finding.severity, finding.time.0);
+            }
             if !incident.subjects.contains(&about.subject) && incident.subjects.len() < SUBJECTS {
                 incident.subjects.push(about.subject.clone());
                 self.by_subject.insert((detector, about.subject.clone()), handle);
@@ -83,6 +87,7 @@ impl Incidents {
         let handle = self.incidents.insert(Incident {
             id: self.last_id,
             severity: finding.severity,
+            reported_ns: finding.time.0,
             detector,
             name: finding.name.clone(),
             subjects: vec![about.subject.clone()],

@@ -15,6 +15,9 @@ use crate::score::Ledger;
 use crate::slab::Handle;
 use crate::time::Timestamp;
 
+/// An incident's severity falls at the earliest so long after it was last told.
+const FALLS_AFTER_NS: u64 = 3_600_000_000_000;
+
 /// A finding about to be raised, or to be acted on again.
 pub(super) struct Judged {
     detector: Detector,
@@ -104,16 +107,27 @@ impl Engine {
         evidence.correct(&mut context);
         let mut ledger = Ledger::new(&self.weights, evidence.detector());
         weigh(evidence, &context, &mut ledger);
-        if !ledger.is_finding() {
+        let is_finding = ledger.is_finding();
+        let known = self.known_incident(evidence.detector(), about);
+        if !is_finding && known.is_none() {
             return None;
         }
         let Fitness { is_protected, severity, .. } = self.fitness(evidence, &context, &ledger);
-        let known = self.known_incident(evidence.detector(), about);
-        let rises = known.and_then(|known| self.incidents.get(known)).is_none_or(|known| severity > known.severity);
-        if !rises && !self.verdicts.may_act() {
+        // What is no finding any more stays known, for information.
+        let severity = if is_finding { severity } else { Severity::Info };
+        let incident = known.and_then(|known| self.incidents.get(known));
+        let rises = incident.is_none_or(|known| severity > known.severity);
+        // Severity falls when the evidence has: once in a while, so that it does not waver.
+        let falls = incident.is_some_and(|known| {
+            let is_standing = evidence.is_standing(&self.weights);
+            is_standing && severity < known.severity && at_ns.saturating_sub(known.reported_ns) >= FALLS_AFTER_NS
+        });
+        let may_act = is_finding && self.verdicts.may_act();
+        if !rises && !falls && !may_act {
             return None;
         }
-        let finding = self.describe(evidence, about, at_ns);
+        let finding = Finding { severity, ..self.describe(evidence, about, at_ns) };
+        let rises = rises || falls;
         Some(Judged { detector: evidence.detector(), finding, known, rises, is_protected })
     }
 

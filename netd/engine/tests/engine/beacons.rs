@@ -262,3 +262,25 @@ proptest! {
         prop_assert_eq!(here.iter().map(relevant).collect::<Vec<_>>(), there.iter().map(relevant).collect::<Vec<_>>());
     }
 }
+
+/// Ten hosts that take up the same agent, one after the other: what looked rare at first is the fleet's software.
+#[test]
+fn a_severity_falls_when_the_network_explains_the_rhythm() {
+    let mut world = World::new(Config::default());
+    for host in 1..=60 {
+        world.connection(&format!("10.0.1.{host}:40000"), "203.0.113.1:443", f64::from(host), 300, 9_000);
+    }
+    let mut turns: Vec<(f64, u32)> = Vec::new();
+    for host in 1..=10_u32 {
+        turns.extend((0..200).map(|n| (1_000.0 + 600.0 * f64::from(host) + 60.0 * f64::from(n), host)));
+    }
+    turns.sort_by(|a, b| a.0.total_cmp(&b.0));
+    for (n, (at_s, host)) in turns.into_iter().enumerate() {
+        world.connection(&format!("10.0.1.{host}:{}", 20_000 + n), "198.51.100.9:443", at_s, 300, 200);
+    }
+
+    let findings = world.findings();
+    let first: Vec<_> = findings.iter().filter(|finding| finding.id == 1).map(|finding| finding.severity).collect();
+
+    assert_eq!(first, [Severity::Low, Severity::Medium, Severity::Low], "{first:?}");
+}

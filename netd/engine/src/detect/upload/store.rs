@@ -205,10 +205,10 @@ mod tests {
     }
 
     #[test]
-    fn an_upload_is_looked_at_each_time_it_doubles() {
+    fn an_upload_is_looked_at_each_time_it_has_grown_by_a_quarter() {
         let sums = sums((0..64).map(|n| volume(1_000 + n, 1 << 20, 1_000)));
 
-        assert_eq!(sums.len(), 7);
+        assert_eq!(sums.len(), 15);
         assert!(sums.iter().all(|sum| sum.pcr > 0.9));
     }
 
