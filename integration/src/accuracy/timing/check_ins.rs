@@ -112,6 +112,9 @@ fn table(needed: &[Needed], period_s: f64, place: Place, runs: u64) -> Table {
     table
 }
 
+/// What it is called, the share that must be found, by how many check-ins, of which laws.
+type Promise = (&'static str, f64, f64, fn(Law) -> bool);
+
 fn promises(section: &mut Section, needed: &[Needed]) {
     let at =
         |missed: f64| needed.iter().filter(move |cell| cell.kind.period_s == PROMISED_S && cell.kind.missed == missed);
@@ -119,7 +122,7 @@ fn promises(section: &mut Section, needed: &[Needed]) {
         let cells = at(0.0).filter(|cell| holds(cell.kind.law));
         cells.map(|cell| share_within(&cell.check_ins, most)).fold(1.0, f64::min)
     };
-    let rows: [(&str, f64, f64, fn(Law) -> bool); 5] = [
+    let rows: [Promise; 5] = [
         (
             "timing: found by 14 check-ins, jitter <= 25 %",
             0.99,
