@@ -1,6 +1,6 @@
 # netd. The two commands of a newcomer: `make run` and `make test`.
 .DEFAULT_GOAL := help
-.PHONY: help run test check bench captures pcaps accuracy ebpf ebpf-tools ebpf-check fmt deps install-deny clean
+.PHONY: help run test check bench captures pcaps accuracy fuzz fuzz-short ebpf ebpf-tools ebpf-check fmt deps install-deny clean
 
 SHELL := bash
 CARGO ?= cargo
@@ -41,6 +41,13 @@ accuracy: deps ## Measures what is found, how soon and how wrongly; keeps it in 
 	NETD_BIN="$${CARGO_TARGET_DIR:-$(CURDIR)/target}/release/netd" $(CARGO) run --locked --release -p netd-lab --bin accuracy -- \
 		--day-seed $(or $(DAY_SEED),1) $(if $(QUICK),--quick,$(if $(filter-out 1,$(DAY_SEED)),,--write docs))
 
+fuzz: deps ## Fuzzes every parser that sees the network, FUZZ_SECONDS (600) each; what crashes one becomes a test
+	@command -v c++ >/dev/null || $(SUDO) apt-get install -y -q g++
+	fuzz/run.sh $(or $(FUZZ_SECONDS),600)
+
+fuzz-short: ## The same for three seconds each
+	@$(MAKE) --no-print-directory fuzz FUZZ_SECONDS=3
+
 ebpf: ## Builds netd-ebpf/netd.bpf.o from source, with its provenance
 	netd-ebpf/build.sh
 
@@ -65,4 +72,4 @@ install-deny:
 
 clean:
 	$(CARGO) clean
-	rm -rf netd-ebpf/target
+	rm -rf netd-ebpf/target fuzz/target

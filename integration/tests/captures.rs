@@ -43,18 +43,53 @@ fn implants_are_found_nothing_ordinary_is_blocked_and_every_packet_is_counted() 
         .map(|row| row.file.as_str())
         .collect();
     assert!(blocked.is_empty(), "ordinary traffic would be blocked in {blocked:?}");
+    let shells: Vec<&str> = rows
+        .iter()
+        .filter(|row| row.detectors.iter().any(|name| name == "reverse_shell"))
+        .map(|row| &*row.file)
+        .collect();
+    assert!(shells.is_empty(), "no capture holds an interactive reverse shell: {shells:?}");
+    let untold: Vec<&str> = rows
+        .iter()
+        .filter(|row| row.kind == "tunnel" && !row.detectors.iter().any(|name| name == "tunnel_tool"))
+        .map(|row| &*row.file)
+        .collect();
+    assert!(untold.is_empty(), "tunnels that were not told: {untold:?}");
     assert!(found >= MUST_BE_FOUND.min(labelled.len()), "{found} of {} found", labelled.len());
+}
+
+#[test]
+fn the_scan_the_guessing_and_the_tunnel_are_found_and_nothing_ordinary_is_above_low() {
+    let folder = folder();
+    if !folder.join("INDEX.tsv").exists() {
+        left_out!("no captures (name their folder in NETD_CAPTURES)");
+        return;
+    }
+    let kinds = [("scan", "port_scan"), ("bruteforce", "brute_force"), ("icmp-tunnel", "icmp_tunnel")];
+
+    for entry in index(&folder) {
+        let file = &entry["file"];
+        let report = replay(&folder.join(file)).and_then(|lines| Report::read(&lines)).unwrap();
+        if let Some((_, detector)) = kinds.iter().find(|(kind, _)| entry["kind"] == *kind) {
+            assert!(report.findings.iter().any(|finding| finding["detector"] == *detector), "{file}: no {detector}");
+        }
+        let is_calm = |finding: &Value| finding["severity"] == "low" || finding["severity"] == "info";
+        assert!(!file.starts_with("benign/") || report.findings.iter().all(is_calm), "{file}: {:?}", report.findings);
+    }
 }
 
 /// What a capture gave.
 #[derive(Default)]
 struct Row {
     file: String,
+    kind: String,
     in_file: i64,
     packets: i64,
     unparsed: i64,
     findings: usize,
     blocks: usize,
+    /// Of each finding.
+    detectors: Vec<String>,
     label: Option<Label>,
     /// The finding for the labelled pair.
     found: Option<Value>,
@@ -70,17 +105,21 @@ struct Label {
 
 impl Row {
     fn measure(folder: &Path, entry: &HashMap<String, String>) -> Self {
-        let file = entry["file"].clone();
+        let (file, kind) = (entry["file"].clone(), entry["kind"].clone());
         let in_file = entry["packets"].parse().unwrap();
         let label = Label::read(&entry["expected_finding"]);
         match replay(&folder.join(&file)).and_then(|lines| Report::read(&lines)) {
-            Err(error) => Self { error: Some(format!("{file}: {error}")), file, in_file, label, ..Self::default() },
+            Err(error) => {
+                Self { error: Some(format!("{file}: {error}")), file, kind, in_file, label, ..Self::default() }
+            }
             Ok(report) => Self {
                 file,
+                kind,
                 in_file,
                 packets: report.count("packets"),
                 unparsed: report.count("unparsed"),
                 findings: report.findings.len(),
+                detectors: report.findings.iter().filter_map(|f| f["detector"].as_str()).map(str::to_owned).collect(),
                 blocks: report.findings.iter().filter(|finding| finding["block"] == true).count(),
                 found: label.as_ref().and_then(|label| report.findings.iter().find(|f| label.is_of(f)).cloned()),
                 label,

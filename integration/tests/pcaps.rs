@@ -68,14 +68,9 @@ fn found(wanted: &toml::Value, findings: &[Value]) -> Vec<String> {
     let (Some(first), Some(last)) = (raised.first(), raised.last()) else {
         return vec![format!("not found: {wanted}")];
     };
-    let number = |key: &str| wanted[key].as_integer().unwrap();
     let mut wrong = Vec::new();
-    if first["turns"].as_i64().is_none_or(|turns| turns < number("min_turns") || turns > number("by_turn")) {
-        wrong.push(format!("found after {} turns: {wanted}", first["turns"]));
-    }
-    let [low, high] = [0, 1].map(|index| wanted["interval_s"][index].as_integer().unwrap() as f64);
-    if last["interval_s"].as_f64().is_none_or(|interval| interval < low || interval > high) {
-        wrong.push(format!("an interval of {} s is none of {low} to {high} s", last["interval_s"]));
+    if wanted.get("interval_s").is_some() {
+        wrong.extend(rhythm(wanted, first, last));
     }
     if let Some(block) = wanted.get("block").and_then(toml::Value::as_bool)
         && last["block"] != block
@@ -84,6 +79,19 @@ fn found(wanted: &toml::Value, findings: &[Value]) -> Vec<String> {
     }
     if last["reasons"].as_array().is_none_or(Vec::is_empty) {
         wrong.push(format!("a finding without reasons: {wanted}"));
+    }
+    wrong
+}
+
+fn rhythm(wanted: &toml::Value, first: &Value, last: &Value) -> Vec<String> {
+    let number = |key: &str| wanted[key].as_integer().unwrap();
+    let mut wrong = Vec::new();
+    if first["turns"].as_i64().is_none_or(|turns| turns < number("min_turns") || turns > number("by_turn")) {
+        wrong.push(format!("found after {} turns: {wanted}", first["turns"]));
+    }
+    let [low, high] = [0, 1].map(|index| wanted["interval_s"][index].as_integer().unwrap() as f64);
+    if last["interval_s"].as_f64().is_none_or(|interval| interval < low || interval > high) {
+        wrong.push(format!("an interval of {} s is none of {low} to {high} s", last["interval_s"]));
     }
     wrong
 }

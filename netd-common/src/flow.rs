@@ -92,7 +92,9 @@ pub struct Slot {
     pub state: u8,
     /// [`mark`] bits.
     pub marks: u8,
-    pub pad: [u8; 2],
+    /// ICMP code of the first packet, 0 otherwise.
+    pub icmp_code: u8,
+    pub pad: u8,
     /// Socket cookie of this host's end, 0 when forwarded or not known.
     pub cookie: u64,
 }
@@ -101,12 +103,16 @@ const _: () = assert!(size_of::<Slot>() == 128);
 
 /// Bits of [`Slot::marks`], which stay in the table.
 pub mod mark {
-    /// First data from a / from b has been exported.
-    pub const FIRST_DATA: [u8; 2] = [1, 1 << 1];
+    /// Two bits for a, two for b: how many records of its first flight have been exported, all set when it is over.
+    pub const FLIGHT: [u8; 2] = [3, 3 << 2];
+    /// Where each side's two bits start.
+    pub const FLIGHT_SHIFT: [u8; 2] = [0, 2];
     /// Counters have changed since the last flow record.
-    pub const DIRTY: u8 = 1 << 2;
+    pub const DIRTY: u8 = 1 << 4;
     /// The socket cookie has been asked for.
-    pub const COOKIE_ASKED: u8 = 1 << 3;
+    pub const COOKIE_ASKED: u8 = 1 << 5;
+    /// TCP sequence numbers of a / of b were skipped: what fills them is no retransmission.
+    pub const HOLE: [u8; 2] = [1 << 6, 1 << 7];
 }
 
 impl Set {
@@ -137,7 +143,8 @@ impl Set {
             flags: [0; 2],
             state: 0,
             marks: 0,
-            pad: [0; 2],
+            icmp_code: 0,
+            pad: 0,
             cookie: 0,
         }; WAYS],
     };

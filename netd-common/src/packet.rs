@@ -110,6 +110,8 @@ pub struct Packet {
     pub fragment: Fragment,
     /// TCP flags, or the ICMP type.
     pub flags: u8,
+    /// ICMP code, 0 otherwise.
+    pub code: u8,
     /// Outermost VLAN identifier, 0 for none.
     pub vlan: u16,
     /// Offset of the network header from the first byte.
@@ -138,6 +140,7 @@ impl Packet {
         direction: Direction::AToB as u8,
         fragment: Fragment::Whole,
         flags: 0,
+        code: 0,
         vlan: 0,
         network_offset: 0,
         transport_offset: 0,
@@ -272,6 +275,7 @@ pub fn network<B: Bytes + ?Sized>(
     packet.vlan = start.vlan;
     packet.seq = 0;
     packet.flags = 0;
+    packet.code = 0;
     let transport_at = match ethertype {
         ETH_P_IP => ipv4(bytes, start, packet)?,
         ETH_P_IPV6 => ipv6(bytes, start, packet)?,
@@ -441,7 +445,7 @@ fn transport<B: Bytes + ?Sized>(bytes: &B, at: usize, packet: &mut Packet) -> Re
         }
         IPPROTO_ICMP | IPPROTO_ICMPV6 => {
             let Some(h) = bytes.block::<8>(at) else { return too_short(packet) };
-            packet.flags = h[0];
+            (packet.flags, packet.code) = (h[0], h[1]);
             if is_echo(proto, h[0]) {
                 set_ports(packet, octets(h, 4), octets(h, 4));
             }

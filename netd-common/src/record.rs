@@ -7,8 +7,8 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 use crate::key::{ConversationKey, FlowKey};
 
-/// Longest payload a [`PayloadRecord`] carries, in bytes. Covers a 1500-byte segment: an ordinary ClientHello, an
-/// HTTP request head, a DNS message over UDP with EDNS.
+/// Longest payload a [`PayloadRecord`] carries, in bytes. Covers a 1500-byte segment: an HTTP request head, a DNS
+/// message over UDP with EDNS, a datagram of QUIC. What is longer takes several records.
 pub const PAYLOAD_SNAP: usize = 1_472;
 
 /// What follows a [`Header`].
@@ -109,7 +109,9 @@ pub struct FlowRecord {
     pub state: u8,
     /// A [`FlowEvent`].
     pub event: u8,
-    pub pad: [u8; 2],
+    /// ICMP code of the first packet, 0 otherwise: with the type in `flags` it stands for the ports (Community ID).
+    pub icmp_code: u8,
+    pub pad: u8,
 }
 
 const _: () = assert!(size_of::<FlowRecord>() == 136);
@@ -162,19 +164,22 @@ const _: () = assert!(size_of::<TurnRecord>() == 96);
 #[repr(u8)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PayloadKind {
-    /// The first data segment one side of a connection sent.
+    /// Of one side's first flight: see [`crate::account::Excerpts`].
     FirstData = 1,
-    /// A DNS message over UDP.
+    /// A DNS message over UDP, or a piece of the stream of a TCP connection, where either port is 53.
     Dns = 2,
 }
 
 /// The fixed part of a payload record; `captured` bytes follow it.
+///
+/// Each CPU exports what it sees: where a connection's packets move between CPUs, user space may hear more records than
+/// one CPU's rule allows, and a retransmission on another CPU. Sequence numbers tell.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
 pub struct PayloadRecord {
     pub header: Header,
     pub key: ConversationKey,
-    /// Payload length on the wire.
+    /// Payload length of the packet, segmentation offload not undone.
     pub wire_len: u32,
     /// Bytes that follow, at most [`PAYLOAD_SNAP`].
     pub captured: u16,
@@ -182,9 +187,14 @@ pub struct PayloadRecord {
     pub direction: u8,
     /// A [`PayloadKind`].
     pub kind: u8,
+    /// TCP sequence number of the first byte that follows, 0 otherwise.
+    pub seq: u32,
+    /// Where in the packet's payload the first byte that follows stands: not 0 in a packet's second record, and where
+    /// what stands before it was exported already.
+    pub offset: u32,
 }
 
-const _: () = assert!(size_of::<PayloadRecord>() == 64);
+const _: () = assert!(size_of::<PayloadRecord>() == 72);
 
 /// What happened to a socket of this host.
 #[repr(u8)]

@@ -4,16 +4,17 @@ use core::ffi::c_void;
 
 use aya_ebpf::{
     EbpfContext,
+    bindings::{BPF_RB_AVAIL_DATA, BPF_RB_RING_SIZE},
     helpers::{bpf_loop, bpf_skb_load_bytes},
     programs::TcContext,
 };
 use netd_common::{
-    account::{Elsewhere, Sink, Turn, fill_flow, fill_turn},
+    account::{EXCERPTS, Elsewhere, Excerpt, Excerpts, Sink, Turn, fill_flow, fill_turn},
     control::Control,
     counter::Counter,
     flow::{Set, Slot, Tick, WAYS, tag},
     packet::Packet,
-    record::{FlowEvent, FlowRecord, Header, Kind, PAYLOAD_SNAP, PayloadKind, PayloadRecord, TurnRecord, state},
+    record::{FlowEvent, FlowRecord, Header, Kind, PAYLOAD_SNAP, PayloadRecord, TurnRecord, state},
 };
 
 use crate::{
@@ -63,8 +64,8 @@ impl Sink for Ring<'_> {
     }
 
     #[inline(always)]
-    fn payload(&mut self, packet: &Packet, kind: PayloadKind) -> bool {
-        export(self.ctx, packet, kind, &mut self.stamp)
+    fn payload(&mut self, packet: &Packet, excerpts: &mut Excerpts) {
+        export_all(&mut Exports { ctx: self.ctx, packet, excerpts, stamp: &mut self.stamp });
     }
 
     #[inline(always)]
@@ -123,18 +124,49 @@ fn turn(slot: &Slot, turn: &Turn, stamp: &mut Stamp, now_ns: u64) -> bool {
     true
 }
 
-/// Copies the payload out, also where it is not linear.
+/// A packet's payload on its way out.
+struct Exports<'a> {
+    ctx: &'a TcContext,
+    packet: &'a Packet,
+    excerpts: &'a mut Excerpts,
+    stamp: &'a mut Stamp,
+}
+
 #[inline(never)]
-fn export(ctx: &TcContext, packet: &Packet, kind: PayloadKind, stamp: &mut Stamp) -> bool {
-    let (Some(count), Some(scratch)) = (Count::new(), SCRATCH.get_ptr_mut(0)) else { return false };
+fn export_all(exports: &mut Exports<'_>) {
+    // SAFETY: the callback has the signature the helper calls, and the context outlives the call.
+    unsafe {
+        bpf_loop(
+            u32::from(EXCERPTS),
+            export_next as unsafe extern "C" fn(u64, *mut Exports<'_>) -> i64 as *mut c_void,
+            core::ptr::from_mut(exports).cast(),
+            0,
+        )
+    };
+}
+
+/// Exports one stretch; returns 1 when there was none.
+unsafe extern "C" fn export_next(_: u64, exports: *mut Exports<'_>) -> i64 {
+    // SAFETY: the caller passes live `Exports`, and nothing else uses them meanwhile.
+    let exports = unsafe { &mut *exports };
+    let Some(excerpt) = exports.excerpts.next() else { return 1 };
+    export(exports.ctx, exports.packet, &excerpt, exports.stamp);
+    0
+}
+
+/// Copies payload out, also where it is not linear.
+#[inline(always)]
+fn export(ctx: &TcContext, packet: &Packet, excerpt: &Excerpt, stamp: &mut Stamp) {
+    let (Some(count), Some(scratch)) = (Count::new(), SCRATCH.get_ptr_mut(0)) else { return };
+    let start = packet.payload_offset + excerpt.offset;
     // What the sender's lie left out is not there to copy.
-    let available = ctx.len().saturating_sub(packet.payload_offset);
-    let len = packet.payload_len.min(available).min(PAYLOAD_SNAP as u32);
+    let available = ctx.len().saturating_sub(start);
+    let len = excerpt.len.min(available).min(PAYLOAD_SNAP as u32);
     // SAFETY: scratch is this CPU's own element, used by nobody else while this program runs.
     let scratch = unsafe { &mut *scratch };
-    if len == 0 || copy(ctx, packet, scratch, len) != 0 {
+    if is_scarce() || len == 0 || copy(ctx, start, scratch, len) != 0 {
         count.add(Counter::PayloadRecordsLost, 1);
-        return false;
+        return;
     }
     let size = size_of::<PayloadRecord>() + len as usize;
     scratch.head = PayloadRecord {
@@ -148,19 +180,28 @@ fn export(ctx: &TcContext, packet: &Packet, kind: PayloadKind, stamp: &mut Stamp
         wire_len: packet.payload_len,
         captured: len as u16,
         direction: packet.direction,
-        kind: kind as u8,
+        kind: excerpt.kind as u8,
+        seq: excerpt.seq,
+        offset: excerpt.offset,
     };
     // SAFETY: scratch is larger than the record's length.
     let record = unsafe { core::slice::from_raw_parts(core::ptr::from_ref(scratch).cast::<u8>(), size) };
     let kept = EVENTS.output::<[u8]>(record, 0).is_ok();
     count.add(if kept { Counter::PayloadRecords } else { Counter::PayloadRecordsLost }, 1);
-    kept
+}
+
+/// Returns whether the ring buffer's last quarter is being filled: it belongs to flows and turns, because payload is
+/// large, and a flood of new flows brings some with each.
+#[inline(always)]
+fn is_scarce() -> bool {
+    let size = EVENTS.query(u64::from(BPF_RB_RING_SIZE));
+    EVENTS.query(u64::from(BPF_RB_AVAIL_DATA)) > size - size / 4
 }
 
 #[inline(always)]
-fn copy(ctx: &TcContext, packet: &Packet, scratch: &mut Export, len: u32) -> i64 {
+fn copy(ctx: &TcContext, start: u32, scratch: &mut Export, len: u32) -> i64 {
     // SAFETY: `len` is between 1 and the buffer's size; the helper checks the packet's end.
-    unsafe { bpf_skb_load_bytes(ctx.as_ptr().cast(), packet.payload_offset, scratch.data.as_mut_ptr().cast(), len) }
+    unsafe { bpf_skb_load_bytes(ctx.as_ptr().cast(), start, scratch.data.as_mut_ptr().cast(), len) }
 }
 
 /// A walk over the CPUs.

@@ -170,6 +170,7 @@ fn fate(ctx: &TcContext, parsing: &mut Parsing, hook: Hook, control: &'static Co
         now_ns,
         bytes,
         packets: segments,
+        segment: skb.gso_size,
         ifindex: skb.ifindex,
         translated,
         turn_gap: control.turn_gap,

@@ -21,6 +21,12 @@ pub fn now() -> Timestamp {
     Timestamp(u64::try_from(since.as_nanos()).unwrap_or(u64::MAX))
 }
 
+/// Returns a time in whole seconds of Unix time.
+#[must_use]
+pub const fn from_unix(seconds: u64) -> Timestamp {
+    Timestamp(seconds.saturating_mul(1_000_000_000))
+}
+
 /// Reads a duration: `90s`, `15m`, `1h30m`, `7d`.
 pub fn duration(text: &str) -> Result<Duration, Error> {
     let error = || Error::Duration(text.chars().take(40).collect());

@@ -22,8 +22,16 @@ impl Said {
     }
 }
 
+fn args(files: &[PathBuf], output: Output, fail_on: Option<Severity>) -> Args {
+    Args { files: files.to_vec(), output, fail_on, ..Args::default() }
+}
+
+fn geoip(name: &str) -> Option<PathBuf> {
+    Some(Path::new(env!("CARGO_MANIFEST_DIR")).join("../geoip/testdata").join(name))
+}
+
 fn replay(files: &[PathBuf], output: Output, fail_on: Option<Severity>) -> Said {
-    let args = Args { files: files.to_vec(), output, fail_on, ..Args::default() };
+    let args = args(files, output, fail_on);
     let (mut out, mut err) = (Vec::new(), Vec::new());
     let status = run(&args, &mut out, &mut err).expect("a vector can be written to");
     let text = |bytes| String::from_utf8(bytes).expect("UTF-8");
@@ -161,4 +169,36 @@ fn the_report_is_for_people() {
     assert!(said.out.contains("beacon: 10.77.0.7 -> 198.51.100.9:443 tcp"), "{}", said.out);
     assert!(said.out.contains("interval_regularity"));
     assert!(replay(&[pcap("people.pcap")], Output::Report, None).out.contains("Nothing found."));
+}
+
+#[test]
+fn countries_and_autonomous_systems_are_shown_where_databases_are_named() {
+    let said = |output| {
+        let mut args = args(&[pcap("beacon-tls.pcap")], output, None);
+        (args.geoip_country, args.geoip_asn) = (geoip("country.mmdb"), geoip("asn.mmdb"));
+        let mut out = Vec::new();
+        run(&args, &mut out, &mut Vec::new()).expect("a vector can be written to");
+        String::from_utf8(out).expect("UTF-8")
+    };
+    let expected = serde_json::json!({"country": "DE", "asn": 64500, "as_name": "Example Hosting"});
+
+    for output in [Output::Jsonl, Output::Flows] {
+        let first = said(output).lines().next().map(str::to_owned).expect("a line");
+        let first: Value = serde_json::from_str(&first).expect("a JSON object a line");
+        assert_eq!(first["responder_region"], expected, "{first}");
+    }
+    let report = said(Output::Report);
+    assert!(report.contains("  to       DE, AS64500 Example Hosting\n"), "{report}");
+    assert!(!replay(&[pcap("beacon-tls.pcap")], Output::Report, None).out.contains("AS64500"));
+}
+
+#[test]
+fn a_database_that_cannot_be_used_ends_the_replay() {
+    let mut args = args(&[pcap("beacon-tls.pcap")], Output::Report, None);
+    // It holds AS numbers only.
+    args.geoip_country = geoip("asn.mmdb");
+
+    let error = run(&args, &mut Vec::new(), &mut Vec::new()).expect_err("it holds no countries").to_string();
+
+    assert!(error.contains("asn.mmdb holds no countries"), "{error}");
 }

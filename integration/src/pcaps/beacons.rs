@@ -4,7 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use super::ordinary::{neighbours, servers};
-use super::{Capture, Expected, Found};
+use super::{Capture, Expected, Found, Rhythm};
 use crate::capture::{Format, Order, Resolution};
 use crate::frames::Link;
 use crate::lab::{C2, IMPLANT, PEOPLE, v6};
@@ -70,9 +70,7 @@ fn acceptor() -> Capture {
         originator: path.client,
         responder: path.server,
         protocol: "tcp",
-        min_turns: MIN_TURNS,
-        by_turn: 20,
-        interval_s: [26, 31],
+        rhythm: Some(Rhythm { min_turns: MIN_TURNS, by_turn: 20, interval_s: [26, 31] }),
         block: TIMING_ALONE,
     };
     let expected = Expected::found(about, found);
@@ -170,9 +168,7 @@ fn found(calls: &Calls, protocol: &'static str, by_turn: usize, interval_s: [u32
         originator: anonymous(calls.path.client.ip()),
         responder: calls.path.server,
         protocol,
-        min_turns: MIN_TURNS,
-        by_turn,
-        interval_s,
+        rhythm: Some(Rhythm { min_turns: MIN_TURNS, by_turn, interval_s }),
         block: TIMING_ALONE,
     }
 }

@@ -3,6 +3,7 @@
 mod beacons;
 mod formats;
 mod ordinary;
+mod shells;
 mod sidecar;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -11,7 +12,7 @@ use std::path::Path;
 use anyhow::{Context as _, Result};
 
 use crate::capture::{Format, Packet, gzip};
-pub use sidecar::{Expected, Found, Others};
+pub use sidecar::{Expected, Found, Others, Rhythm};
 
 /// A capture and its expectations.
 #[derive(Clone, Debug)]
@@ -27,7 +28,7 @@ pub struct Capture {
 /// Returns all captures.
 #[must_use]
 pub fn all() -> Vec<Capture> {
-    [beacons::all(), ordinary::all(), formats::all()].concat()
+    [beacons::all(), ordinary::all(), formats::all(), shells::all()].concat()
 }
 
 /// Returns what the folder must hold, by file name: each capture, and its sidecar.

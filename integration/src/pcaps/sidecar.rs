@@ -22,14 +22,21 @@ pub struct Found {
     pub originator: SocketAddr,
     pub responder: SocketAddr,
     pub protocol: &'static str,
+    /// Of findings about a rhythm.
+    pub rhythm: Option<Rhythm>,
+    /// Whether it must, or must not, be strong enough to block; nothing is asked without it.
+    pub block: Option<bool>,
+}
+
+/// When a rhythm must be found, and what it must be.
+#[derive(Clone, Copy, Debug)]
+pub struct Rhythm {
     /// A finding with fewer turns would have been a guess.
     pub min_turns: usize,
     /// It must have been raised by then.
     pub by_turn: usize,
     /// The interval that it names lies between these, in seconds.
     pub interval_s: [u32; 2],
-    /// Whether it must, or must not, be strong enough to block; nothing is asked without it.
-    pub block: Option<bool>,
 }
 
 /// What may be found beside.
@@ -85,8 +92,9 @@ impl Found {
         writeln!(text, "\n[[find]]\ndetector = \"{}\"", self.detector)?;
         writeln!(text, "originator = \"{}\"\nresponder = \"{}\"", self.originator.ip(), self.responder.ip())?;
         writeln!(text, "responder_port = {}\nprotocol = \"{}\"", self.responder.port(), self.protocol)?;
-        writeln!(text, "min_turns = {}\nby_turn = {}", self.min_turns, self.by_turn)?;
-        writeln!(text, "interval_s = [{}, {}]", self.interval_s[0], self.interval_s[1])?;
+        if let Some(Rhythm { min_turns, by_turn, interval_s: [low, high] }) = self.rhythm {
+            writeln!(text, "min_turns = {min_turns}\nby_turn = {by_turn}\ninterval_s = [{low}, {high}]")?;
+        }
         if let Some(block) = self.block {
             writeln!(text, "block = {block}")?;
         }

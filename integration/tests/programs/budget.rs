@@ -20,15 +20,15 @@ const OTHER_LIMIT: u32 = 60_000;
 /// Instructions verified on Linux 6.18; on the same kernel a change beyond a tenth is a change to look at.
 const RECORDED_ON: &str = "6.18.";
 const RECORDED: [(&str, u32); 10] = [
-    ("tc_ingress", 61_584),
-    ("tc_egress", 64_566),
-    ("tc_ingress_l3", 50_564),
-    ("tc_egress_l3", 53_276),
-    ("xdp_ingress", 15_255),
-    ("connect4", 2_915),
-    ("connect6", 4_102),
-    ("sendmsg4", 2_883),
-    ("sendmsg6", 4_023),
+    ("tc_ingress", 65_165),
+    ("tc_egress", 67_877),
+    ("tc_ingress_l3", 52_700),
+    ("tc_egress_l3", 55_286),
+    ("xdp_ingress", 15_332),
+    ("connect4", 3_437),
+    ("connect6", 4_788),
+    ("sendmsg4", 3_350),
+    ("sendmsg6", 4_725),
     ("sock_ops", 1_985),
 ];
 

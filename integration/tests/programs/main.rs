@@ -15,6 +15,7 @@ mod fragments;
 mod kernel;
 mod modes;
 mod parsing;
+mod payload;
 mod precedence;
 mod records;
 mod resets;

@@ -1,10 +1,10 @@
-//! What comes out of the ring buffer: flow records and payload.
+//! What comes out of the ring buffer of flows; payload has a file of its own.
 
 use netd_common::{
     counter::Counter,
     flow::ticks,
     names::{TC_EGRESS, TC_INGRESS},
-    record::{FlowEvent, FlowRecord, PAYLOAD_SNAP, PayloadKind, state},
+    record::{FlowEvent, FlowRecord, state},
 };
 use netd_lab::{
     frames::{Frame, flags},
@@ -13,7 +13,7 @@ use netd_lab::{
 
 use crate::{
     kernel::{Kernel, Record},
-    pair, pairs, socket, tcp_conversation, udp_conversation,
+    pair, pairs, tcp_conversation, udp_conversation,
 };
 
 fn events(records: &[Record]) -> Vec<FlowEvent> {
@@ -28,16 +28,6 @@ fn the_flow(records: &[Record], event: FlowEvent) -> FlowRecord {
     let found: Vec<_> = records.iter().filter_map(|record| record.flow(event)).collect();
     assert_eq!(found.len(), 1, "{records:?}");
     *found[0]
-}
-
-/// Returns kind, bytes and length on the wire of every payload record.
-fn payloads(records: &[Record]) -> Vec<(u8, Vec<u8>, u32)> {
-    let payload = |record: &Record| record.payload().map(|(head, data)| (head.kind, data.to_vec(), head.wire_len));
-    let found: Vec<_> = records.iter().filter_map(payload).collect();
-    for record in records.iter().filter_map(Record::payload) {
-        assert_eq!(usize::from(record.0.captured), record.1.len());
-    }
-    found
 }
 
 #[test]
@@ -161,74 +151,15 @@ fn udp_begins_anew_after_three_silent_minutes() {
 }
 
 #[test]
-fn the_first_data_of_each_side_is_exported_once() {
-    require_root!();
-    for (local, other) in pairs() {
-        let mut kernel = Kernel::load();
-        let hello = Frame::tcp(local, other).payload(b"client hello");
-
-        kernel.run(TC_EGRESS, &Frame::tcp(local, other).flags(flags::SYN).sequence(0).build());
-        kernel.run(TC_EGRESS, &hello.clone().build());
-        kernel.run(TC_EGRESS, &hello.sequence(13).payload(b"more").build());
-        kernel.run(TC_INGRESS, &Frame::tcp(other, local).payload(b"server hello").build());
-
-        let kind = PayloadKind::FirstData as u8;
-        let expected = [(kind, b"client hello".to_vec(), 12), (kind, b"server hello".to_vec(), 12)];
-        assert_eq!(payloads(&kernel.drain()), expected);
-    }
-}
-
-#[test]
-fn every_dns_message_is_exported() {
-    require_root!();
-    let local = socket("10.0.0.7:5353");
-    let server = socket("192.0.2.53:53");
-    let mut kernel = Kernel::load();
-
-    kernel.run(TC_EGRESS, &Frame::udp(local, server).payload(b"question").build());
-    kernel.run(TC_INGRESS, &Frame::udp(server, local).payload(b"answer").build());
-    kernel.run(TC_EGRESS, &Frame::udp(local, server).payload(b"another").build());
-
-    let kind = PayloadKind::Dns as u8;
-    let expected = [(kind, b"question".to_vec(), 8), (kind, b"answer".to_vec(), 6), (kind, b"another".to_vec(), 7)];
-    assert_eq!(payloads(&kernel.drain()), expected);
-}
-
-#[test]
-fn udp_to_any_other_port_is_not_exported() {
+fn an_icmp_message_is_told_with_its_type_and_code() {
     require_root!();
     let (local, other) = pair();
     let mut kernel = Kernel::load();
 
-    kernel.run(TC_EGRESS, &Frame::udp(local, other).payload(b"something").build());
+    kernel.run(TC_INGRESS, &Frame::icmp(other.ip(), local.ip(), 3, 13, [0; 4]).payload(&[0x45; 28]).build());
 
-    assert!(payloads(&kernel.drain()).is_empty());
-}
-
-#[test]
-fn payload_is_exported_up_to_a_length_and_cut_behind_it() {
-    require_root!();
-    let (local, other) = pair();
-    let long: Vec<u8> = (0..2000).map(|at| (at % 251) as u8).collect();
-    for length in [1, 8, 9, PAYLOAD_SNAP - 1, PAYLOAD_SNAP, PAYLOAD_SNAP + 1, 2000] {
-        let mut kernel = Kernel::load();
-
-        kernel.run(TC_EGRESS, &Frame::tcp(local, other).payload(&long[..length]).build());
-
-        let expected = long[..length.min(PAYLOAD_SNAP)].to_vec();
-        assert_eq!(payloads(&kernel.drain()), [(PayloadKind::FirstData as u8, expected, length as u32)]);
-    }
-}
-
-#[test]
-fn padding_of_the_link_is_not_exported() {
-    require_root!();
-    let (local, other) = pair();
-    let mut kernel = Kernel::load();
-
-    kernel.run(TC_EGRESS, &Frame::tcp(local, other).payload(b"x").trailer(5).build());
-
-    assert_eq!(payloads(&kernel.drain())[0].1, b"x");
+    let begin = the_flow(&kernel.drain(), FlowEvent::Begin);
+    assert_eq!((begin.flags[0] | begin.flags[1], begin.icmp_code), (3, 13));
 }
 
 #[test]

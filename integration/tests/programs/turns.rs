@@ -78,7 +78,8 @@ fn payload_after_the_gap_is_a_turn_of_whoever_sends_it() {
             assert_eq!(turns.len(), 1);
             assert_eq!((turns[0].starter, turns[0].is_first, turns[0].first_len), (direction(from, to) as u8, 0, 5));
             assert_eq!(turns[0].payload.iter().sum::<u64>(), 10);
-            assert!((1_990_000_000..3_000_000_000).contains(&turns[0].idle_ns), "{} ns", turns[0].idle_ns);
+            // A busy machine may take seconds to load the other program.
+            assert!((1_990_000_000..20_000_000_000).contains(&turns[0].idle_ns), "{} ns", turns[0].idle_ns);
         }
     }
 }

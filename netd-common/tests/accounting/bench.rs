@@ -1,11 +1,11 @@
 //! A table of one set and a sink that keeps what it is told, or does not.
 
 use netd_common::{
-    account::{Elsewhere, Observation, Sink, Turn, account},
+    account::{Elsewhere, Excerpt, Excerpts, Observation, Sink, Turn, account},
     flow::{HashKeys, Set, Slot, Tick, ticks},
     key::{Address, FlowKey},
-    packet::{IPPROTO_TCP, IPPROTO_UDP, Packet},
-    record::{FlowEvent, PayloadKind},
+    packet::{IPPROTO_ICMP, IPPROTO_TCP, IPPROTO_UDP, Packet},
+    record::FlowEvent,
 };
 
 pub(crate) const SECOND: u64 = 1_000_000_000;
@@ -17,7 +17,7 @@ pub(crate) const ACTIVE: Tick = ticks(300 * SECOND);
 pub(crate) enum Told {
     Flow(FlowEvent, Slot),
     Turn(Turn),
-    Payload(PayloadKind),
+    Payload(Excerpt),
 }
 
 pub(crate) struct Bench {
@@ -27,6 +27,8 @@ pub(crate) struct Bench {
     pub(crate) evicted: u64,
     pub(crate) elsewhere: Elsewhere,
     pub(crate) keeps: bool,
+    /// Payload of each segment of the packets that come, 0 where nothing was offloaded.
+    pub(crate) segment: u32,
     pub(crate) now_ns: u64,
 }
 
@@ -39,8 +41,10 @@ impl Sink for Bench {
         self.keep(Told::Turn(*turn))
     }
 
-    fn payload(&mut self, _: &Packet, kind: PayloadKind) -> bool {
-        self.keep(Told::Payload(kind))
+    fn payload(&mut self, _: &Packet, excerpts: &mut Excerpts) {
+        for excerpt in excerpts {
+            self.keep(Told::Payload(excerpt));
+        }
     }
 
     fn elsewhere(&mut self, _: &Packet, _: u32, _: Tick) -> Elsewhere {
@@ -62,6 +66,7 @@ impl Bench {
             evicted: 0,
             elsewhere: Elsewhere::default(),
             keeps: true,
+            segment: 0,
             now_ns: 1_000 * SECOND,
         }
     }
@@ -87,6 +92,7 @@ impl Bench {
             now_ns: self.now_ns,
             bytes: u64::from(packets) * 100,
             packets,
+            segment: self.segment,
             ifindex: 3,
             translated: false,
             turn_gap: GAP,
@@ -124,6 +130,14 @@ impl Bench {
         self.tell(packet).into_iter().filter_map(event).collect()
     }
 
+    pub(crate) fn excerpts(&mut self, packet: &Packet) -> Vec<Excerpt> {
+        let excerpt = |told| match told {
+            Told::Payload(excerpt) => Some(excerpt),
+            Told::Flow(..) | Told::Turn(_) => None,
+        };
+        self.tell(packet).into_iter().filter_map(excerpt).collect()
+    }
+
     pub(crate) fn live(&self) -> impl Iterator<Item = &Slot> {
         self.set.tags.iter().zip(&self.set.slots).filter(|(tag, _)| **tag != 0).map(|(_, slot)| slot)
     }
@@ -148,4 +162,11 @@ pub(crate) fn tcp(from: u8, to: u8, flags: u8, seq: u32, payload_len: u32) -> Pa
 
 pub(crate) fn udp(from: u8, to: u8, payload_len: u32) -> Packet {
     Packet { payload_len, ..packet(from, to, IPPROTO_UDP) }
+}
+
+/// An echo request.
+pub(crate) fn icmp(from: u8, to: u8, payload_len: u32) -> Packet {
+    let mut packet = Packet { flags: 8, payload_len, ..packet(from, to, IPPROTO_ICMP) };
+    (packet.conversation.a_port, packet.conversation.b_port) = ([7; 2], [7; 2]);
+    packet
 }

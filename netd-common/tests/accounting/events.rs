@@ -1,15 +1,16 @@
 //! Events of a conversation's life.
 
 use netd_common::{
+    account::fill_flow,
     flow::{class, nanoseconds},
     packet::{
-        Packet,
+        IPPROTO_ICMP, Packet,
         tcp::{ACK, FIN, RST, SYN},
     },
-    record::{FlowEvent, PayloadKind, state},
+    record::{FlowEvent, FlowRecord, state},
 };
 
-use crate::bench::{ACTIVE, Bench, SECOND, Told, tcp, udp};
+use crate::bench::{ACTIVE, Bench, SECOND, Told, icmp, tcp, udp};
 
 #[test]
 fn the_first_packet_begins() {
@@ -155,27 +156,16 @@ fn a_newcomer_is_unaccounted_when_the_last_record_finds_no_room() {
 }
 
 #[test]
-fn each_sides_first_data_and_every_dns_message_are_exported() {
-    let payloads = |bench: &mut Bench, packet: &Packet| {
-        let kind = |told| match told {
-            Told::Payload(kind) => Some(kind),
-            Told::Flow(..) | Told::Turn(_) => None,
-        };
-        bench.tell(packet).into_iter().filter_map(kind).collect::<Vec<_>>()
-    };
+fn an_icmp_message_is_told_with_the_type_and_code_of_the_first() {
     let mut bench = Bench::new();
-    let mut query = udp(1, 2, 30);
-    query.conversation.b_port = [0, 53];
+    let unreachable = |code| Packet { flags: 3, code, ..icmp(1, 2, 28) };
 
-    let exported = [
-        payloads(&mut bench, &tcp(1, 2, ACK, 1, 10)),
-        payloads(&mut bench, &tcp(1, 2, ACK, 11, 10)),
-        payloads(&mut bench, &tcp(2, 1, ACK, 1, 10)),
-        payloads(&mut bench, &query),
-        payloads(&mut bench, &query),
-        payloads(&mut bench, &udp(1, 2, 30)),
-    ];
+    let told = bench.tell(&unreachable(13));
+    bench.add(&unreachable(4));
 
-    let (data, dns) = (vec![PayloadKind::FirstData], vec![PayloadKind::Dns]);
-    assert_eq!(exported, [data.clone(), vec![], data, dns.clone(), dns, vec![]]);
+    let [Told::Flow(FlowEvent::Begin, slot)] = &told[..] else { panic!("{told:?}") };
+    let mut record = FlowRecord::default();
+    fill_flow(&mut record, slot, 0, FlowEvent::Begin, 0, 0, 0);
+    assert_eq!((record.key.proto, record.flags[0], record.icmp_code), (IPPROTO_ICMP, 3, 13));
+    assert_eq!((bench.set.slots[0].flags[0], bench.set.slots[0].icmp_code), (3, 13));
 }

@@ -3,4 +3,5 @@
 mod bench;
 mod events;
 mod exact;
+mod payload;
 mod turns;

@@ -1,10 +1,14 @@
 //! What an operator may set. Every field has a default; a mistyped key is an error.
 
+use std::sync::Arc;
+
 use ipnet::IpNet;
 use serde::Deserialize;
 
 use crate::policy::Policy;
+use crate::region::Geography;
 use crate::services::Services;
+use crate::tools::Tools;
 use crate::weights::Weights;
 
 /// The engine's configuration.
@@ -15,17 +19,21 @@ pub struct Config {
     pub flows: Flows,
     pub histories: Histories,
     pub names: Names,
+    pub dns: Dns,
     /// What evidence is worth.
     #[serde(skip)]
     pub weights: Weights,
     /// Services that every network has.
     #[serde(skip)]
     pub services: Services,
+    /// Tunnel and remote-access tools.
+    #[serde(skip)]
+    pub tools: Tools,
     #[serde(skip)]
     pub policy: Policy,
-    /// Added to record times to give Unix time, nanoseconds: 0 in replay, wall minus monotonic clock live.
+    /// Says where addresses are; none: nothing is said of countries and autonomous systems.
     #[serde(skip)]
-    pub clock_offset_ns: u64,
+    pub geography: Option<Arc<dyn Geography>>,
 }
 
 /// Which addresses are whose.
@@ -44,7 +52,8 @@ pub struct Networks {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Flows {
-    /// Conversations held at once, about 400 bytes each; the one silent longest gives way.
+    /// Conversations held at once, about 400 bytes each, 130 more where the responder leads; the one silent
+    /// longest gives way.
     pub limit: usize,
     /// Idle timeouts, seconds. Longer than the kernel's active timeout, or a busy flow would seem idle.
     pub tcp_idle_s: u32,
@@ -99,5 +108,27 @@ pub struct Names {
 impl Default for Names {
     fn default() -> Self {
         Self { limit: 65_536, least_s: 3_600, most_s: 86_400 }
+    }
+}
+
+/// What is remembered of questions to name servers.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Dns {
+    /// Clients times domains watched at once, about 700 bytes each while they are asked, 1 KB more once new names come on
+    /// a timer; the one with least information gives way.
+    pub zones: usize,
+    /// Domains of which the clients are counted, about 60 bytes each; the one with fewest clients gives way.
+    pub domains: usize,
+    /// Clients, about 300 bytes each; servers, about 60.
+    pub clients: usize,
+    pub servers: usize,
+    /// Names with short-lived addresses, about 250 bytes each.
+    pub moving: usize,
+}
+
+impl Default for Dns {
+    fn default() -> Self {
+        Self { zones: 32_768, domains: 65_536, clients: 8_192, servers: 4_096, moving: 4_096 }
     }
 }

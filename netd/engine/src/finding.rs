@@ -4,6 +4,7 @@ use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
+use crate::region::Region;
 use crate::time::Timestamp;
 
 /// What a history is about: who speaks to whom, on which port.
@@ -95,6 +96,8 @@ pub struct Finding {
     /// SNI, HTTP Host or the DNS name that gave the address.
     pub name: Option<String>,
     pub process: Option<Process>,
+    /// Where the responder is, if a database says.
+    pub responder_region: Option<Region>,
     /// Whether the evidence suffices for an automatic block.
     pub block: bool,
     /// Of findings about a rhythm.

@@ -1,21 +1,27 @@
 //! netd's analytics: pure state and arithmetic. Time and randomness are arguments.
 //!
-//! Rooms, in the order in which data walks: `flow` adds the kernel's records up to conversations and turns, `name` and
-//! `dns` say whom a conversation asks for, `history` remembers pairs and names, `detect` reads one kind of evidence
+//! Rooms, in the order in which data walks: `flow` adds the kernel's records up to conversations and turns, `opening`
+//! and `dns` say what a conversation speaks and whom it asks for, `history` remembers pairs and names, `detect` reads one kind of evidence
 //! each, `score` adds it up by the weights of `weights`, `policy` says what a finding may lead to, `engine` ties them.
 
-mod certificate;
 pub mod config;
 pub mod detect;
 mod dns;
 pub mod engine;
 pub mod finding;
 pub mod flow;
+#[cfg(any(test, feature = "fuzzing"))]
+#[doc(hidden)]
+pub mod fuzzing;
 mod history;
 pub mod intel;
 mod name;
+mod opening;
 pub mod policy;
+mod pool;
 pub mod process;
+pub mod region;
+mod regions;
 mod scope;
 mod score;
 pub mod services;
@@ -23,6 +29,7 @@ mod slab;
 pub mod stats;
 pub mod suppress;
 pub mod time;
+pub mod tools;
 pub mod verdict;
 pub mod weights;
 

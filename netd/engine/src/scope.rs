@@ -46,6 +46,11 @@ impl Scope {
         }
     }
 
+    /// Whether a monitored host speaks to one that is not; where neither is known as monitored, as above.
+    pub(crate) fn calls_outside(&self, originator: Address, responder: Address) -> bool {
+        self.may_beacon(originator, responder) && !self.is_local(responder.ip())
+    }
+
     pub(crate) fn is_local(&self, address: IpAddr) -> bool {
         self.side(address) == Side::Local
     }

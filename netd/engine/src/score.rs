@@ -81,7 +81,7 @@ impl<'a> Ledger<'a> {
         let severity = match may_block {
             true if self.posterior() >= score.critical => Severity::Critical,
             true => Severity::High,
-            false if is_backed => Severity::Medium,
+            false if is_backed => self.start.sure,
             false => Severity::Low,
         };
         severity.max(self.start.least.unwrap_or(Severity::Info)).min(self.start.most)

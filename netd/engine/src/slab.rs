@@ -3,7 +3,7 @@
 //! Places are reused last-freed first, so that the order of entries depends on nothing but the calls made.
 
 /// Names one entry for as long as it lives.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Handle {
     pub(crate) index: u32,
     generation: u32,

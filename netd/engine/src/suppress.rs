@@ -93,6 +93,7 @@ mod tests {
             name: Some("a.example.org".into()),
             process: None,
             block: false,
+            responder_region: None,
             rhythm: None,
             reasons: Vec::new(),
             considered: Vec::new(),

@@ -4,15 +4,15 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
-use crate::detect::{Detector, checkin};
+use crate::detect::{Detector, brute, checkin, dns, icmp, long_connection, protocol_port, reverse_shell, scan, upload};
 use crate::finding::{Kind, Severity};
 
 /// The file that netd ships.
 pub const SHIPPED: &str = include_str!("../weights.toml");
 
 /// Weights of a history's e-values in their mean: originator's intervals, its pauses, the responder's intervals, which
-/// are keep-alives more often than polls.
-pub(crate) const BEATS: [f64; 3] = [0.5, 0.4, 0.1];
+/// are keep-alives more often than polls, and its attempts that failed.
+pub(crate) const BEATS: [f64; 4] = [0.5, 0.35, 0.1, 0.05];
 /// Weighted ln E of intervals above which pauses are not followed: well above what counts.
 pub(crate) const SETTLED: f64 = 24.0;
 
@@ -54,6 +54,8 @@ terms! {
     CommonDestination = "common_destination"
     NewDestination = "new_destination"
     KnownDestination = "known_destination"
+    RareCountry = "rare_country"
+    RareAsn = "rare_asn"
     ListedDestination = "listed_destination"
     ListedFingerprint = "listed_fingerprint"
     NeverResolved = "never_resolved"
@@ -64,6 +66,72 @@ terms! {
     BareInterpreter = "bare_interpreter"
     UnpackagedExecutable = "unpackaged_executable"
     PackagedExecutable = "packaged_executable"
+    NeverAnswered = "never_answered"
+    FirstContactsFail = "first_contacts_fail"
+    ScatteredTargets = "scattered_targets"
+    InternalTargets = "internal_targets"
+    LoginsAlike = "logins_alike"
+    LoginRate = "login_rate"
+    LoginDelay = "login_delay"
+    LoginSpray = "login_spray"
+    LoginSchedule = "login_schedule"
+    LoginInbound = "login_inbound"
+    EchoUnlike = "echo_unlike"
+    EchoSizes = "echo_sizes"
+    EchoUnasked = "echo_unasked"
+    EchoVolume = "echo_volume"
+    UploadVolume = "upload_volume"
+    UploadOneWay = "upload_one_way"
+    UploadUnusual = "upload_unusual"
+    UploadNewDestination = "upload_new_destination"
+    UploadHostUnusual = "upload_host_unusual"
+    UploadSlow = "upload_slow"
+    UploadProtocol = "upload_protocol"
+    UploadTool = "upload_tool"
+    UploadCompany = "upload_company"
+    UploadInternal = "upload_internal"
+    UploadMedia = "upload_media"
+    DnsInformation = "dns_information"
+    DnsDownstream = "dns_downstream"
+    DnsRecordTypes = "dns_record_types"
+    DnsEncodedLabels = "dns_encoded_labels"
+    DnsLongNames = "dns_long_names"
+    DnsShareOfQueries = "dns_share_of_queries"
+    DnsNoSuchNames = "dns_no_such_names"
+    DnsAddressLabels = "dns_address_labels"
+    DnsKnownService = "dns_known_service"
+    DnsManyClients = "dns_many_clients"
+    DnsDirect = "dns_direct"
+    DnsChangingNames = "dns_changing_names"
+    DnsNeverAnswered = "dns_never_answered"
+    DnsRepeatedNames = "dns_repeated_names"
+    DgaFailedDomains = "dga_failed_domains"
+    DgaRandomNames = "dga_random_names"
+    DgaAlikeLengths = "dga_alike_lengths"
+    DgaFound = "dga_found"
+    FluxNetworks = "flux_networks"
+    FluxTurnover = "flux_turnover"
+
+    ResponderLeads = "responder_leads"
+    SmallRequests = "small_requests"
+    Uploads = "uploads"
+    HumanRhythm = "human_rhythm"
+    MachineRhythm = "machine_rhythm"
+    LineMode = "line_mode"
+    ShellPrompt = "shell_prompt"
+    CommandText = "command_text"
+    NamedService = "named_service"
+    KnownService = "known_service"
+    KnownProtocol = "known_protocol"
+    ToolName = "tool_name"
+    ToolBytes = "tool_bytes"
+    ToolPort = "tool_port"
+    MisplacedProtocol = "misplaced_protocol"
+    MisplacedWeb = "misplaced_web"
+    SuspiciousPort = "suspicious_port"
+    OpenForHours = "open_for_hours"
+    HardlyUsed = "hardly_used"
+    SteadilyUsed = "steadily_used"
 }
 
 /// What a term is worth.
@@ -92,6 +160,13 @@ pub struct Start {
     pub least: Option<Severity>,
     /// Severity at most, whatever the posterior: the impact of what the detector finds.
     pub most: Severity,
+    /// Severity of what is sure enough for a block but, for want of a second kind of evidence, not fit for one.
+    #[serde(default = "medium")]
+    pub sure: Severity,
+}
+
+const fn medium() -> Severity {
+    Severity::Medium
 }
 
 /// From posterior to finding, severity and block.
@@ -112,12 +187,16 @@ pub struct Score {
 pub struct Destination {
     pub rare_share: f64,
     pub rare_hosts: u32,
-    pub common_share: f64,
     pub common_hosts: u32,
+    pub most_doublings: f64,
     pub new_within_s: f64,
     pub watched_for_s: f64,
     pub known_after_s: f64,
     pub resolves: u64,
+    pub region_hosts: usize,
+    pub rare_region_hosts: f64,
+    pub region_conversations: u64,
+    pub rare_region_conversations: f64,
 }
 
 /// Everything the file says.
@@ -128,6 +207,14 @@ pub struct Weights {
     detectors: BTreeMap<Detector, Start>,
     pub destination: Destination,
     pub beacon: checkin::Thresholds,
+    pub scan: scan::Thresholds,
+    pub brute_force: brute::Thresholds,
+    pub icmp_tunnel: icmp::Thresholds,
+    pub exfiltration: upload::Thresholds,
+    pub dns: dns::Thresholds,
+    pub reverse_shell: reverse_shell::Thresholds,
+    pub protocol_port: protocol_port::Thresholds,
+    pub long_connection: long_connection::Thresholds,
     #[serde(rename = "terms")]
     listed: BTreeMap<Term, Worth>,
     /// The same by number: looked up at every turn of a regular key.

@@ -6,7 +6,7 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::Uri;
 use axum::response::{IntoResponse as _, Response};
-use netd_engine::finding::Severity;
+use netd_engine::finding::{Finding, Severity};
 use netd_engine::time::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -14,6 +14,7 @@ use super::Context;
 use super::input::{Name, Params};
 use super::page;
 use super::problem::Problem;
+use super::suppressions::View as SuppressionView;
 use crate::store::view::FindingView;
 use crate::store::{Rise, Stored};
 use crate::time;
@@ -27,8 +28,19 @@ pub(super) struct Query {
     /// Either end.
     ip: Option<IpAddr>,
     since: Option<String>,
+    /// Those that a suppression covers: hidden by default.
+    suppressed: Suppressed,
     limit: Option<usize>,
     cursor: Option<String>,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Suppressed {
+    #[default]
+    Hide,
+    Only,
+    Show,
 }
 
 #[derive(Clone, Copy, Debug, Deserialize)]
@@ -59,6 +71,9 @@ struct View<'a> {
     #[serde(flatten)]
     finding: FindingView<'a>,
     history: Vec<RiseView>,
+    /// The suppression that covers it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    suppressed_by: Option<SuppressionView>,
 }
 
 #[derive(Serialize)]
@@ -78,30 +93,38 @@ pub(super) async fn list(
     let before = page::place('i', query.cursor.as_deref())?;
     let since = query.since.as_deref().map(|text| time::moment(text, time::now())).transpose();
     let since = since.map_err(|error| Problem::bad_parameter("since", error.to_string()))?;
+    let now = time::now();
+    let is_shown = |finding: &Finding| match (query.suppressed, context.suppressions.covering(finding, now)) {
+        (Suppressed::Show, _) | (Suppressed::Hide, None) | (Suppressed::Only, Some(_)) => true,
+        (Suppressed::Hide, Some(_)) | (Suppressed::Only, None) => false,
+    };
     let keep = |stored: &Stored| {
         let finding = &stored.finding;
         query.detector.as_ref().is_none_or(|detector| finding.detector == detector)
             && query.severity.is_none_or(|least| finding.severity >= least.severity())
             && query.ip.is_none_or(|ip| finding.pair.originator == ip || finding.pair.responder == ip)
             && since.is_none_or(|since| finding.time >= since)
+            && is_shown(finding)
     };
     let (stored, more) = context.findings.page(before, limit, keep);
     let next = stored.last().filter(|_| more).map(|stored| stored.finding.id);
-    Ok(page::respond(&uri, 'i', stored.iter().map(view).collect(), next))
+    Ok(page::respond(&uri, 'i', stored.iter().map(|stored| view(&context, stored)).collect(), next))
 }
 
 pub(super) async fn get(State(context): State<Context>, name: Name) -> Result<Response, Problem> {
     let id = name.id("finding")?;
     let stored = context.findings.get(id).ok_or_else(|| Problem::not_found(format!("there is no finding {id}")))?;
-    Ok(Json(view(&stored)).into_response())
+    Ok(Json(view(&context, &stored)).into_response())
 }
 
-fn view(stored: &Stored) -> View<'_> {
+fn view<'a>(context: &Context, stored: &'a Stored) -> View<'a> {
+    let suppression = context.suppressions.covering(&stored.finding, time::now());
     let history = stored.rises.iter();
     View {
         finding: FindingView::from(&stored.finding),
         history: history
             .map(|Rise { time, severity, score }| RiseView { time: *time, severity: *severity, score: *score })
             .collect(),
+        suppressed_by: suppression.as_ref().map(SuppressionView::from),
     }
 }

@@ -9,7 +9,9 @@ use axum::response::Response;
 use ipnet::IpNet;
 use netd_engine::finding::Pair;
 use netd_engine::flow::{Conversation, EndReason, Sent, protocol_name};
+use netd_engine::region::Region;
 use netd_engine::time::Timestamp;
+use netd_geoip::Databases;
 use serde::{Deserialize, Serialize};
 
 use super::Context;
@@ -60,6 +62,8 @@ struct View<'a> {
     originator_port: u16,
     responder: IpAddr,
     responder_port: u16,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    responder_region: Option<Region>,
     protocol: String,
     originated: Sent,
     responded: Sent,
@@ -90,7 +94,7 @@ pub(super) async fn list(
 
     let (rows, more) = context.flows.page(before, limit, |row| filter.accepts(&row.conversation));
     let next = rows.last().filter(|_| more).map(|row| row.sequence);
-    let views: Vec<_> = rows.iter().map(|row| view(row, &scores)).collect();
+    let views: Vec<_> = rows.iter().map(|row| view(row, &scores, &context.databases)).collect();
     Ok(page::respond(&uri, 'f', views, next))
 }
 
@@ -139,7 +143,7 @@ impl<'a> Filter<'a> {
     }
 }
 
-fn view<'a>(row: &'a Row, scores: &Scores) -> View<'a> {
+fn view<'a>(row: &'a Row, scores: &Scores, databases: &Databases) -> View<'a> {
     let c = &row.conversation;
     let finding = scores.get(&pair(c));
     View {
@@ -151,6 +155,8 @@ fn view<'a>(row: &'a Row, scores: &Scores) -> View<'a> {
         originator_port: c.originator_port,
         responder: c.responder,
         responder_port: c.responder_port,
+        // Looked up when asked for: a database that was replaced meanwhile answers, too.
+        responder_region: databases.lookup(c.responder),
         protocol: protocol_name(c.protocol),
         originated: c.originated,
         responded: c.responded,

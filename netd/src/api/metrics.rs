@@ -34,6 +34,7 @@ pub(super) async fn get(State(context): State<Context>) -> Result<Response, Prob
     metrics.losses(&snapshot);
     metrics.findings(&context);
     metrics.verdicts(&status, &lists);
+    metrics.geoip(&snapshot);
     metrics.state(&snapshot, &status);
     let mut text = String::new();
     encode(&mut text, &metrics.0).map_err(|_| Problem::internal())?;
@@ -139,6 +140,15 @@ impl Metrics {
         let mut capacity: Vec<_> = maps.into_iter().map(|(label, fill)| (label, fill.capacity)).collect();
         capacity.push((rules.0, rules.2));
         self.gauge("bpf_map_capacity", "Entries a verdict table can hold", capacity);
+    }
+
+    fn geoip(&mut self, snapshot: &Snapshot) {
+        let label = |state: &netd_geoip::State| label("db", state.kind.name());
+        let built = snapshot.geoip.iter().filter_map(|state| Some((label(state), state.info.as_ref()?.build_epoch)));
+        let help = "When the GeoIP database that answers was built, Unix time";
+        self.gauge("geoip_build_timestamp_seconds", help, built);
+        let failures = snapshot.geoip.iter().map(|state| (label(state), state.failures));
+        self.count("geoip_load_failures", "Times a GeoIP file could not be used", failures);
     }
 
     fn state(&mut self, snapshot: &Snapshot, status: &Status) {

@@ -4,6 +4,7 @@
 //! with cursors, times are RFC 3339. TCP is served on loopback only, because nobody is asked who they are.
 
 mod blocklists;
+mod explain;
 mod findings;
 mod flows;
 mod guard;
@@ -14,6 +15,7 @@ mod page;
 mod problem;
 mod serve;
 mod status;
+mod suppressions;
 mod verdicts;
 
 #[cfg(test)]
@@ -26,11 +28,13 @@ use axum::Router;
 use axum::http::{StatusCode, Uri};
 use axum::middleware::{from_fn, from_fn_with_state};
 use axum::response::{IntoResponse as _, Response};
-use axum::routing::{get, put};
+use axum::routing::{delete, get, put};
 use tower_http::catch_panic::CatchPanicLayer;
 
 use self::problem::Problem;
+use crate::store::questions::Asker;
 use crate::store::status::Sources;
+use crate::store::suppressions::Suppressions;
 use crate::store::{Findings, Flows};
 use crate::verdicts::Handle;
 
@@ -43,8 +47,12 @@ pub struct Context {
     pub findings: Arc<Findings>,
     pub flows: Arc<Flows>,
     pub sources: Sources,
+    pub suppressions: Arc<Suppressions>,
+    pub asker: Asker,
     /// Names the API may be called by, besides `localhost` and loopback addresses.
     pub hosts: Arc<[String]>,
+    /// Countries and autonomous systems.
+    pub databases: Arc<netd_geoip::Databases>,
 }
 
 /// Returns the API as a service.
@@ -61,6 +69,9 @@ pub fn router(context: Context) -> Router {
         .route("/api/v1/flows", get(flows::list))
         .route("/api/v1/findings", get(findings::list))
         .route("/api/v1/findings/{id}", get(findings::get))
+        .route("/api/v1/explain", get(explain::get))
+        .route("/api/v1/suppressions", get(suppressions::list).post(suppressions::add))
+        .route("/api/v1/suppressions/{id}", delete(suppressions::remove))
         .route("/api/v1/verdicts", get(verdicts::list).post(verdicts::add))
         .route("/api/v1/verdicts/{id}", get(verdicts::get).delete(verdicts::release))
         .route("/api/v1/blocklists", get(blocklists::list))

@@ -86,6 +86,7 @@ pub(super) async fn get(State(context): State<Context>) -> Result<Response, Prob
         "verdicts": status.verdicts,
         "verdicts_refused": snapshot.enforce_refused,
         "blocklists": status.lists,
+        "geoip": snapshot.geoip.iter().map(geoip).collect::<Vec<_>>(),
         "findings": {"held": findings, "forgotten": findings_forgotten},
         "flows": {"live": flows_live, "held": flows_held, "forgotten": flows_forgotten},
         "unsaved": status.unsaved,
@@ -128,6 +129,19 @@ fn switch(status: &Status) -> Value {
 
 fn modes(status: &Status) -> Value {
     json!({"requested": mode_name(status.requested), "effective": mode_name(status.effective)})
+}
+
+fn geoip(state: &netd_geoip::State) -> Value {
+    let info = state.info.as_ref();
+    json!({
+        "db": state.kind.name(),
+        "path": state.path.display().to_string(),
+        "type": info.map(|info| &info.database_type),
+        "built": info.map(|info| time::rfc3339(time::from_unix(info.build_epoch))),
+        "networks": info.map(|info| info.networks),
+        "load_failures": state.failures,
+        "error": state.error,
+    })
 }
 
 fn tables(tables: &[TableFill]) -> Vec<Value> {

@@ -3,6 +3,8 @@
 use std::io::Write;
 use std::path::PathBuf;
 
+use netd_geoip::Databases;
+
 use super::Error;
 use crate::config::{self, Config, files};
 
@@ -17,7 +19,7 @@ pub(super) struct Args {
 enum Action {
     /// Prints every key with its default and what it means.
     Default,
-    /// Says whether a file can be used.
+    /// Says whether a file, and the databases it names, can be used.
     Check {
         #[arg(default_value = config::DEFAULT_PATH)]
         file: PathBuf,
@@ -28,7 +30,11 @@ pub(super) fn run(args: &Args, out: &mut dyn Write) -> Result<(), Error> {
     match &args.action {
         Action::Default => out.write_all(config::DEFAULT.as_bytes())?,
         Action::Check { file } => {
-            files::read(&Config::read(file)?)?;
+            let config = Config::read(file)?;
+            files::read(&config)?;
+            for loaded in Databases::new(config.geoip.paths()).reload() {
+                loaded.result?;
+            }
             writeln!(out, "{} can be used", file.display())?;
         }
     }

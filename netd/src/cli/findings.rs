@@ -5,7 +5,7 @@ use std::io::Write;
 use serde_json::Value;
 
 use super::output::{self, Format, end, moment, plain, text};
-use super::shown::Shown;
+use super::shown::{Shown, make_plain};
 use super::{Asking, Error};
 
 /// Shows findings, newest first; with a number, one finding and its reasons.
@@ -24,6 +24,9 @@ pub(super) struct Args {
     /// RFC 3339, or a duration ago like 15m.
     #[arg(long, value_name = "TIME")]
     since: Option<String>,
+    /// Those that a suppression covers: hide, only or show.
+    #[arg(long, value_name = "WHICH", default_value = "hide")]
+    suppressed: String,
     /// At most so many.
     #[arg(short = 'n', long, default_value_t = 100)]
     limit: usize,
@@ -47,12 +50,13 @@ pub(super) fn run(args: &Args, out: &mut dyn Write) -> Result<(), Error> {
         ("severity", args.severity.clone()),
         ("ip", args.ip.clone()),
         ("since", args.since.clone()),
+        ("suppressed", Some(args.suppressed.clone())),
     ];
     let findings = super::items(&client, "/api/v1/findings", &query, args.limit)?;
     match format {
         Format::Table => {
             let rows: Vec<_> = findings.iter().map(row).collect();
-            output::table(out, &["ID", "TIME (UTC)", "SEVERITY", "SCORE", "DETECTOR", "FROM", "TO", "NAME"], &rows)?;
+            output::table(out, &["ID", "TIME (UTC)", "SEVERITY", "SCORE", "DETECTOR", "FROM", "TO", "WHAT"], &rows)?;
         }
         Format::Json | Format::Jsonl => output::json(out, format, &findings)?,
     }
@@ -68,7 +72,7 @@ fn row(finding: &Value) -> Vec<String> {
         text(&finding["detector"]),
         text(&finding["originator"]),
         end(&finding["responder"], &finding["responder_port"]),
-        text(&finding["name"]),
+        plain(&text(&finding["title"])),
     ]
 }
 
@@ -77,15 +81,6 @@ fn explain(out: &mut dyn Write, mut finding: Value) -> Result<(), Error> {
     make_plain(&mut finding);
     let shown: Shown = serde_json::from_value(finding).map_err(std::io::Error::from)?;
     Ok(shown.write(out)?)
-}
-
-fn make_plain(value: &mut Value) {
-    match value {
-        Value::String(text) => *text = plain(text),
-        Value::Array(values) => values.iter_mut().for_each(make_plain),
-        Value::Object(fields) => fields.values_mut().for_each(make_plain),
-        Value::Null | Value::Bool(_) | Value::Number(_) => {}
-    }
 }
 
 fn number(value: &Value) -> String {

@@ -76,7 +76,7 @@ pub(super) fn run(args: &Args, out: &mut dyn Write) -> Result<(), Error> {
             let rows: Vec<_> = flows.iter().map(row).collect();
             output::table(
                 out,
-                &["BEGAN (UTC)", "PROTO", "FROM", "TO", "OUT", "IN", "STATE", "NAME", "PROCESS"],
+                &["BEGAN (UTC)", "PROTO", "FROM", "TO", "CC", "OUT", "IN", "STATE", "NAME", "PROCESS"],
                 &rows,
             )?;
         }
@@ -98,6 +98,7 @@ fn row(flow: &Value) -> Vec<String> {
         text(&flow["protocol"]),
         end(&flow["originator"], &flow["originator_port"]),
         end(&flow["responder"], &flow["responder_port"]),
+        text(&flow["responder_region"]["country"]),
         amount(&flow["originated"]["bytes"]),
         amount(&flow["responded"]["bytes"]),
         text(&flow["state"]),

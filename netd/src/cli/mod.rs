@@ -1,17 +1,21 @@
-//! The command line: one file a subcommand. All but `run`, `demo`, `replay` and `config` are clients of the API.
+//! The command line: one file a subcommand. All but `run`, `demo`, `replay`, `geoip` and
+//! `config` are clients of the API.
 
 mod block;
 pub mod client;
 mod config;
 mod demo;
+mod explain;
 mod findings;
 mod flows;
+mod geoip;
 mod kill_switch;
 mod output;
 pub mod replay;
 mod run;
 mod shown;
 mod status;
+mod suppress;
 mod unload;
 mod verdicts;
 
@@ -38,11 +42,14 @@ enum Command {
     Replay(replay::Args),
     Flows(flows::Args),
     Findings(findings::Args),
+    Explain(explain::Args),
+    Suppress(suppress::Args),
     Verdicts(verdicts::Args),
     Block(block::Args),
     Status(status::Args),
     KillSwitch(kill_switch::Args),
     Unload(unload::Args),
+    Geoip(geoip::Args),
     Config(config::Args),
 }
 
@@ -57,6 +64,10 @@ pub enum Error {
     Input { path: String, source: io::Error },
     #[error(transparent)]
     Config(#[from] crate::config::Error),
+    #[error(transparent)]
+    Geoip(#[from] netd_geoip::Error),
+    #[error(transparent)]
+    GeoipBuild(#[from] netd_geoip::build::Error),
     /// The daemon, or what works without one.
     #[error(transparent)]
     Own(#[from] anyhow::Error),
@@ -90,10 +101,13 @@ pub fn run(cli: &Cli, out: &mut dyn Write, err: &mut dyn Write) -> u8 {
         Command::Replay(args) => replay::run(args, out, err),
         Command::Flows(args) => flows::run(args, out).map(|()| 0),
         Command::Findings(args) => findings::run(args, out).map(|()| 0),
+        Command::Explain(args) => explain::run(args, out).map(|()| 0),
+        Command::Suppress(args) => suppress::run(args, out).map(|()| 0),
         Command::Verdicts(args) => verdicts::run(args, out).map(|()| 0),
         Command::Block(args) => block::run(args, out),
         Command::Status(args) => status::run(args, out).map(|()| 0),
         Command::KillSwitch(args) => kill_switch::run(args, out).map(|()| 0),
+        Command::Geoip(args) => geoip::run(args, out).map(|()| 0),
         Command::Config(args) => config::run(args, out).map(|()| 0),
     };
     match done.and_then(|status| out.flush().map(|()| status).map_err(Error::from)) {

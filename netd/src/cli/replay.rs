@@ -8,10 +8,13 @@ use std::sync::Arc;
 
 use ipnet::IpNet;
 use netd_engine::config::Config;
+use netd_engine::engine::{Explanation, Question};
 use netd_engine::finding::{Finding, Severity};
 use netd_engine::flow::{Conversation, EndReason, Sent, protocol_name};
+use netd_engine::region::Region;
 use netd_engine::time::Timestamp;
 use netd_engine::{Command, Engine};
+use netd_geoip::{Databases, Paths};
 use serde::Serialize;
 
 use super::Error;
@@ -20,7 +23,7 @@ use crate::config::files::{self, IntelList};
 use crate::source::accounting::{Accounting, Settings};
 use crate::source::capture::Capture;
 use crate::source::replay::Replay;
-use crate::store::view::{FindingView, rounded};
+use crate::store::view::{ExplanationView, FindingView, rounded};
 use crate::time;
 
 /// Exit status when `--fail-on` is met.
@@ -43,6 +46,15 @@ pub struct Args {
     /// A monitored network; may be given more than once. Without it: private, unique-local and link-local addresses.
     #[arg(long, value_name = "NETWORK")]
     pub local: Vec<IpNet>,
+    /// Tells instead why there is, or is not, a finding about this address or name.
+    #[arg(long, value_name = "TARGET")]
+    pub explain: Option<String>,
+    /// An MMDB file of countries.
+    #[arg(long, value_name = "FILE")]
+    pub geoip_country: Option<PathBuf>,
+    /// An MMDB file of autonomous systems.
+    #[arg(long, value_name = "FILE")]
+    pub geoip_asn: Option<PathBuf>,
     /// A list of threat intelligence; may be given more than once.
     #[arg(long, value_name = "FILE")]
     pub intel: Vec<PathBuf>,
@@ -63,6 +75,8 @@ pub enum Output {
     Jsonl,
     /// Flow records with Community ID: one JSON object a line.
     Flows,
+    #[value(skip)]
+    Nothing,
 }
 
 fn severity(text: &str) -> Result<Severity, String> {
@@ -82,19 +96,28 @@ fn severity(text: &str) -> Result<Severity, String> {
 ///
 /// If a file that the options name cannot be used, or the output cannot be written.
 pub fn run(args: &Args, out: &mut dyn Write, err: &mut dyn Write) -> Result<u8, Error> {
+    let databases = databases(args)?;
     let out: &mut dyn Write = &mut io::BufWriter::new(out);
-    let mut engine = engine(args)?;
+    let mut engine = engine(args, databases.clone())?;
     let mut replay = Replay::new(Accounting::new(&Settings::default()));
-    let mut heard = Heard::new(args.output);
+    let mut heard = Heard::new(args.output, databases);
+    if let Some(target) = &args.explain {
+        heard.output = Output::Nothing;
+        replay.ask(match target.parse::<IpAddr>() {
+            Ok(address) => Question::Address(address),
+            Err(_) => Question::Name(target.clone()),
+        });
+    }
 
     let errors = replay.run(&args.files, &mut engine, |command| heard.take(command, out));
 
     heard.written?;
     let summary = Summary::of(&replay, &engine);
-    match args.output {
-        Output::Report => report(&names(args), &heard.incidents, &summary, out)?,
-        Output::Jsonl => line(out, &summary)?,
-        Output::Flows => {}
+    match (replay.explanation(), heard.output) {
+        (Some(explanation), _) => tell(args, explanation, out)?,
+        (None, Output::Report) => report(&names(args), &heard.incidents, &summary, out)?,
+        (None, Output::Jsonl) => line(out, &summary)?,
+        (None, Output::Flows | Output::Nothing) => {}
     }
     out.flush()?;
     for error in &errors {
@@ -108,12 +131,25 @@ pub fn run(args: &Args, out: &mut dyn Write, err: &mut dyn Write) -> Result<u8, 
     })
 }
 
-fn engine(args: &Args) -> anyhow::Result<Engine> {
+fn tell(args: &Args, explanation: &Explanation, out: &mut dyn Write) -> Result<(), Error> {
+    let view = ExplanationView::from(explanation);
+    match args.output {
+        Output::Jsonl => line(out, &view)?,
+        Output::Report | Output::Flows | Output::Nothing => {
+            let value = serde_json::to_value(&view).map_err(io::Error::from)?;
+            super::explain::write(args.explain.as_deref().unwrap_or_default(), value, out)?;
+        }
+    }
+    Ok(())
+}
+
+fn engine(args: &Args, databases: Option<Arc<Databases>>) -> anyhow::Result<Engine> {
     let mut config = Config::default();
     config.networks.local.clone_from(&args.local);
     config.flows.report = args.output == Output::Flows;
     config.services = files::services(&args.services)?;
     config.weights = files::weights(&args.weights)?;
+    config.geography = databases.map(|databases| databases as _);
     let name = |file: &Path| file.file_stem().unwrap_or(file.as_os_str()).to_string_lossy().into_owned();
     let lists: Vec<_> = args.intel.iter().map(|file| IntelList { name: name(file), file: file.clone() }).collect();
     let mut engine = Engine::new(config);
@@ -130,13 +166,22 @@ pub fn show(capture: &'static [u8], name: &str, out: &mut dyn Write) -> anyhow::
     let capture = Capture::read(Path::new(name), capture)?;
     let mut engine = Engine::new(Config::default());
     let mut replay = Replay::new(Accounting::new(&Settings::default()));
-    let mut heard = Heard::new(Output::Report);
+    let mut heard = Heard::new(Output::Report, None);
     let errors = replay.run_open(vec![capture], &mut engine, |command| heard.take(command, out));
     if let Some(error) = errors.into_iter().next() {
         return Err(error.into());
     }
     report(name, &heard.incidents, &Summary::of(&replay, &engine), out)?;
     Ok(())
+}
+
+/// Reads the databases that were named. Whoever names one wants it: one that cannot be used ends the command.
+fn databases(args: &Args) -> Result<Option<Arc<Databases>>, netd_geoip::Error> {
+    let databases = Databases::new(Paths { country: args.geoip_country.clone(), asn: args.geoip_asn.clone() });
+    for loaded in databases.reload() {
+        loaded.result?;
+    }
+    Ok((!databases.is_empty()).then(|| Arc::new(databases)))
 }
 
 fn names(args: &Args) -> String {
@@ -158,14 +203,15 @@ fn chain(error: &dyn std::error::Error) -> String {
 /// What the engine said so far.
 struct Heard {
     output: Output,
+    databases: Option<Arc<Databases>>,
     /// Findings as they were last raised, by number.
     incidents: BTreeMap<u64, Finding>,
     written: io::Result<()>,
 }
 
 impl Heard {
-    const fn new(output: Output) -> Self {
-        Self { output, incidents: BTreeMap::new(), written: Ok(()) }
+    const fn new(output: Output, databases: Option<Arc<Databases>>) -> Self {
+        Self { output, databases, incidents: BTreeMap::new(), written: Ok(()) }
     }
 
     fn take(&mut self, command: Command, out: &mut dyn Write) {
@@ -181,7 +227,7 @@ impl Heard {
             }
             Command::FlowEnded(conversation) => {
                 if self.output == Output::Flows {
-                    self.written = line(out, &FlowLine::of(&conversation));
+                    self.written = line(out, &FlowLine::of(&conversation, self.databases.as_deref()));
                 }
             }
             Command::Enforce { .. } | Command::Release { .. } => {}
@@ -213,6 +259,8 @@ struct FlowLine<'a> {
     originator_port: u16,
     responder: IpAddr,
     responder_port: u16,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    responder_region: Option<Region>,
     protocol: String,
     community_id: &'a Option<String>,
     originated: Sent,
@@ -226,7 +274,7 @@ struct FlowLine<'a> {
 }
 
 impl<'a> FlowLine<'a> {
-    fn of(conversation: &'a Conversation) -> Self {
+    fn of(conversation: &'a Conversation, databases: Option<&Databases>) -> Self {
         Self {
             event: "flow",
             start: conversation.start,
@@ -236,6 +284,7 @@ impl<'a> FlowLine<'a> {
             originator_port: conversation.originator_port,
             responder: conversation.responder,
             responder_port: conversation.responder_port,
+            responder_region: databases.and_then(|databases| databases.lookup(conversation.responder)),
             protocol: protocol_name(conversation.protocol),
             community_id: &conversation.community_id,
             originated: conversation.originated,

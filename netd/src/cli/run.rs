@@ -107,6 +107,7 @@ fn options(config: Config, interfaces: Choice, keep: bool) -> anyhow::Result<Opt
         state_dir: Some(config.state_dir),
         listen: config.api.listen,
         hosts: config.api.hosts,
+        geoip: config.geoip.paths(),
         findings: config.limits.findings,
         blocklists: config.limits.blocklists,
         protect: nets(&config.protect),

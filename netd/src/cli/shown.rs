@@ -7,7 +7,9 @@ use std::{
 
 use netd_engine::{finding::Finding, flow::protocol_name};
 use serde::Deserialize;
+use serde_json::Value;
 
+use super::output::plain;
 use crate::time;
 
 /// What is shown of a finding. Read from the API's JSON, or made from the engine's own.
@@ -26,6 +28,7 @@ pub(super) struct Shown {
     pub responder_port: u16,
     pub protocol: String,
     pub name: Option<String>,
+    pub responder_region: Option<Region>,
     pub process: Option<Process>,
     pub block: bool,
     /// Of findings about a rhythm, as are the next two.
@@ -42,6 +45,25 @@ pub(super) struct Process {
     pub pid: u32,
     pub comm: String,
     pub exe: Option<String>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+pub(super) struct Region {
+    pub country: Option<String>,
+    pub asn: Option<u32>,
+    pub as_name: Option<String>,
+}
+
+impl std::fmt::Display for Region {
+    /// Writes `DE, AS64500 Example Hosting`, as far as it is known.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let system = self.asn.map(|asn| match &self.as_name {
+            Some(name) => format!("AS{asn} {name}"),
+            None => format!("AS{asn}"),
+        });
+        let known: Vec<String> = [self.country.clone(), system].into_iter().flatten().collect();
+        f.write_str(&known.join(", "))
+    }
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -68,6 +90,11 @@ impl From<&Finding> for Shown {
             responder_port: pair.responder_port,
             protocol: protocol_name(pair.proto),
             name: finding.name.clone(),
+            responder_region: finding.responder_region.as_ref().map(|region| Region {
+                country: region.country.map(|country| country.to_string()),
+                asn: region.asn,
+                as_name: region.as_name.as_deref().map(str::to_owned),
+            }),
             process: finding.process.as_ref().map(|process| Process {
                 pid: process.pid,
                 comm: process.comm.clone(),
@@ -108,6 +135,9 @@ impl Shown {
             self.originator,
             self.protocol
         )?;
+        if let Some(region) = &self.responder_region {
+            writeln!(out, "  to       {}", plain(&region.to_string()))?;
+        }
         if let Some(process) = &self.process {
             let exe = process.exe.as_deref().unwrap_or("executable not known");
             writeln!(out, "  process  {}[{}] {exe}", process.comm, process.pid)?;
@@ -119,6 +149,19 @@ impl Shown {
         let fit = if self.block { "fit for an automatic block" } else { "not fit for an automatic block" };
         writeln!(out, "  score {:.4}; {fit}", self.score)?;
         writeln!(out, "  first seen {}, raised {}", self.first_seen, self.time)?;
+        self.write_terms(out)
+    }
+
+    /// Writes what the evidence amounts to, for what may be no finding.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub(super) fn write_evidence(&self, out: &mut dyn Write) -> io::Result<()> {
+        writeln!(out, "  {}; score {:.4}", self.title, self.score)?;
+        self.write_terms(out)
+    }
+
+    fn write_terms(&self, out: &mut dyn Write) -> io::Result<()> {
         for reason in &self.reasons {
             writeln!(out, "  {:+6.2}  {:<24} {}", reason.weight, reason.evidence, reason.value)?;
         }
@@ -132,5 +175,15 @@ impl Shown {
             writeln!(out, "  ATT&CK   {}", self.attack.join(", "))?;
         }
         Ok(())
+    }
+}
+
+/// Makes every text harmless: names come from strangers and must not steer a terminal.
+pub(super) fn make_plain(value: &mut Value) {
+    match value {
+        Value::String(text) => *text = plain(text),
+        Value::Array(values) => values.iter_mut().for_each(make_plain),
+        Value::Object(fields) => fields.values_mut().for_each(make_plain),
+        Value::Null | Value::Bool(_) | Value::Number(_) => {}
     }
 }

@@ -46,6 +46,10 @@ fn report(status: &Value, out: &mut dyn Write) -> io::Result<()> {
         let said = [&lack["what"], &lack["why"], &lack["consequence"]].map(|value| plain(&text(value)));
         writeln!(out, "degraded     {}: {}; {}", said[0], said[1], said[2])?;
     }
+    for database in list("geoip").filter(|database| !database["built"].is_null()) {
+        let said = [&database["db"], &database["type"]].map(|value| plain(&text(value)));
+        writeln!(out, "geoip        {}: {}, built {} UTC", said[0], said[1], moment(&database["built"]))?;
+    }
     let packets = &status["packets"];
     writeln!(out, "packets      {} in, {} out", amount(&packets["ingress"]), amount(&packets["egress"]))?;
     let dropped: u64 =

@@ -170,3 +170,52 @@ async fn the_kill_switch_is_turned_on_and_off() {
     assert!(printed[1].1.contains("enforce asked for, observe in effect"));
     assert_eq!(printed[2].1, "kill switch off; mode in effect: enforce\n");
 }
+
+/// Runs a subcommand that needs no daemon.
+fn alone(words: &[&str]) -> (u8, String) {
+    let cli = Cli::try_parse_from(std::iter::once("netd").chain(words.iter().copied())).unwrap();
+    let (mut text, mut errors) = (Vec::new(), Vec::new());
+    let status = run(&cli, &mut text, &mut errors);
+    text.extend(errors);
+    (status, String::from_utf8(text).unwrap())
+}
+
+#[test]
+fn a_database_is_made_from_csv_and_says_what_it_holds() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = |name: &str| dir.path().join(name).to_str().unwrap().to_owned();
+    let (csv, made) = (path("rows.csv"), path("made.mmdb"));
+    std::fs::write(&csv, "198.51.100.0/24,64500,Example\n192.0.2.0/24,0,Not routed\n").unwrap();
+
+    let built = alone(&["geoip", "build", "--from", &csv, "-o", &made, "--build-epoch", "1767225600"]);
+    let said = alone(&["geoip", "info", &made]);
+    let (status, json) = alone(&["geoip", "info", &made, "-o", "json"]);
+
+    assert!(built.0 == 0 && built.1.contains("1 networks from 1 rows, 1 rows without data"), "{built:?}");
+    assert!(said.0 == 0 && said.1.contains("holds     autonomous systems"), "{said:?}");
+    assert!(said.1.contains("built     2026-01-01 00:00:00 UTC, "), "{said:?}");
+    let json: Value = serde_json::from_str(&json).unwrap();
+    assert_eq!((status, &json[0]["holds"], &json[0]["networks"]), (0, &serde_json::json!(["asn"]), &1.into()));
+
+    std::fs::write(&csv, "198.51.100.0/24,64500,Example\n198.51.100.9/32,64501,Other\n").unwrap();
+    let (status, error) = alone(&["geoip", "build", "--from", &csv, "-o", &made]);
+    assert!(status == 1 && error.contains("rows.csv:2: its addresses overlap those of line 1"), "{error}");
+}
+
+#[test]
+fn a_database_that_cannot_be_used_is_named_by_info_and_by_the_check_of_the_configuration() {
+    let dir = tempfile::tempdir().unwrap();
+    let (bad, config) = (dir.path().join("bad.mmdb"), dir.path().join("netd.toml"));
+    std::fs::write(&bad, "no database").unwrap();
+    std::fs::write(&config, format!("[geoip]\ncountry = {:?}\n", bad.to_str().unwrap())).unwrap();
+    let (bad, config) = (bad.to_str().unwrap(), config.to_str().unwrap());
+
+    for words in [&["geoip", "info", bad][..], &["geoip", "info", "--config", config], &["config", "check", config]] {
+        let (status, error) = alone(words);
+
+        assert!(status == 1 && error.contains("bad.mmdb is not a valid MMDB file"), "{words:?}: {error}");
+    }
+    std::fs::write(config, "").unwrap();
+    assert!(alone(&["geoip", "info", "--config", config]).1.contains("names no database"));
+    assert_eq!(alone(&["config", "check", config]).0, 0);
+}

@@ -1,6 +1,7 @@
 //! The daemon's configuration: a TOML file in which every key is optional.
 
 pub mod files;
+mod geoip;
 
 use std::fmt;
 use std::io;
@@ -14,6 +15,7 @@ use serde::de::{Error as _, Visitor};
 use serde::{Deserialize, Deserializer};
 
 use self::files::IntelList;
+pub use self::geoip::Geoip;
 use crate::api::Listen;
 use crate::time;
 
@@ -51,6 +53,7 @@ pub struct Config {
     pub heartbeat_limit: Duration,
     pub api: Api,
     pub limits: Limits,
+    pub geoip: Geoip,
     pub log: Log,
 }
 
@@ -164,6 +167,7 @@ impl Default for Config {
             heartbeat_limit: Duration::from_secs(600),
             api: Api::default(),
             limits: Limits::default(),
+            geoip: Geoip::default(),
             log: Log::default(),
         }
     }
@@ -255,6 +259,8 @@ impl Config {
             })
             .or_else(|| absolute("state_dir", &self.state_dir))
             .or_else(|| absolute("bpffs", &self.bpffs))
+            .or_else(|| self.geoip.paths().country.and_then(|path| absolute("geoip.country", &path)))
+            .or_else(|| self.geoip.paths().asn.and_then(|path| absolute("geoip.asn", &path)))
     }
 }
 

@@ -39,6 +39,8 @@ fn every_key_is_in_the_printed_default() {
         "blocklists",
         "listed_hosts",
         "listed_prefixes",
+        "country",
+        "asn",
         "level",
         "format",
     ];
@@ -78,6 +80,7 @@ fn a_value_that_cannot_be_meant_names_its_key() {
         ("[limits]\nflows_per_cpu = 1", "limits.flows_per_cpu is 1; it must be from 1024"),
         ("[limits]\npairs = 0", "limits.pairs is 0"),
         ("state_dir = \"state\"", "state_dir is 'state'; it must be an absolute path"),
+        ("[geoip]\nasn = \"asn.mmdb\"", "geoip.asn is 'asn.mmdb'; it must be an absolute path"),
     ];
     for (text, expected) in table {
         assert!(parse(text).unwrap_err().contains(expected), "{text}");

@@ -6,15 +6,15 @@ use std::{
 };
 
 use netd_common::record::SocketRecord;
-use netd_engine::{Command, Counts, Engine, intel::Intel, verdict::Verdict};
+use netd_engine::{Command, Counts, Engine, intel::Intel, suppress::Suppression, verdict::Verdict};
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use super::{processes::Inspector, sweep::Sweeper};
+use super::{processes::Inspector, shift::Shift, snapshot::Saver, sweep::Sweeper};
 use crate::{
     kernel::{EventRef, Events, Steering},
-    store::{Findings, Flows},
+    store::{Findings, Flows, questions::Asked},
     time,
 };
 
@@ -40,6 +40,8 @@ pub(super) struct Tally {
 
 pub(super) struct Analyst {
     pub(super) engine: Engine,
+    pub(super) shift: Shift,
+    pub(super) saver: Saver,
     pub(super) events: Events,
     pub(super) sweeper: Sweeper,
     pub(super) steering: Steering,
@@ -49,6 +51,8 @@ pub(super) struct Analyst {
     pub(super) tally: watch::Sender<Tally>,
     /// Threat intelligence, whenever its files change.
     pub(super) intel: watch::Receiver<Arc<Intel>>,
+    pub(super) suppressions: watch::Receiver<Arc<[Suppression]>>,
+    pub(super) asked: mpsc::Receiver<Asked>,
 }
 
 impl Analyst {
@@ -61,9 +65,7 @@ impl Analyst {
             let waited = shutdown.run_until_cancelled(self.events.wait(PATIENCE)).await;
             let taken = self.take(&mut inspector);
             self.engine.tick(time::now());
-            if self.intel.has_changed().unwrap_or(false) {
-                self.engine.set_intel(Arc::clone(&self.intel.borrow_and_update()));
-            }
+            self.hear();
             verdicts_lost += self.carry_out();
             let now = Instant::now();
             if now >= next_beat {
@@ -71,7 +73,7 @@ impl Analyst {
                 next_beat = now + HEARTBEAT;
             }
             if now >= next_view {
-                self.sweeper.sweep(&mut self.engine);
+                self.sweeper.sweep(&mut self.engine, self.shift);
                 for conversation in self.engine.conversations() {
                     self.flows.put(conversation);
                 }
@@ -79,22 +81,40 @@ impl Analyst {
             }
             let tally = Tally { counts: self.engine.counts(), undecoded: self.events.undecoded(), verdicts_lost };
             self.tally.send_replace(tally);
+            self.saver.save_now_and_then(&self.engine);
             match waited {
                 Some(waited) => waited?,
                 // The ring buffer is empty, or somebody writes faster than we read: then the rest is the next run's.
-                None if taken < BATCH => return Ok(()),
+                None if taken < BATCH => {
+                    self.saver.save_last(&self.engine).await;
+                    return Ok(());
+                }
                 None => {}
             }
         }
     }
 
+    /// Takes over what operators changed, and answers what they asked.
+    fn hear(&mut self) {
+        if self.intel.has_changed().unwrap_or(false) {
+            self.engine.set_intel(Arc::clone(&self.intel.borrow_and_update()));
+        }
+        if self.suppressions.has_changed().unwrap_or(false) {
+            self.engine.set_suppressions(Arc::clone(&self.suppressions.borrow_and_update()));
+        }
+        while let Ok(Asked { question, answer }) = self.asked.try_recv() {
+            // Whoever asked may have gone.
+            let _ = answer.send(self.engine.explain(&question));
+        }
+    }
+
     fn take(&mut self, inspector: &mut Inspector) -> usize {
-        let engine = &mut self.engine;
+        let (engine, shift) = (&mut self.engine, self.shift);
         self.events.poll_batch(BATCH, |event| match event {
-            EventRef::Flow(record) => engine.observe_flow(record),
-            EventRef::Turn(record) => engine.observe_turn(record),
-            EventRef::Payload(record, bytes) => engine.observe_payload(record, bytes),
-            EventRef::Socket(record) => observe_socket(engine, inspector, record),
+            EventRef::Flow(record) => engine.observe_flow(&shift.flow(record)),
+            EventRef::Turn(record) => engine.observe_turn(&shift.turn(record)),
+            EventRef::Payload(record, bytes) => engine.observe_payload(&shift.payload(record), bytes),
+            EventRef::Socket(record) => observe_socket(engine, inspector, record, shift),
         })
     }
 
@@ -133,9 +153,9 @@ impl Analyst {
 }
 
 /// Looks the process up before the engine hears of its socket: short-lived ones are gone soon.
-fn observe_socket(engine: &mut Engine, inspector: &mut Inspector, record: &SocketRecord) {
+fn observe_socket(engine: &mut Engine, inspector: &mut Inspector, record: &SocketRecord, shift: Shift) {
     if let Some((exe, provenance)) = inspector.inspect(&record.owner, record.header.time_ns) {
         engine.observe_process(record.owner.tgid, exe, provenance);
     }
-    engine.observe_socket(record);
+    engine.observe_socket(&shift.socket(record));
 }

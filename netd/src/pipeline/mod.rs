@@ -9,8 +9,11 @@
 //! Only the sources listen for shutdown. Each later stage ends when its input does, so nothing that was read is lost.
 
 mod analyse;
+mod geoip;
 mod intel;
 mod processes;
+mod shift;
+mod snapshot;
 mod sweep;
 mod watch;
 
@@ -26,7 +29,8 @@ use std::{
 use anyhow::Context as _;
 use ipnet::IpNet;
 use netd_common::{control::Mode, flow::ticks};
-use netd_engine::{Engine, config::Config as EngineConfig, intel::Intel};
+use netd_engine::{config::Config as EngineConfig, intel::Intel};
+use netd_geoip::Databases;
 use tokio::{
     signal::unix::{SignalKind, signal},
     sync::{mpsc, watch as channel},
@@ -38,9 +42,9 @@ use tracing::{info, warn};
 use crate::{
     api,
     config::files::IntelList,
-    host::{addresses::Addresses, clock},
+    host::addresses::Addresses,
     kernel::{self, Kernel, interfaces},
-    store::{Findings, Flows, disk::StateDir, status},
+    store::{Findings, Flows, disk::StateDir, questions, status, suppressions::Suppressions},
     verdicts::{self, Guard, Handle, Now, Service, Settings},
 };
 
@@ -60,6 +64,8 @@ pub struct Options {
     pub listen: Vec<api::Listen>,
     /// Names by which the API may be called, besides `localhost`.
     pub hosts: Vec<String>,
+    /// Databases of countries and autonomous systems.
+    pub geoip: netd_geoip::Paths,
     /// Findings kept for the API, and block-lists there can be.
     pub findings: usize,
     pub blocklists: usize,
@@ -118,6 +124,8 @@ async fn serve(options: Options) -> anyhow::Result<()> {
 struct Parts {
     analyst: analyse::Analyst,
     intel: intel::Renewer,
+    suppressions: Arc<Suppressions>,
+    asker: questions::Asker,
     watcher: watch::Watcher,
     service: Service<kernel::VerdictMaps>,
     handle: Handle,
@@ -127,6 +135,7 @@ struct Parts {
     flows: Arc<Flows>,
     sources: status::Sources,
     hosts: Arc<[String]>,
+    databases: Arc<Databases>,
     /// Automatic verdicts that the service refused.
     refused: Arc<AtomicU64>,
 }
@@ -149,12 +158,17 @@ fn start(options: Options) -> anyhow::Result<(Kernel, Parts)> {
     engine_config.networks.protected.extend(addresses.iter().map(IpNet::from));
     engine_config.networks.protected.extend(options.protect.iter().copied());
     engine_config.flows.report = true;
-    engine_config.clock_offset_ns = u64::try_from(clock::Offsets::measure().wall_ns).unwrap_or(0);
+    let databases = geoip::load(options.geoip);
+    if !databases.is_empty() {
+        engine_config.geography = Some(Arc::clone(&databases) as _);
+    }
 
     let disk =
         options.state_dir.as_deref().map(StateDir::open).transpose().context("cannot open the state directory")?;
     let settings =
         Settings { mode: options.mode, protect: guards(&addresses, &options.protect), max_lists: options.blocklists };
+    let disk_for_histories = disk.clone();
+    let suppressions = Arc::new(Suppressions::open(disk.clone()));
     let service = Service::start(kernel.verdict_maps()?, disk, settings, Now::read())
         .context("cannot take over the verdicts in the kernel")?;
 
@@ -171,9 +185,12 @@ fn start(options: Options) -> anyhow::Result<(Kernel, Parts)> {
     let flows = Arc::new(Flows::new(engine_config.flows.limit));
     let (enforce, enforcements) = mpsc::channel(ENFORCE_QUEUE);
     let (intel, renewed) = intel::Renewer::new(options.lists, options.intel);
+    let (asker, asked) = questions::channel();
     let (tally, tallies) = channel::channel(analyse::Tally::default());
     let analyst = analyse::Analyst {
-        engine: Engine::new(engine_config),
+        engine: snapshot::restored(engine_config, disk_for_histories.as_ref()),
+        shift: shift::Shift::measure(),
+        saver: snapshot::Saver::new(disk_for_histories),
         events: kernel.events()?,
         sweeper: sweep::Sweeper::new(kernel.flows()?),
         steering,
@@ -182,28 +199,32 @@ fn start(options: Options) -> anyhow::Result<(Kernel, Parts)> {
         enforce,
         tally,
         intel: renewed,
+        suppressions: suppressions.subscribe(),
+        asked,
     };
     let refused = Arc::new(AtomicU64::new(0));
-    let (watcher, sources) = watch::Watcher::new(&kernel, interfaces, tallies, Arc::clone(&refused), degraded)?;
+    let shared = watch::Shared { refused: Arc::clone(&refused), databases: Arc::clone(&databases) };
+    let (watcher, sources) = watch::Watcher::new(&kernel, interfaces, tallies, shared, degraded)?;
     let (handle, commands) = verdicts::channel();
     let hosts = options.hosts.into();
-    Ok((
-        kernel,
-        Parts {
-            analyst,
-            intel,
-            watcher,
-            service,
-            handle,
-            commands,
-            enforcements,
-            findings,
-            flows,
-            sources,
-            hosts,
-            refused,
-        },
-    ))
+    let parts = Parts {
+        analyst,
+        intel,
+        suppressions,
+        asker,
+        watcher,
+        service,
+        handle,
+        commands,
+        enforcements,
+        findings,
+        flows,
+        sources,
+        hosts,
+        databases,
+        refused,
+    };
+    Ok((kernel, parts))
 }
 
 impl Parts {
@@ -220,7 +241,10 @@ impl Parts {
             findings: self.findings,
             flows: self.flows,
             sources: self.sources,
+            suppressions: self.suppressions,
+            asker: self.asker,
             hosts: self.hosts,
+            databases: Arc::clone(&self.databases),
         };
         let mut tasks = JoinSet::new();
         // The service outlives the others: what they still ask is answered. It ends when the last handle is gone.
@@ -228,6 +252,7 @@ impl Parts {
         tasks.spawn(self.analyst.run(shutdown.clone()));
         tasks.spawn(self.intel.run(shutdown.clone()));
         tasks.spawn(enforce(self.enforcements, self.handle, self.refused));
+        tasks.spawn(geoip::follow(self.databases, shutdown.clone()));
         for listener in listeners {
             match listener.tcp_address() {
                 Some(address) => info!(%address, "API"),

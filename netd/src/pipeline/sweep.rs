@@ -8,6 +8,7 @@ use netd_common::{
 use netd_engine::Engine;
 use zerocopy::FromZeros as _;
 
+use super::shift::Shift;
 use crate::{host::clock, kernel::FlowTable};
 
 /// A slot is read again for so long after its last packet: the first reading may have met it half-written.
@@ -27,7 +28,7 @@ impl Sweeper {
     /// Tells the engine of every conversation whose counters have moved since its last record.
     ///
     /// Counters are cumulative, so that records which are still in the ring buffer add nothing twice.
-    pub(super) fn sweep(&mut self, engine: &mut Engine) {
+    pub(super) fn sweep(&mut self, engine: &mut Engine, shift: Shift) {
         let now_ns = clock::monotonic_ns();
         let now = tick(now_ns);
         let recent = self.last.map_or(Tick::MAX, |last| now.wrapping_sub(last).saturating_add(MARGIN));
@@ -39,7 +40,7 @@ impl Sweeper {
             // A socket's cookie is asked for after the first record is written.
             if live.slot.marks & (mark::DIRTY | mark::COOKIE_ASKED) != 0 {
                 fill_flow(&mut record, &live.slot, live.last, FlowEvent::Active, live.cpu, now_ns, now_ns);
-                engine.observe_slot(&record);
+                engine.observe_slot(&shift.flow(&record));
             }
         });
     }

@@ -9,6 +9,7 @@ use std::{
 };
 
 use netd_engine::time::Timestamp;
+use netd_geoip::Databases;
 use tokio::{sync::watch, time::MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
@@ -28,12 +29,19 @@ const FILL: u32 = 30;
 /// What was missing for a while is told at most so often.
 const DEGRADED: usize = 64;
 
+/// What others change and the watcher tells of.
+pub(super) struct Shared {
+    /// Automatic verdicts that were refused.
+    pub(super) refused: Arc<AtomicU64>,
+    pub(super) databases: Arc<Databases>,
+}
+
 pub(super) struct Watcher {
     interfaces: Watch,
     counters: Counters,
     table: FlowTable,
     tallies: watch::Receiver<Tally>,
-    refused: Arc<AtomicU64>,
+    shared: Shared,
     degraded: Vec<Degraded>,
     started: Timestamp,
     fill: u64,
@@ -45,7 +53,7 @@ impl Watcher {
         kernel: &Kernel,
         interfaces: Watch,
         tallies: watch::Receiver<Tally>,
-        refused: Arc<AtomicU64>,
+        shared: Shared,
         degraded: Vec<Degraded>,
     ) -> anyhow::Result<(Self, status::Sources)> {
         let (snapshots, sources) = status::channel(Snapshot::default());
@@ -54,7 +62,7 @@ impl Watcher {
             counters: kernel.counters()?,
             table: kernel.flows()?,
             tallies,
-            refused,
+            shared,
             degraded,
             started: time::now(),
             fill: 0,
@@ -123,6 +131,7 @@ impl Watcher {
             .map(|(interface, attached)| Interface { name: interface.name.clone(), index: interface.index, attached })
             .collect::<Vec<_>>();
         let not_ready = if interfaces.is_empty() { vec!["no interface is watched".to_owned()] } else { Vec::new() };
+        let geoip = self.shared.databases.states();
         let degraded = self.degraded.iter().map(|missing| status::Degraded {
             what: missing.what.clone(),
             why: missing.why.clone(),
@@ -138,9 +147,10 @@ impl Watcher {
                 Loss { stage: "verdict_queue", lost: tally.verdicts_lost },
             ],
             flow_slots: Fill { entries: self.fill, capacity: self.table.capacity() as u64 },
-            degraded: degraded.collect(),
+            degraded: degraded.chain(geoip.iter().filter_map(status::Degraded::of_geoip)).collect(),
+            geoip,
             not_ready,
-            enforce_refused: self.refused.load(Ordering::Relaxed),
+            enforce_refused: self.shared.refused.load(Ordering::Relaxed),
         }));
         Ok(())
     }

@@ -6,6 +6,7 @@
 use std::path::Path;
 
 use netd_common::packet::{Packet, ParseError};
+use netd_engine::engine::{Explanation, Question};
 use netd_engine::time::Timestamp;
 use netd_engine::{Command, Engine};
 
@@ -46,12 +47,26 @@ pub struct Replay {
     tally: Tally,
     now_ns: u64,
     next_tick_ns: u64,
+    /// Asked when the captures are at their end, before their conversations are.
+    question: Option<Question>,
+    explanation: Option<Explanation>,
 }
 
 impl Replay {
     #[must_use]
     pub fn new(accounting: Accounting) -> Self {
-        Self { accounting, tally: Tally::default(), now_ns: 0, next_tick_ns: 0 }
+        Self { accounting, tally: Tally::default(), now_ns: 0, next_tick_ns: 0, question: None, explanation: None }
+    }
+
+    /// Asks the engine at the end of the captures.
+    pub fn ask(&mut self, question: Question) {
+        self.question = Some(question);
+    }
+
+    /// Returns the answer to [`Self::ask`].
+    #[must_use]
+    pub const fn explanation(&self) -> Option<&Explanation> {
+        self.explanation.as_ref()
     }
 
     #[must_use]
@@ -94,6 +109,7 @@ impl Replay {
         }
         self.accounting.finish(self.now_ns, engine);
         engine.tick(Timestamp(self.now_ns));
+        self.explanation = self.question.as_ref().map(|question| engine.explain(question));
         engine.finish();
         drain(engine, &mut each);
         errors

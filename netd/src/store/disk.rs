@@ -26,6 +26,8 @@ pub enum Error {
 #[derive(Clone, Copy, Debug)]
 pub enum File<'a> {
     Verdicts,
+    Suppressions,
+    Histories,
     List(&'a ListName),
 }
 
@@ -117,6 +119,8 @@ impl StateDir {
     fn path_of(&self, file: File<'_>) -> PathBuf {
         match file {
             File::Verdicts => self.path.join("verdicts.state"),
+            File::Suppressions => self.path.join("suppressions.state"),
+            File::Histories => self.path.join("histories.state"),
             File::List(name) => self.path.join("lists").join(format!("{name}.list")),
         }
     }

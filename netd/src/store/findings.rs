@@ -146,6 +146,7 @@ pub(crate) mod tests {
             },
             name: Some("cdn.example.net".into()),
             process: None,
+            responder_region: None,
             block: true,
             rhythm: Some(Beats { interval_s: 60.0, jitter: 0.02, turns: 130 }),
             reasons: Vec::new(),

@@ -3,7 +3,9 @@
 pub mod disk;
 mod findings;
 mod flows;
+pub mod questions;
 pub mod status;
+pub mod suppressions;
 pub mod view;
 
 pub use findings::{Findings, Rise, Stored};

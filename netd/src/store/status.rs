@@ -31,6 +31,8 @@ pub struct Snapshot {
     pub flow_slots: Fill,
     /// What the kernel or the host lacks, without which netd goes on.
     pub degraded: Vec<Degraded>,
+    /// The databases of countries and autonomous systems that were named.
+    pub geoip: Vec<netd_geoip::State>,
     /// Why netd does not do its work; empty when it does.
     pub not_ready: Vec<String>,
     /// Findings whose verdict was refused, since the start.
@@ -60,6 +62,19 @@ pub struct Degraded {
     pub what: String,
     pub why: String,
     pub consequence: String,
+}
+
+impl Degraded {
+    /// Returns what is lacking of a database, if anything is.
+    #[must_use]
+    pub fn of_geoip(state: &netd_geoip::State) -> Option<Self> {
+        let kind = state.kind.name();
+        let consequence = match state.info {
+            Some(_) => "the one read before goes on answering".to_owned(),
+            None => format!("{kind} is shown of no address, and no evidence"),
+        };
+        Some(Self { what: format!("GeoIP database of {kind}"), why: state.error.clone()?, consequence })
+    }
 }
 
 /// A bounded store.

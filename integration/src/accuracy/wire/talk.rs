@@ -287,6 +287,8 @@ impl Talk {
             captured: bytes.len() as u16,
             direction: self.direction(by) as u8,
             kind: kind as u8,
+            // One record a side: nothing has to be put in order.
+            ..PayloadRecord::default()
         };
         wire.put(nanoseconds(at_s), Record::Payload(Box::new(record), bytes.into()));
     }

@@ -1,6 +1,9 @@
 //! Packets of every shape between few ends, so that they meet again, and a third of them damaged.
 
-use std::net::{IpAddr, SocketAddr};
+use std::{
+    collections::VecDeque,
+    net::{IpAddr, SocketAddr},
+};
 
 use netd_lab::frames::{Extension, Frame, flags};
 use rand::{Rng as _, SeedableRng as _, seq::IndexedRandom as _};
@@ -20,16 +23,42 @@ pub(super) fn end(is_v4: bool, number: u8) -> IpAddr {
     }
 }
 
+/// A packet as the programs meet it.
+pub(super) struct Sent {
+    pub(super) frame: Vec<u8>,
+    /// Of an offloaded super-packet: its segments on the wire, and the payload of each.
+    pub(super) segments: u32,
+    pub(super) segment: u32,
+}
+
+impl From<Vec<u8>> for Sent {
+    fn from(frame: Vec<u8>) -> Self {
+        Self { frame, segments: 0, segment: 0 }
+    }
+}
+
 pub(super) struct Corpus {
-    random: ChaCha8Rng,
+    pub(super) random: ChaCha8Rng,
+    /// The rest of an exchange that has begun.
+    exchange: VecDeque<Sent>,
 }
 
 impl Corpus {
     pub(super) fn new(seed: u64) -> Self {
-        Self { random: ChaCha8Rng::seed_from_u64(seed) }
+        Self { random: ChaCha8Rng::seed_from_u64(seed), exchange: VecDeque::new() }
     }
 
-    pub(super) fn next_frame(&mut self) -> Vec<u8> {
+    pub(super) fn next(&mut self) -> Sent {
+        if self.exchange.is_empty() && self.chance(12) {
+            self.exchange = self.exchange();
+        }
+        // Packets of others come in between.
+        let is_others = self.chance(4);
+        let next = if is_others { None } else { self.exchange.pop_front() };
+        next.unwrap_or_else(|| self.any_frame().into())
+    }
+
+    fn any_frame(&mut self) -> Vec<u8> {
         let frame = self.frame();
         let frame = self.link(frame);
         let frame = self.network(frame);
@@ -40,7 +69,7 @@ impl Corpus {
         bytes
     }
 
-    fn chance(&mut self, of: u32) -> bool {
+    pub(super) fn chance(&mut self, of: u32) -> bool {
         self.random.random_ratio(1, of)
     }
 

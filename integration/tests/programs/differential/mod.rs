@@ -5,11 +5,12 @@
 //! are the kernel's alone. `NETD_DIFFERENTIAL=n` sends n packets, `NETD_DIFFERENTIAL_SEED=n` others.
 
 mod corpus;
+mod exchange;
 mod model;
 
 use std::{env, io::Write as _, time::Instant};
 
-use corpus::Corpus;
+use corpus::{Corpus, Sent};
 use model::Model;
 use netd_common::{
     counter::Counter,
@@ -19,7 +20,7 @@ use netd_common::{
 };
 use netd_lab::require_root;
 
-use crate::kernel::{Kernel, PASS, REDIRECT, Record, SHOT, Sizes, XDP_DROP};
+use crate::kernel::{Kernel, PASS, REDIRECT, Record, SHOT, Sizes, SkBuff, XDP_DROP};
 
 /// In the ordinary test; a tenth of them is cut too short for a test run.
 const PACKETS: u64 = 225_000;
@@ -36,21 +37,27 @@ fn kernel_and_host_agree_on_every_packet() {
     let mut kernel = Kernel::with_sizes(Sizes { sets: 8, events: 1 << 16 });
     let mut model = Model::new(*kernel.control());
     let mut corpus = Corpus::new(seed);
-    let mut refused = 0;
+    let (mut refused, mut packets_seen, mut continued) = (0, 0, 0);
     for at in 0..packets {
         if at.is_multiple_of(packets.div_ceil(ROUNDS)) {
             compare_counters(&kernel, &model, at);
             model.change_lists(&mut kernel, at / packets.div_ceil(ROUNDS));
         }
-        let frame = corpus.next_frame();
-        if is_refused(&frame) {
+        let sent = corpus.next();
+        let frame = &sent.frame;
+        if is_refused(frame) {
             let truncated = [ParseError::TruncatedLink, ParseError::TruncatedNetwork];
             let parsed = Packet::from_ethernet(frame.as_slice(), frame.len() as u32);
             assert!(parsed.is_err_and(|error| truncated.contains(&error)), "{parsed:?}: {frame:02x?}");
             refused += 1;
             continue;
         }
-        compare(&mut kernel, &mut model, &frame, at);
+        packets_seen += u64::from(if Packet::from_ethernet(frame.as_slice(), frame.len() as u32).is_ok() {
+            sent.segments.max(1)
+        } else {
+            1
+        });
+        continued += compare(&mut kernel, &mut model, &sent, at);
     }
     compare_counters(&kernel, &model, packets);
 
@@ -59,7 +66,7 @@ fn kernel_and_host_agree_on_every_packet() {
     let _ = writeln!(
         std::io::stderr(),
         "differential: {seen} packets, 0 differences, {} accounted, {} unparsed, {} dropped by TC, {} by XDP, \
-         {} flows begun, {} evicted, {refused} refused by test runs as too short; {:.1} s",
+         {} flows begun, {} evicted, {continued} records continue a packet's payload, {refused} refused by test runs as too short; {:.1} s",
         sum(&[Counter::AccountedPackets]),
         seen - sum(&[Counter::AccountedPackets]),
         sum(&[Counter::TcDropped]),
@@ -68,8 +75,9 @@ fn kernel_and_host_agree_on_every_packet() {
         sum(&[Counter::FlowsEvicted]),
         start.elapsed().as_secs_f64(),
     );
-    assert_eq!(seen + refused, packets);
+    assert_eq!(seen, packets_seen);
     // A corpus that never meets a part of the programs proves nothing of it.
+    assert!(packets < PACKETS || continued > 1_000, "{continued} records continue a packet's payload");
     for counter in model::COMPARED {
         assert!(packets < PACKETS || kernel.count(counter) > 0, "the corpus never counts {counter:?}");
     }
@@ -89,11 +97,15 @@ fn number(variable: &str) -> Option<u64> {
     env::var(variable).ok().map(|text| text.parse().unwrap())
 }
 
-/// Sends a packet both ways and compares everything that can be told.
-fn compare(kernel: &mut Kernel, model: &mut Model, frame: &[u8], at: u64) {
+/// Sends a packet both ways and compares everything that can be told. Returns how many records of payload were not
+/// their packet's first.
+fn compare(kernel: &mut Kernel, model: &mut Model, sent: &Sent, at: u64) -> usize {
+    let frame = sent.frame.as_slice();
+    let context = SkBuff { gso_segs: sent.segments, gso_size: sent.segment, ..SkBuff::default() };
     let early = kernel.run_xdp(frame) == XDP_DROP;
     let program = if at.is_multiple_of(2) { TC_INGRESS } else { TC_EGRESS };
-    let action = kernel.answer(program, frame).unwrap_or_else(|| panic!("packet {at} is refused: {frame:02x?}"));
+    let action = kernel.answer_with(program, frame, &context);
+    let action = action.unwrap_or_else(|| panic!("packet {at} is refused: {frame:02x?}"));
     let parsed = Packet::from_ethernet(frame, frame.len() as u32);
     let set = parsed.ok().map(|packet| kernel.set_of(&packet.conversation));
     if let (Ok(packet), Some(set)) = (&parsed, &set) {
@@ -104,7 +116,7 @@ fn compare(kernel: &mut Kernel, model: &mut Model, frame: &[u8], at: u64) {
     }
 
     let expected_early = model.xdp(frame);
-    let expected = model.classify(frame, program == TC_EGRESS);
+    let expected = model.classify(sent, program == TC_EGRESS);
 
     assert_eq!(early, expected_early, "packet {at}, XDP: {frame:02x?}");
     let allowed: &[u32] = match expected {
@@ -116,6 +128,8 @@ fn compare(kernel: &mut Kernel, model: &mut Model, frame: &[u8], at: u64) {
     let records: Vec<Record> = kernel.drain().into_iter().map(timeless).collect();
     let expected: Vec<Record> = model.records.drain(..).map(timeless).collect();
     assert_eq!(records, expected, "packet {at}: {frame:02x?}");
+    let is_continued = |record: &&Record| record.payload().is_some_and(|(head, _)| head.offset != 0);
+    let continued = records.iter().filter(is_continued).count();
     if let (Ok(packet), Some(set)) = (parsed, set) {
         let expected = model.set_of(&packet.conversation);
         assert_eq!(
@@ -124,6 +138,7 @@ fn compare(kernel: &mut Kernel, model: &mut Model, frame: &[u8], at: u64) {
             "packet {at}: {frame:02x?}"
         );
     }
+    continued
 }
 
 fn compare_counters(kernel: &Kernel, model: &Model, at: u64) {

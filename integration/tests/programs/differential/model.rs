@@ -3,18 +3,18 @@
 use std::collections::{BTreeMap, HashMap};
 
 use netd_common::{
-    account::{Elsewhere, Observation, Sink, Turn, account, fill_flow, fill_turn},
+    account::{Elsewhere, Excerpt, Excerpts, Observation, Sink, Turn, account, fill_flow, fill_turn},
     control::Control,
     counter::Counter,
     flow::{Set, Slot, Tick, mark, tag, tick},
     key::{Address, ConversationKey, Direction, Endpoint, FlowKey},
     packet::{IPPROTO_TCP, IPPROTO_UDP, Packet, ParseError},
-    record::{FlowEvent, FlowRecord, Header, Kind, PAYLOAD_SNAP, PayloadKind, PayloadRecord, TurnRecord},
+    record::{FlowEvent, FlowRecord, Header, Kind, PayloadRecord, TurnRecord},
     verdict::{Action, Hits, Rule, RuleId, Subject, Verdicts, decide, near},
 };
 use zerocopy::FromZeros as _;
 
-use super::corpus::{PORTS, end};
+use super::corpus::{PORTS, Sent, end};
 use crate::kernel::{Kernel, Level, Record, directed};
 
 /// Counters that must be the same on both sides.
@@ -85,6 +85,23 @@ impl Keep<'_> {
         self.records.push(record);
         true
     }
+
+    fn excerpt(&mut self, packet: &Packet, excerpt: &Excerpt) {
+        let start = (packet.payload_offset + excerpt.offset) as usize;
+        let data = self.frame[start..start + excerpt.len as usize].to_vec();
+        let len = (size_of::<PayloadRecord>() + data.len()) as u32;
+        let head = PayloadRecord {
+            header: Header { kind: Kind::Payload as u16, cpu: self.cpu, len, time_ns: 0 },
+            key: packet.conversation,
+            wire_len: packet.payload_len,
+            captured: data.len() as u16,
+            direction: packet.direction,
+            kind: excerpt.kind as u8,
+            seq: excerpt.seq,
+            offset: excerpt.offset,
+        };
+        self.add(Counter::PayloadRecords, Record::Payload(head, data));
+    }
 }
 
 impl Sink for Keep<'_> {
@@ -100,22 +117,10 @@ impl Sink for Keep<'_> {
         self.add(Counter::TurnRecords, Record::Turn(record))
     }
 
-    fn payload(&mut self, packet: &Packet, kind: PayloadKind) -> bool {
-        let rest = self.frame.get(packet.payload_offset as usize..).unwrap_or_default();
-        let data = rest[..rest.len().min(packet.payload_len as usize).min(PAYLOAD_SNAP)].to_vec();
-        if data.is_empty() {
-            return false;
+    fn payload(&mut self, packet: &Packet, excerpts: &mut Excerpts) {
+        for excerpt in excerpts {
+            self.excerpt(packet, &excerpt);
         }
-        let len = (size_of::<PayloadRecord>() + data.len()) as u32;
-        let head = PayloadRecord {
-            header: Header { kind: Kind::Payload as u16, cpu: self.cpu, len, time_ns: 0 },
-            key: packet.conversation,
-            wire_len: packet.payload_len,
-            captured: data.len() as u16,
-            direction: packet.direction,
-            kind: kind as u8,
-        };
-        self.add(Counter::PayloadRecords, Record::Payload(head, data))
     }
 
     fn elsewhere(&mut self, _: &Packet, _: u32, _: Tick) -> Elsewhere {
@@ -171,32 +176,37 @@ impl Model {
         let rule = self.rule_for(&packet);
         let drops = self.lists.rules.get(&rule).is_some_and(|rule| rule.action == Action::Drop as u8);
         if drops {
-            self.hit(rule, frame.len() as u64);
+            self.hit(rule, 1, frame.len() as u64);
             self.counters[Counter::XdpDropped as usize] += 1;
         }
         drops
     }
 
     /// Returns what a classifier does with a packet.
-    pub(super) fn classify(&mut self, frame: &[u8], is_egress: bool) -> Answer {
-        let bytes = frame.len() as u64;
+    pub(super) fn classify(&mut self, sent: &Sent, is_egress: bool) -> Answer {
+        let frame = sent.frame.as_slice();
+        let parsed = Packet::from_ethernet(frame, frame.len() as u32);
+        // Every segment on the wire repeats the headers.
+        let packets = if parsed.is_ok() { sent.segments.max(1) } else { 1 };
+        let repeated = parsed.map_or(0, |packet| (packets - 1) * packet.payload_offset);
+        let bytes = frame.len() as u64 + u64::from(repeated);
         let (packets_seen, bytes_seen) = if is_egress {
             (Counter::EgressPackets, Counter::EgressBytes)
         } else {
             (Counter::IngressPackets, Counter::IngressBytes)
         };
-        self.counters[packets_seen as usize] += 1;
+        self.counters[packets_seen as usize] += u64::from(packets);
         self.counters[bytes_seen as usize] += bytes;
-        let packet = match Packet::from_ethernet(frame, frame.len() as u32) {
+        let packet = match parsed {
             Ok(packet) => packet,
             Err(error) => {
                 self.counters[counter_of(error) as usize] += 1;
                 return Answer::Pass;
             }
         };
-        let rule = self.account(frame, &packet, is_egress);
+        let rule = self.account(sent, (packets, bytes), &packet, is_egress);
         let Some(action) = self.lists.rules.get(&rule).map(|rule| rule.action) else { return Answer::Pass };
-        self.hit(rule, bytes);
+        self.hit(rule, u64::from(packets), bytes);
         if action == Action::Observe as u8 {
             return Answer::Pass;
         }
@@ -205,14 +215,16 @@ impl Model {
     }
 
     /// Accounts a packet and returns the rule that its conversation is judged by, 0 for none.
-    fn account(&mut self, frame: &[u8], packet: &Packet, is_egress: bool) -> RuleId {
+    fn account(&mut self, sent: &Sent, weight: (u32, u64), packet: &Packet, is_egress: bool) -> RuleId {
+        let (packets, bytes) = weight;
         let hash = self.control.hash_keys.hash(&packet.conversation);
         let observation = Observation {
             packet,
             hash,
             now_ns: self.now_ns,
-            bytes: frame.len() as u64,
-            packets: 1,
+            bytes,
+            packets,
+            segment: sent.segment,
             ifindex: 1,
             translated: false,
             turn_gap: self.control.turn_gap,
@@ -220,9 +232,9 @@ impl Model {
         };
         let set = &mut self.sets[(hash & self.control.set_mask) as usize];
         let (counters, records) = (&mut self.counters, &mut self.records);
-        let way = account(set, &observation, &mut Keep { frame, cpu: self.cpu, counters, records });
+        let way = account(set, &observation, &mut Keep { frame: &sent.frame, cpu: self.cpu, counters, records });
         let way = way.expect("every record is kept");
-        self.counters[Counter::AccountedPackets as usize] += 1;
+        self.counters[Counter::AccountedPackets as usize] += u64::from(packets);
         let decided = self.rule_for(packet);
         let set = &mut self.sets[(hash & self.control.set_mask) as usize];
         assert_eq!(set.find(tag(hash), &packet.conversation), Some(way));
@@ -242,9 +254,9 @@ impl Model {
         decide(&self.lists, Subject { key: &key, has_ports: packet.has_ports() }).unwrap_or(0)
     }
 
-    fn hit(&mut self, rule: RuleId, bytes: u64) {
+    fn hit(&mut self, rule: RuleId, packets: u64, bytes: u64) {
         let hits = self.hits.entry(rule).or_default();
-        hits.packets += 1;
+        hits.packets += packets;
         hits.bytes += bytes;
     }
 

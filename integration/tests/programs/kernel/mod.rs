@@ -173,7 +173,13 @@ impl Kernel {
 
     /// Runs a classifier over a packet and returns its answer alone; `None` where the kernel takes no such packet.
     pub(crate) fn answer(&mut self, program: &str, frame: &[u8]) -> Option<u32> {
-        let options = TestRunOptions { data_in: Some(frame), ..TestRunOptions::new() };
+        self.answer_with(program, frame, &SkBuff::default())
+    }
+
+    /// The same with what the packet's metadata say.
+    pub(crate) fn answer_with(&mut self, program: &str, frame: &[u8], context: &SkBuff) -> Option<u32> {
+        let options =
+            TestRunOptions { data_in: Some(frame), ctx_in: Some(context.as_bytes()), ..TestRunOptions::new() };
         self.classifier(program).test_run(options).ok().map(|result| result.return_value)
     }
 

@@ -4,23 +4,17 @@
 
 use serde::Deserialize;
 
-use super::beacon::Rhythm;
+use super::beacon::{Rhythm, Shape};
 use super::{Context, Detector, Evidence};
 use crate::finding::Beats;
 use crate::history::{Beat, History};
-use crate::name::Facts;
+use crate::opening::{Facts, Protocol};
 use crate::score::Ledger;
 use crate::weights::Term;
 
 const ICMP: u8 = 1;
 const TCP: u8 = 6;
 const ICMPV6: u8 = 58;
-
-/// TCP ports on which TLS is at home.
-const TLS_PORTS: [u16; 31] = [
-    443, 465, 563, 587, 636, 853, 989, 990, 992, 993, 994, 995, 1443, 2376, 2484, 3269, 4433, 4443, 5061, 5223, 5228,
-    5349, 5671, 5986, 6443, 6514, 6697, 8443, 8883, 9443, 10250,
-];
 
 /// Ports on which nothing but TLS is expected.
 const ONLY_TLS: [u16; 2] = [443, 8443];
@@ -66,7 +60,16 @@ impl Evidence for CheckIns<'_> {
     fn title(&self, context: &Context<'_>) -> String {
         let (rhythm, pair) = (self.rhythm, &context.pair);
         let whom = context.name.map_or_else(|| pair.responder.to_string(), |name| name.to_string());
-        format!("check-ins every {:.1} s to {whom} port {}", rhythm.interval_s, pair.responder_port)
+        let port = pair.responder_port;
+        if self.beat == Beat::Attempt {
+            return format!("connection attempts that fail every {:.1} s to {whom} port {port}", rhythm.interval_s);
+        }
+        match rhythm.shape {
+            Shape::Growing { .. } => format!("check-ins to {whom} port {port}: {}", rhythm.shape),
+            Shape::Interval | Shape::PhaseLocked | Shape::TwoTimers => {
+                format!("check-ins every {:.1} s to {whom} port {port}", rhythm.interval_s)
+            }
+        }
     }
 
     fn techniques(&self, context: &Context<'_>) -> Vec<&'static str> {
@@ -98,6 +101,9 @@ impl Evidence for CheckIns<'_> {
 
     fn considered(&self, context: &Context<'_>) -> Vec<String> {
         let mut considered = context.services.objections(&context.candidate());
+        if self.beat == Beat::Attempt {
+            considered.push("back-off: the gaps between failed attempts do not grow".to_owned());
+        }
         considered.push(format!("mesh or monitoring: this interval to {} destinations", self.same_interval));
         considered
     }
@@ -112,9 +118,10 @@ impl CheckIns<'_> {
                 Beat::Interval => "turns every",
                 Beat::Pause => "turns after pauses of",
                 Beat::Responder => "turns of the responder every",
+                Beat::Attempt => "failed attempts every",
             };
             format!(
-                "{} {what} {:.1} s, jitter {:.0} %, {} of {} gaps within {:.1}-{:.1} s, {} missed; ln E {:.1}",
+                "{} {what} {:.1} s, jitter {:.0} %, {} of {} gaps within {:.1}-{:.1} s, {} missed, {}; ln E {:.1}",
                 rhythm.turns,
                 rhythm.interval_s,
                 100.0 * rhythm.jitter,
@@ -123,11 +130,15 @@ impl CheckIns<'_> {
                 within.low_s,
                 within.high_s,
                 rhythm.missed,
+                rhythm.shape,
                 self.ln_e
             )
         };
         let thresholds = &ledger.weights().beacon;
         ledger.add_times(Term::IntervalRegularity, self.ln_e.min(thresholds.most_timing), value);
+        if self.beat == Beat::Attempt && !self.history.is_answered {
+            ledger.add(Term::NeverAnswered, || "a server that is gone is retried by whoever needs it".to_owned());
+        }
         if self.same_interval >= thresholds.mesh_peers {
             let value = || format!("the same interval to {} destinations", self.same_interval);
             ledger.add_times(Term::SameIntervalToMany, f64::from(self.same_interval).log2(), value);
@@ -197,7 +208,7 @@ impl CheckIns<'_> {
 
 fn is_on_odd_port(context: &Context<'_>) -> bool {
     let Context { pair, facts, .. } = context;
-    pair.proto == TCP && facts.has(Facts::TLS) && !TLS_PORTS.contains(&pair.responder_port)
+    pair.proto == TCP && facts.has(Facts::TLS) && !Protocol::Tls.is_at_home(TCP, pair.responder_port)
 }
 
 fn is_misplaced(context: &Context<'_>) -> bool {

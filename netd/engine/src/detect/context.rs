@@ -6,8 +6,9 @@ use super::Detector;
 use crate::finding::{Pair, Process};
 use crate::history::Prevalence;
 use crate::intel::Listed;
-use crate::name::Facts;
+use crate::opening::{Facts, Opening};
 use crate::process::Provenance;
+use crate::regions::{Surroundings, Usage};
 use crate::score::Ledger;
 use crate::services::{Candidate, Services};
 use crate::weights::Term;
@@ -17,9 +18,13 @@ pub(crate) struct Context<'a> {
     pub(crate) pair: Pair,
     pub(crate) name: Option<&'a Arc<str>>,
     pub(crate) facts: Facts,
+    /// What the first bytes said.
+    pub(crate) opening: Option<&'a Arc<Opening>>,
     /// The responder is monitored, too.
     pub(crate) is_internal: bool,
     pub(crate) prevalence: Prevalence,
+    /// Where the responder is, if a database says.
+    pub(crate) surroundings: Option<Surroundings>,
     /// Seconds since the ends were first seen, and since the engine began.
     pub(crate) age_s: f64,
     pub(crate) watched_s: f64,
@@ -28,7 +33,6 @@ pub(crate) struct Context<'a> {
     pub(crate) process: Option<&'a Arc<Process>>,
     pub(crate) provenance: Option<Provenance>,
     /// Detectors with an open incident between the same two hosts.
-    #[expect(dead_code, reason = "for the detectors whose evidence weighs more in company")]
     pub(crate) companions: &'a [Detector],
     pub(crate) services: &'a Services,
     /// Matches of threat intelligence.
@@ -51,6 +55,7 @@ impl<'a> Context<'a> {
 /// Adds the terms that every detector shares.
 pub(crate) fn add(context: &Context<'_>, ledger: &mut Ledger<'_>) {
     destination(context, ledger);
+    region(context, ledger);
     process(context, ledger);
     for listed in &context.listed {
         let term = if listed.is_fingerprint { Term::ListedFingerprint } else { Term::ListedDestination };
@@ -65,8 +70,10 @@ fn destination(context: &Context<'_>, ledger: &mut Ledger<'_>) {
     let prevalence = || format!("used by {users} of {hosts} monitored hosts");
     if hosts >= thresholds.rare_hosts && share <= thresholds.rare_share {
         ledger.add(Term::RareDestination, prevalence);
-    } else if hosts >= thresholds.common_hosts && share >= thresholds.common_share {
-        ledger.add(Term::CommonDestination, prevalence);
+    } else if hosts >= thresholds.common_hosts && users > 1 {
+        // A stolen host or two look alike; what many hosts do alike is the fleet's software.
+        let doublings = f64::from(users).log2().min(thresholds.most_doublings);
+        ledger.add_times(Term::CommonDestination, doublings, prevalence);
     }
     if context.watched_s >= thresholds.watched_for_s && context.age_s < thresholds.new_within_s {
         ledger.add(Term::NewDestination, || format!("first seen {:.1} h ago", context.age_s / 3_600.0));
@@ -80,6 +87,27 @@ fn destination(context: &Context<'_>, ledger: &mut Ledger<'_>) {
     if let Some(service) = context.service() {
         ledger.add(Term::BenignService, || format!("DNS names it as {service}"));
     }
+}
+
+/// Rarity of the responder's country and autonomous system, by hosts where there are enough, else by conversations.
+fn region(context: &Context<'_>, ledger: &mut Ledger<'_>) {
+    let Some(Surroundings { region, country, system }) = &context.surroundings else { return };
+    let thresholds = ledger.weights().destination;
+    let mut add = |term, what: Option<String>, usage: &Option<Usage>| {
+        let Some((what, usage)) = what.zip(*usage) else { return };
+        let (hosts, others) = (usage.hosts as f64, usage.others as f64);
+        if usage.hosts >= thresholds.region_hosts {
+            if usage.users as f64 <= thresholds.rare_region_hosts * hosts {
+                ledger.add(term, || format!("{what}: used by {} of {} monitored hosts", usage.users, usage.hosts));
+            }
+        } else if usage.others >= thresholds.region_conversations
+            && usage.others_here as f64 <= thresholds.rare_region_conversations * others
+        {
+            ledger.add(term, || format!("{what}: {} of {} other conversations", usage.others_here, usage.others));
+        }
+    };
+    add(Term::RareCountry, region.country.map(|country| country.to_string()), country);
+    add(Term::RareAsn, region.asn.map(|asn| format!("AS{asn}")), system);
 }
 
 fn process(context: &Context<'_>, ledger: &mut Ledger<'_>) {

@@ -4,16 +4,28 @@
 //! `weights.toml`, the place in `engine::judge` where its evidence arises, a scenario.
 
 pub mod beacon;
+pub(crate) mod brute;
 pub(crate) mod checkin;
 mod context;
+pub(crate) mod dns;
+pub(crate) mod icmp;
 pub(crate) mod intel;
+pub(crate) mod long_connection;
+pub(crate) mod protocol_port;
+pub(crate) mod reverse_shell;
+pub(crate) mod scan;
+mod signs;
+pub(crate) mod tunnel_tool;
+pub(crate) mod upload;
 
 use std::sync::Arc;
 
 pub(crate) use context::{Context, add as add_context};
+pub(crate) use reverse_shell::Session;
 use serde::Deserialize;
+pub(crate) use signs::{Sign, Signs};
 
-use crate::finding::Beats;
+use crate::finding::{Beats, Severity};
 use crate::history::{NameKey, PairKey};
 use crate::score::Ledger;
 use crate::slab::Handle;
@@ -41,6 +53,33 @@ detectors! {
     Beacon = "beacon"
     /// A destination or a TLS client on a list.
     ThreatIntel = "threat_intel"
+    /// A monitored host that looks for others.
+    PortScan = "port_scan"
+    /// A stranger that looks for monitored hosts.
+    InboundScan = "inbound_scan"
+    /// Logins tried one after the other.
+    BruteForce = "brute_force"
+    /// Data inside of echo requests and replies.
+    IcmpTunnel = "icmp_tunnel"
+    /// Uploads that are none of the host's habits.
+    Exfiltration = "exfiltration"
+    /// Data in names below one domain, or in their answers.
+    DnsTunnel = "dns_tunnel"
+    /// Ever new names below one domain on a timer.
+    DnsBeacon = "dns_beacon"
+    /// Domains that an algorithm generates until one exists.
+    Dga = "dga"
+    /// A name that moves from network to network.
+    FastFlux = "fast_flux"
+
+    /// A person at the far end of a connection that this side opened.
+    ReverseShell = "reverse_shell"
+    /// Tunnel and remote-access tools: a matter of policy.
+    TunnelTool = "tunnel_tool"
+    /// A protocol where it is not at home.
+    ProtocolPort = "protocol_port"
+    /// A connection that stays open for hours.
+    LongConnection = "long_connection"
 }
 
 /// What a detector saw.
@@ -54,8 +93,22 @@ pub(crate) trait Evidence {
     fn techniques(&self, context: &Context<'_>) -> Vec<&'static str>;
     /// Whether both sides were heard: evidence that one side can forge never leads to a block.
     fn is_two_way(&self) -> bool;
+    /// Whether cutting the responder would cut what was found and no more: a resolver is everybody's.
+    fn may_block(&self) -> bool {
+        true
+    }
     fn rhythm(&self) -> Option<Beats> {
         None
+    }
+    /// Corrects the context where the evidence is about something else than the responder: a domain, say.
+    fn correct<'a>(&'a self, _context: &mut Context<'a>) {}
+    /// Severity at most, where this evidence has less impact than its detector's may have.
+    fn most(&self) -> Severity {
+        Severity::Critical
+    }
+    /// Whether it is a matter of policy only: reported, never blocked by itself.
+    fn is_policy(&self) -> bool {
+        false
     }
     /// Returns the benign explanations that were considered, each with why it was rejected.
     fn considered(&self, _context: &Context<'_>) -> Vec<String> {
@@ -78,7 +131,6 @@ pub(crate) struct About {
 
 /// What makes two pieces of one detector's evidence the same incident.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-#[expect(dead_code, reason = "one for each way in which detectors join their evidence")]
 pub(crate) enum Subject {
     Pair(PairKey),
     Name(NameKey),

@@ -1,128 +1,171 @@
-//! The part of a DNS message that names flows: addresses of the question's name.
+//! A DNS message: who is asked for, and what the answers say.
+//!
+//! Messages are hostile and may be cut short anywhere; what stands before the cut is read.
 
+use std::hash::{DefaultHasher, Hasher};
 use std::net::IpAddr;
-use std::sync::Arc;
 
-use hickory_proto::op::{Header, MessageType, Query, ResponseCode};
-use hickory_proto::rr::{DNSClass, RData, Record, RecordType};
-use hickory_proto::serialize::binary::{BinDecodable, BinDecoder};
+use hickory_proto::op::{Header, Query};
+use hickory_proto::rr::rdata::svcb::SvcParamValue;
+use hickory_proto::rr::{DNSClass, Name, RData, RecordType};
+use hickory_proto::serialize::binary::{BinDecodable, BinDecoder, DecodeError, Restrict};
 
-use crate::name::clean;
+use super::Labels;
 
-/// A message longer than this is not read.
-const LONGEST: usize = 4_096;
-const HEADER: usize = 12;
+/// Length of a message's header.
+pub(super) const HEADER: usize = 12;
 /// More questions than this are no DNS that anybody answers.
 const MOST_QUESTIONS: u16 = 4;
 /// Answers read of one message.
 const MOST_ANSWERS: u16 = 64;
+/// Set in the third byte of a response.
+const RESPONSE: u8 = 0x80;
+const RCODE: u8 = 0x0f;
+const NO_ERROR: u8 = 0;
+const NO_SUCH_NAME: u8 = 3;
 
 /// What a message says.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Message {
+    pub(crate) is_response: bool,
+    /// The response's code without its extension.
+    pub(crate) rcode: u8,
+    pub(crate) question: Option<Question>,
+    pub(crate) answers: Vec<Answer>,
+}
+
+/// The first question.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Message {
-    Query,
-    /// `name` has these addresses for so many seconds.
-    Answer {
-        name: Arc<str>,
-        addresses: Vec<(IpAddr, u32)>,
-    },
-    /// DNS, but nothing that names a flow.
-    Other,
+pub(crate) struct Question {
+    pub(crate) name: Labels,
+    /// Type of record asked for, by its IANA number.
+    pub(crate) rtype: u16,
+}
+
+/// One record of the answer section.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Answer {
+    pub(crate) rtype: u16,
+    pub(crate) ttl_s: u32,
+    /// Length that the record gives, also where the capture is cut short, and a number for the data: equal data have
+    /// equal numbers.
+    pub(crate) len: u16,
+    pub(crate) digest: u64,
+    /// Addresses that it gives to the name that was asked for: its own, its alias's, or those of its service.
+    pub(crate) addresses: Vec<IpAddr>,
+}
+
+impl Message {
+    pub(crate) fn is_no_such_name(&self) -> bool {
+        self.is_response && self.rcode == NO_SUCH_NAME
+    }
+
+    pub(crate) fn is_answered(&self) -> bool {
+        self.is_response && self.rcode == NO_ERROR
+    }
 }
 
 /// Reads a DNS message, or returns `None` when the bytes are none. A message cut short yields the answers before the cut.
 pub(crate) fn read(bytes: &[u8]) -> Option<Message> {
-    if bytes.len() < HEADER || bytes.len() > LONGEST {
-        return None;
-    }
-    let questions = u16::from_be_bytes([bytes[4], bytes[5]]);
-    let answers = u16::from_be_bytes([bytes[6], bytes[7]]);
-    if questions > MOST_QUESTIONS {
-        return None;
-    }
+    let [_, _, flags, code, ..] = *bytes else { return None };
     let mut decoder = BinDecoder::new(bytes);
     let header = Header::read(&mut decoder).ok()?;
+    if header.counts.queries > MOST_QUESTIONS {
+        return None;
+    }
     let mut question = None;
-    for _ in 0..questions {
+    for _ in 0..header.counts.queries {
         let query = Query::read(&mut decoder).ok()?;
         question = question.or(Some(query));
     }
-    if header.message_type != MessageType::Response {
-        return Some(if questions > 0 { Message::Query } else { Message::Other });
-    }
-    let Some(question) = question.filter(|_| header.response_code == ResponseCode::NoError) else {
-        return Some(Message::Other);
-    };
-    if !matches!(question.query_type(), RecordType::A | RecordType::AAAA) {
-        return Some(Message::Other);
-    }
-    let Some(name) = clean(question.name().to_ascii().as_bytes()) else { return Some(Message::Other) };
-    let mut addresses = Vec::new();
-    for _ in 0..answers.min(MOST_ANSWERS) {
-        let Ok(record) = Record::<RData>::read(&mut decoder) else { break };
-        if record.dns_class != DNSClass::IN {
-            continue;
+    let is_response = flags & RESPONSE != 0;
+    let mut message = Message { is_response, rcode: code & RCODE, ..Message::default() };
+    if let Some(question) = question {
+        if is_response && message.rcode == NO_ERROR {
+            message.answers = answers(&mut decoder, header.counts.answers, question.name());
         }
-        // An alias in between changes the owner, not what the client asked for.
-        if let Some(ip) = record.data.ip_addr() {
-            addresses.push((ip, record.ttl));
-        }
+        message.question = Some(Question { name: Labels::of(question.name()), rtype: question.query_type().into() });
     }
-    Some(Message::Answer { name, addresses })
+    Some(message)
 }
 
-#[cfg(test)]
-mod tests {
-    use std::net::Ipv4Addr;
-
-    use proptest::prelude::*;
-
-    use super::*;
-
-    /// A response: a question for A, an alias, and the alias's address.
-    fn response() -> Vec<u8> {
-        let mut bytes = vec![0x12, 0x34, 0x81, 0x80, 0, 1, 0, 2, 0, 0, 0, 0];
-        bytes.extend(b"\x03WWW\x07example\x03org\x00\x00\x01\x00\x01");
-        bytes.extend(b"\xc0\x0c\x00\x05\x00\x01\x00\x00\x00\x3c\x00\x06\x03cdn\xc0\x10");
-        bytes.extend(b"\xc0\x2d\x00\x01\x00\x01\x00\x00\x00\x78\x00\x04\xc6\x33\x64\x09");
-        bytes
-    }
-
-    #[test]
-    fn an_address_is_named_as_the_client_asked_not_as_its_alias() {
-        let address = IpAddr::from(Ipv4Addr::new(198, 51, 100, 9));
-
-        let expected = Message::Answer { name: "www.example.org".into(), addresses: vec![(address, 120)] };
-        assert_eq!(read(&response()), Some(expected));
-    }
-
-    #[test]
-    fn a_message_cut_short_yields_the_answers_before_the_cut() {
-        let whole = response();
-
-        let read = read(&whole[..whole.len() - 2]);
-
-        assert_eq!(read, Some(Message::Answer { name: "www.example.org".into(), addresses: Vec::new() }));
-    }
-
-    #[test]
-    fn what_is_no_dns_is_not_taken_for_it() {
-        assert_eq!(read(b"SSH-2.0-OpenSSH_9.6\r\n"), None);
-    }
-
-    proptest! {
-        #[test]
-        fn no_bytes_are_a_danger(bytes in prop::collection::vec(any::<u8>(), 0..600)) {
-            read(&bytes);
-        }
-
-        #[test]
-        fn no_damage_is_a_danger(at in 0usize..80, value: u8) {
-            let mut bytes = response();
-            let at = at % bytes.len();
-            bytes[at] = value;
-
-            read(&bytes);
+fn answers(decoder: &mut BinDecoder<'_>, count: u16, asked: &Name) -> Vec<Answer> {
+    let mut answers = Vec::new();
+    // An alias changes the owner of what follows, not what the client asked for.
+    let mut owners = vec![asked.clone()];
+    for _ in 0..count.min(MOST_ANSWERS) {
+        match answer(decoder, &mut owners) {
+            Ok(Some(answer)) => answers.push(answer),
+            Ok(None) => {}
+            Err(_) => break,
         }
     }
+    answers
+}
+
+/// Reads one record; `None` if it is of no use.
+fn answer(decoder: &mut BinDecoder<'_>, owners: &mut Vec<Name>) -> Result<Option<Answer>, DecodeError> {
+    let owner = Name::read(decoder)?;
+    let rtype = decoder.read_u16()?.unverified(/*every number is a type*/);
+    let class = decoder.read_u16()?.unverified(/*compared*/);
+    let ttl_s = decoder.read_u32()?.unverified(/*every number is a time*/);
+    let len = decoder.read_u16()?.unverified(/*cut to what there is*/);
+    let from = decoder.index();
+    let kept = usize::from(len).min(decoder.len());
+    let data = decoder.read_slice(kept)?.unverified(/*every byte is data*/);
+    if class != u16::from(DNSClass::IN) {
+        return Ok(None);
+    }
+    let mut addresses = Vec::new();
+    let is_asked_for = owners.iter().any(|known| known.eq_ignore_root(&owner));
+    if is_asked_for && kept == usize::from(len) {
+        // A copy at the record's data: names in it may point to what stands before.
+        let mut inner = decoder.clone(from as u16);
+        match read_data(&mut inner, rtype, len) {
+            Some(Data::Alias(target)) if owners.len() < usize::from(MOST_ANSWERS) => owners.push(target),
+            Some(Data::Addresses(found)) => addresses = found,
+            Some(Data::Alias(_)) | None => {}
+        }
+    }
+    let mut digest = DefaultHasher::new();
+    digest.write(data);
+    Ok(Some(Answer { rtype, ttl_s, len, digest: digest.finish(), addresses }))
+}
+
+enum Data {
+    Alias(Name),
+    Addresses(Vec<IpAddr>),
+}
+
+fn read_data(decoder: &mut BinDecoder<'_>, rtype: u16, len: u16) -> Option<Data> {
+    let rtype = RecordType::from(rtype);
+    let is_of_use = rtype == RecordType::A
+        || rtype == RecordType::AAAA
+        || rtype == RecordType::CNAME
+        || rtype == RecordType::HTTPS
+        || rtype == RecordType::SVCB;
+    let data = if is_of_use { RData::read(decoder, rtype, Restrict::new(len)).ok()? } else { return None };
+    if let Some(address) = data.ip_addr() {
+        return Some(Data::Addresses(vec![address]));
+    }
+    let service = match data {
+        RData::CNAME(target) => return Some(Data::Alias(target.0)),
+        RData::HTTPS(service) => service.0,
+        RData::SVCB(service) => service,
+        _ => return None,
+    };
+    // Mode alias (RFC 9460, 2.4.2).
+    if service.svc_priority == 0 {
+        return Some(Data::Alias(service.target_name));
+    }
+    let mut hints = Vec::new();
+    for (_, value) in service.svc_params {
+        if let SvcParamValue::Ipv4Hint(hint) = value {
+            hints.extend(hint.0.iter().map(|address| IpAddr::from(address.0)));
+        } else if let SvcParamValue::Ipv6Hint(hint) = value {
+            hints.extend(hint.0.iter().map(|address| IpAddr::from(address.0)));
+        }
+    }
+    hints.truncate(usize::from(MOST_ANSWERS));
+    Some(Data::Addresses(hints))
 }

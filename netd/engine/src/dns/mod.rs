@@ -1,7 +1,13 @@
-//! Which name gave an address, as each client was told by DNS.
+//! DNS as it is seen on the wire: messages, the names in them, and which name gave an address to which client.
 
 mod answers;
+mod labels;
 mod message;
+mod stream;
+#[cfg(test)]
+mod tests;
 
 pub(crate) use answers::Answers;
-pub(crate) use message::{Message, read};
+pub(crate) use labels::{Labels, Owner};
+pub(crate) use message::{Answer, Message, Question, read};
+pub(crate) use stream::{Segment, Streams};

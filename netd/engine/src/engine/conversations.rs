@@ -38,6 +38,7 @@ impl Engine {
             Relation::Anew => {
                 self.end(handle, EndReason::Reused);
                 self.counts.conversations_begun += 1;
+                self.openings.forget(handle);
                 if let Some(entry) = self.table.get_mut(handle) {
                     entry.begin_anew(time_ns);
                 }
@@ -74,6 +75,7 @@ impl Engine {
             let turn = turn_of_begin(record, before, !had_payload);
             self.take_turn(handle, &turn);
         }
+        self.follow_attempt(handle);
         self.on_volume(handle, &share, time_ns);
         let Some(entry) = self.table.get_mut(handle) else { return };
         if entry.is_closing() {
@@ -128,7 +130,7 @@ impl Engine {
         let Some(open) = entry.open else { return };
         if !open.is_held {
             self.commit(handle, open.at_ns, open.starter);
-        } else if entry.name_source > NameSource::Dns || entry.facts != crate::name::Facts::default() {
+        } else if entry.name_source > NameSource::Dns || entry.is_heard() {
             match entry.release_named_turn() {
                 Some((at_ns, starter)) => self.commit(handle, at_ns, starter),
                 None => self.hold(handle, open.at_ns),
@@ -166,7 +168,7 @@ impl Engine {
     }
 
     /// Returns the histories that a conversation's turns belong to; none when it is no candidate.
-    fn place(&mut self, handle: Handle, starter: Direction) -> Option<((Handle, Option<Handle>), Side)> {
+    pub(super) fn place(&mut self, handle: Handle, starter: Direction) -> Option<((Handle, Option<Handle>), Side)> {
         let entry = self.table.get_mut(handle)?;
         let side = Side::of(starter, entry.originator());
         match entry.place {
@@ -198,9 +200,11 @@ impl Engine {
         if entry.process.is_none() && entry.cookie != 0 {
             entry.process = self.processes.owner(entry.cookie).cloned();
         }
+        let resolved = self.answers.name(key.originator, key.responder, self.now_ns);
+        self.histories.note_user(&key, resolved.map(|name| &**name), self.now_ns);
         entry.place = self.histories.place(key, entry.name.as_ref(), self.now_ns);
         let Place::At { pair, name } = entry.place else { return None };
-        self.histories.observe_facts((pair, name), entry.facts);
+        self.histories.observe_facts((pair, name), entry.facts, entry.opening.as_ref());
         Some(((pair, name), side))
     }
 
@@ -212,6 +216,7 @@ impl Engine {
         }
         let closed = entry.close_turn(entry.phase == Phase::Ended);
         self.take_closed_turn(handle, closed);
+        self.note_region(handle);
         self.on_end(handle, reason);
         let Some(entry) = self.table.get_mut(handle) else { return };
         if self.reports_flows {
@@ -221,11 +226,22 @@ impl Engine {
                     (entry.name, entry.name_source) = (Some(name.clone()), NameSource::Dns);
                 }
             }
-            let conversation = Conversation::of(entry, reason, self.offset_ns);
+            let conversation = Conversation::of(entry, reason);
             self.commands.push_back(Command::FlowEnded(Box::new(conversation)));
         }
         entry.phase = Phase::Reported;
+        self.openings.forget(handle);
         self.table.touch(handle);
+    }
+
+    /// Counts the region that an answered conversation of a monitored host was with.
+    fn note_region(&mut self, handle: Handle) {
+        let Some(entry) = self.table.get(handle) else { return };
+        let flow = entry.key.flow(entry.originator());
+        let is_answered = entry.totals.packets.iter().all(|packets| *packets > 0);
+        if is_answered && entry.state & state::TRANSLATED == 0 && self.scope.calls_outside(flow.src, flow.dst) {
+            self.regions.observe(flow.src, flow.dst);
+        }
     }
 
     /// Ends a conversation that has been idle for too long, or forgets one that was handed out.

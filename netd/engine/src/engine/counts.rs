@@ -27,10 +27,22 @@ pub struct Counts {
     pub histories: u64,
     pub histories_evicted: u64,
     pub names_forgotten: u64,
+    /// Openings given up before they were understood, because others needed their room.
+    pub openings_cut: u64,
+    /// DNS messages read, and what is not DNS on its port; clients and domains watched, and those that gave way.
+    pub dns_messages: u64,
+    pub dns_unread: u64,
+    pub dns_zones: u64,
+    pub dns_evicted: u64,
     /// Findings reported for the first time, and verdicts asked for.
     pub findings: u64,
     pub enforced: u64,
     /// Verdicts not asked for: the target is protected, or the budget is spent.
     pub spared_protected: u64,
     pub spared_budget: u64,
+    /// Attempts to connect that nobody answered, or that were refused; findings about strangers' attempts that the hour
+    /// had no room for; failed attempts not judged because their gaps grow: a back-off.
+    pub attempts_failed: u64,
+    pub noise_unraised: u64,
+    pub backing_off: u64,
 }

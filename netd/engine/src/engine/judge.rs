@@ -6,12 +6,13 @@ use super::verdicts::Outcome;
 use super::{Command, Engine};
 use crate::detect::checkin::CheckIns;
 use crate::detect::{self, About, Context, Detector, Evidence, Subject};
-use crate::finding::{Finding, Process};
-use crate::history::{Key, PairKey, Place};
+use crate::finding::{Finding, Process, Severity};
+use crate::history::{Beat, Key, PairKey, Place};
 use crate::intel::Listed;
-use crate::name::Facts;
+use crate::opening::{Facts, Opening};
 use crate::score::Ledger;
 use crate::slab::Handle;
+use crate::time::Timestamp;
 
 /// A finding about to be raised, or to be acted on again.
 pub(super) struct Judged {
@@ -19,6 +20,13 @@ pub(super) struct Judged {
     finding: Finding,
     known: Option<Handle>,
     rises: bool,
+    is_protected: bool,
+}
+
+/// What evidence permits.
+struct Fitness {
+    block: bool,
+    severity: Severity,
     is_protected: bool,
 }
 
@@ -36,6 +44,11 @@ impl Engine {
                 continue;
             }
             let beat = history.beats.strongest();
+            // Whoever waits longer each time is a client that behaves.
+            if beat == Beat::Attempt && history.beats.is_backing_off() {
+                self.counts.backing_off += 1;
+                continue;
+            }
             let Some(rhythm) = history.beats.timing(beat).rhythm() else { continue };
             self.histories.note_regular(handle);
             let Some(history) = self.histories.get(handle) else { continue };
@@ -73,7 +86,7 @@ impl Engine {
         };
         Some(About {
             pair,
-            name: entry.name.clone(),
+            name: entry.name.as_ref().or_else(|| self.answers.name(flow.src, flow.dst, self.now_ns)).cloned(),
             conversation: Some(conversation),
             history,
             subject: Subject::Pair(pair),
@@ -82,15 +95,14 @@ impl Engine {
 
     /// Weighs evidence; returns the finding that it amounts to, unless there is nothing new in it.
     pub(super) fn judge(&self, evidence: &dyn Evidence, about: &About, at_ns: u64) -> Option<Judged> {
-        let context = self.context(about, at_ns);
+        let mut context = self.context(about, at_ns);
+        evidence.correct(&mut context);
         let mut ledger = Ledger::new(&self.weights, evidence.detector());
         weigh(evidence, &context, &mut ledger);
         if !ledger.is_finding() {
             return None;
         }
-        let is_protected = self.scope.is_protected(context.pair.responder);
-        let block = ledger.suffices_for_block() && !is_protected && evidence.is_two_way();
-        let severity = ledger.severity(block);
+        let Fitness { is_protected, severity, .. } = self.fitness(evidence, &context, &ledger);
         let known = self.known_incident(evidence.detector(), about);
         let rises = known.and_then(|known| self.incidents.get(known)).is_none_or(|known| severity > known.severity);
         if !rises && !self.verdicts.may_act() {
@@ -100,25 +112,35 @@ impl Engine {
         Some(Judged { detector: evidence.detector(), finding, known, rises, is_protected })
     }
 
+    fn fitness(&self, evidence: &dyn Evidence, context: &Context<'_>, ledger: &Ledger<'_>) -> Fitness {
+        let is_protected = self.scope.is_protected(context.pair.responder) || !evidence.may_block();
+        let is_sure = ledger.suffices_for_block() && evidence.is_two_way() && !evidence.is_policy();
+        let block = is_sure && !is_protected;
+        // Evidence about something else than the responder is as urgent whoever the responder is.
+        let severity = ledger.severity(block || is_sure && !evidence.may_block()).min(evidence.most());
+        Fitness { block, severity, is_protected }
+    }
+
     /// Returns the finding that evidence amounts to, sufficient or not, in words. It has no number yet.
     pub(super) fn describe(&self, evidence: &dyn Evidence, about: &About, at_ns: u64) -> Finding {
-        let context = self.context(about, at_ns);
+        let mut context = self.context(about, at_ns);
+        evidence.correct(&mut context);
         let mut ledger = Ledger::explained(&self.weights, evidence.detector());
         weigh(evidence, &context, &mut ledger);
-        let is_protected = self.scope.is_protected(context.pair.responder);
-        let block = ledger.suffices_for_block() && !is_protected && evidence.is_two_way();
+        let Fitness { block, severity, .. } = self.fitness(evidence, &context, &ledger);
         let first_ns = about.history.and_then(|history| self.histories.get(history)).map_or(at_ns, |h| h.first_ns);
         Finding {
             id: 0,
-            time: self.timestamp(at_ns),
-            first_seen: self.timestamp(first_ns),
+            time: Timestamp(at_ns),
+            first_seen: Timestamp(first_ns),
             detector: evidence.detector().name(),
             title: evidence.title(&context),
-            severity: ledger.severity(block),
+            severity,
             score: ledger.posterior(),
             pair: context.pair,
             name: about.name.as_ref().map(|name| name.to_string()),
             process: context.process.map(|process| self.with_executable(process)),
+            responder_region: context.surroundings.as_ref().map(|around| around.region.clone()),
             block,
             rhythm: evidence.rhythm(),
             considered: evidence.considered(&context),
@@ -160,20 +182,28 @@ impl Engine {
         let seconds = |from_ns: u64| at_ns.saturating_sub(from_ns) as f64 / 1e9;
         let facts = history.map_or_else(|| conversation.map_or(Facts::default(), |c| c.facts), |h| h.facts);
         let originator = about.pair.originator;
+        let resolved_name = self.answers.name(originator, about.pair.responder, at_ns);
+        let is_internal = self.scope.is_local(about.pair.responder.ip());
         Context {
             pair: about.pair.pair(),
             name: about.name.as_ref(),
             facts,
-            is_internal: self.scope.is_local(about.pair.responder.ip()),
-            prevalence: self.histories.prevalence(&about.pair),
+            is_internal,
+            surroundings: if is_internal { None } else { self.regions.around(about.pair.responder) },
+            prevalence: self.histories.prevalence(&about.pair, resolved_name.map(|name| &**name)),
             age_s: history.map_or(0.0, |history| seconds(history.first_ns)),
             watched_s: seconds(self.began_ns.unwrap_or(at_ns)),
-            unrelated_answers: if about.name.is_some() { 0 } else { self.answers.answers_of(originator) },
+            unrelated_answers: if about.name.is_some() || self.dns_watch.is_hiding(originator) {
+                0
+            } else {
+                self.answers.answers_of(originator)
+            },
             process,
             provenance: process.and_then(|process| self.processes.provenance(process.pid)).map(|(_, known)| *known),
+            opening: self.opening(about),
             services: &self.services,
             listed: self.listed(about),
-            resolved_name: self.answers.name(originator, about.pair.responder, at_ns),
+            resolved_name,
             companions: self.incidents.companions(originator, about.pair.responder),
         }
     }
@@ -185,7 +215,18 @@ impl Engine {
         }
         let by_name = about.name.as_ref().and_then(|name| self.intel.name(name));
         let destination = by_name.or_else(|| self.intel.address(about.pair.responder.ip(), about.pair.port));
-        destination.into_iter().collect()
+        let opening = self.opening(about);
+        let mut fingerprints = opening.into_iter().flat_map(|opening| [opening.ja4.as_ref(), opening.ja3.as_ref()]);
+        let client = fingerprints.find_map(|fingerprint| self.intel.fingerprint(fingerprint?));
+        destination.into_iter().chain(client).collect()
+    }
+
+    /// Returns what the first bytes of the conversation said, or of the latest one of the history.
+    fn opening(&self, about: &About) -> Option<&Arc<Opening>> {
+        let conversation = about.conversation.and_then(|conversation| self.table.get(conversation));
+        let history = about.history.and_then(|history| self.histories.get(history));
+        let own = conversation.and_then(|conversation| conversation.opening.as_ref());
+        own.or_else(|| history.and_then(|history| history.opening.as_ref()))
     }
 
     /// What the shell learned of a process may come later than its socket.
@@ -212,6 +253,7 @@ impl Engine {
     }
 }
 
+/// Whether evidence may lead to an automatic block of what is not protected.
 fn weigh(evidence: &dyn Evidence, context: &Context<'_>, ledger: &mut Ledger<'_>) {
     evidence.weigh(context, ledger);
     detect::add_context(context, ledger);

@@ -1,40 +1,55 @@
 //! The engine: records in, commands out.
 //!
 //! It asks and does not act: whatever the shell must do is a [`Command`]. Its time is that of the records and of
-//! [`Engine::tick`]; the same calls in the same order give the same commands.
+//! [`Engine::tick`], Unix time in nanoseconds; the same calls in the same order give the same commands.
 
+mod attempts;
 mod command;
 mod conversations;
 mod counts;
 mod explain;
 mod incident;
 mod judge;
+mod names;
+mod sessions;
 mod signals;
+mod snapshot;
 mod verdicts;
+mod watch;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
 
 use netd_common::key::Direction;
+use netd_common::packet::IPPROTO_TCP;
 use netd_common::record::{FlowRecord, PayloadKind, PayloadRecord, SocketEvent, SocketRecord, TurnRecord};
 
 pub use command::Command;
 pub use counts::Counts;
 pub use explain::{Explanation, Followed, Question, Silenced};
+pub use snapshot::RestoreError;
 
 use crate::config::Config;
-use crate::dns::{self, Answers, Message};
+use crate::detect::brute::Guesses;
+use crate::detect::dns::Watch;
+use crate::detect::icmp::Echoes;
+use crate::detect::scan::{Noise, Scans};
+use crate::detect::upload::Uploads;
+use crate::dns::{Answers, Streams};
 use crate::flow::{self, Conversation, EndReason, GOODBYE_WAIT_NS};
 use crate::history::{Histories, Place};
 use crate::intel::Intel;
-use crate::name::{self, Facts, NameSource};
+use crate::name::NameSource;
+use crate::opening::{FirstData, Openings};
 use crate::policy::Policy;
 use crate::process::{Processes, Provenance};
+use crate::regions::Regions;
 use crate::scope::Scope;
 use crate::services::Services;
 use crate::slab::Handle;
 use crate::suppress::Suppression;
 use crate::time::Timestamp;
+use crate::tools::Tools;
 use crate::weights::Weights;
 
 /// The analytics of one shard.
@@ -44,44 +59,69 @@ pub struct Engine {
     services: Services,
     intel: Arc<Intel>,
     suppressions: Arc<[Suppression]>,
+    tools: Tools,
     gap_ns: u64,
     reports_flows: bool,
-    offset_ns: u64,
     /// The latest time of any record or tick, and the first; record time.
     now_ns: u64,
     began_ns: Option<u64>,
     table: flow::Table,
     histories: Histories,
     answers: Answers,
+    openings: Openings,
     processes: Processes,
+    regions: Regions,
     /// Turns that wait for their name, or for the end that would make them a goodbye: until when, whose, which.
     held: VecDeque<(u64, Handle, u64)>,
     incidents: incident::Incidents,
+    /// Attempts that nobody has answered so far: until when, whose.
+    awaited: VecDeque<(u64, Handle)>,
+    awaited_limit: usize,
+    scans: Scans,
+    noise: Noise,
+    guesses: Guesses,
+    echoes: Echoes,
+    uploads: Uploads,
     verdicts: verdicts::Verdicts,
     commands: VecDeque<Command>,
     counts: Counts,
+    /// Questions and answers of DNS, and messages that are not complete.
+    dns_watch: Watch,
+    dns_streams: Streams,
 }
 
 impl Engine {
     #[must_use]
     pub fn new(config: Config) -> Self {
+        let gap_ns = u64::from(config.flows.turn_gap_ms) * 1_000_000;
         Self {
+            dns_watch: Watch::new(&config.dns, config.weights.dns, gap_ns),
+            dns_streams: Streams::default(),
             scope: Scope::new(&config.networks),
             weights: config.weights,
             services: config.services,
             intel: Arc::default(),
             suppressions: Arc::default(),
-            gap_ns: u64::from(config.flows.turn_gap_ms) * 1_000_000,
+            tools: config.tools,
+            gap_ns,
             reports_flows: config.flows.report,
-            offset_ns: config.clock_offset_ns,
             now_ns: 0,
             began_ns: None,
             table: flow::Table::new(&config.flows),
             histories: Histories::new(&config.histories),
             answers: Answers::new(&config.names),
+            openings: Openings::new(),
             processes: Processes::new(),
+            regions: Regions::new(config.geography),
             held: VecDeque::new(),
             incidents: incident::Incidents::new(config.histories.limit),
+            awaited: VecDeque::new(),
+            awaited_limit: config.flows.limit,
+            scans: Scans::new(),
+            noise: Noise::default(),
+            guesses: Guesses::new(),
+            echoes: Echoes::new(),
+            uploads: Uploads::new(),
             verdicts: verdicts::Verdicts::new(config.policy),
             commands: VecDeque::new(),
             counts: Counts::default(),
@@ -119,7 +159,7 @@ impl Engine {
         if record.kind == PayloadKind::Dns as u8 {
             self.hear_dns(handle, record, direction, bytes);
         } else if record.kind == PayloadKind::FirstData as u8 {
-            self.hear_first_data(handle, direction, bytes);
+            self.hear_first_data(handle, record, bytes);
         }
     }
 
@@ -151,11 +191,11 @@ impl Engine {
 
     /// Ends what has been idle, releases what has expired.
     pub fn tick(&mut self, now: Timestamp) {
-        self.advance(now.0.saturating_sub(self.offset_ns));
+        self.advance(now.0);
         while let Some(handle) = self.table.expired(self.now_ns) {
             self.expire(handle);
         }
-        self.verdicts.release(self.timestamp(self.now_ns), &mut self.commands);
+        self.verdicts.release(Timestamp(self.now_ns), &mut self.commands);
     }
 
     /// Ends every conversation: the source has nothing more to say.
@@ -177,7 +217,7 @@ impl Engine {
     /// Returns the conversations that are alive, in no order that means anything.
     pub fn conversations(&self) -> impl Iterator<Item = Conversation> {
         let alive = self.table.iter().filter(|entry| entry.phase != flow::Phase::Reported);
-        alive.map(|entry| Conversation::of(entry, EndReason::Active, self.offset_ns))
+        alive.map(|entry| Conversation::of(entry, EndReason::Active))
     }
 
     /// Changes the policy; verdicts in force stay.
@@ -207,6 +247,9 @@ impl Engine {
             histories: self.histories.len() as u64,
             histories_evicted: self.histories.evicted,
             names_forgotten: self.answers.forgotten,
+            openings_cut: self.openings.cut,
+            dns_zones: self.dns_watch.zones(),
+            dns_evicted: self.dns_watch.evicted(),
             ..self.counts
         }
     }
@@ -217,6 +260,7 @@ impl Engine {
         if at_ns > self.now_ns {
             self.now_ns = at_ns;
             self.release_held(at_ns);
+            self.release_attempts(at_ns);
         }
     }
 
@@ -239,44 +283,56 @@ impl Engine {
         self.held.push_back((at_ns.saturating_add(GOODBYE_WAIT_NS), handle, at_ns));
     }
 
-    fn hear_dns(&mut self, handle: Handle, record: &PayloadRecord, direction: Direction, bytes: &[u8]) {
-        let message = dns::read(bytes);
-        if let Some(entry) = self.table.get_mut(handle) {
-            let fact = if message.is_some() { Facts::DNS } else { Facts::NOT_DNS };
-            entry.facts = entry.facts.with(fact);
-        }
-        let Some(Message::Answer { name, addresses }) = message else { return };
-        let client = record.key.flow(direction).dst;
-        for (address, ttl_s) in addresses {
-            self.answers.learn(client, address.into(), &name, ttl_s, record.header.time_ns);
-        }
-    }
-
-    fn hear_first_data(&mut self, handle: Handle, direction: Direction, bytes: &[u8]) {
+    fn hear_first_data(&mut self, handle: Handle, record: &PayloadRecord, bytes: &[u8]) {
         let Some(entry) = self.table.get_mut(handle) else { return };
-        if direction != entry.originator() {
-            entry.facts = entry.facts.with(name::first_answer(bytes));
-            if let Place::At { pair, name } = entry.place {
-                self.histories.observe_facts((pair, name), entry.facts);
+        let originator = entry.originator();
+        let direction = Direction::from_bit(record.direction);
+        let signs = entry.signs;
+        entry.signs.hear(bytes, direction, originator);
+        let is_sign = entry.signs != signs;
+        let data = FirstData {
+            direction,
+            originator,
+            ip_protocol: entry.key.proto,
+            responder_port: entry.key.flow(originator).dst_port(),
+            seq: (entry.key.proto == IPPROTO_TCP).then_some(record.seq),
+            bytes,
+            at_ns: record.header.time_ns,
+        };
+        let Some(heard) = self.openings.hear(handle, entry.opening.is_some(), &data) else {
+            if is_sign {
+                self.on_opening(handle, self.now_ns);
             }
             return;
+        };
+        let opening = heard.opening;
+        let before = entry.opening.as_ref().map(|opening| opening.facts).unwrap_or_default();
+        entry.facts = entry.facts.without(before).with(opening.facts);
+        entry.awaits_name = heard.awaits_name;
+        if let Some(name) = opening.name.as_deref().filter(|_| opening.source == NameSource::Sni) {
+            let flow = entry.key.flow(originator);
+            // A name that DNS gave is nobody's invention.
+            if self.answers.name(flow.src, flow.dst, self.now_ns).is_none() {
+                entry.signs.hear_name(name);
+            }
         }
-        let heard = name::first_data(bytes);
-        entry.facts = entry.facts.with(heard.facts);
-        if heard.source != NameSource::None && heard.source > entry.name_source {
-            (entry.name, entry.name_source) = (heard.name, heard.source);
+        if opening.source != NameSource::None && opening.source > entry.name_source {
+            (entry.name, entry.name_source) = (opening.name.clone(), opening.source);
             entry.place = Place::Unknown;
         }
-        if let Place::At { pair, name } = entry.place {
-            self.histories.observe_facts((pair, name), entry.facts);
+        match entry.place {
+            Place::At { pair, name } => self.histories.observe_facts((pair, name), entry.facts, Some(&opening)),
+            // What was taken for benign by its port alone is looked at again.
+            Place::Excluded(_) => entry.place = Place::Unknown,
+            Place::Unknown | Place::Outside => {}
         }
-        if let Some((at_ns, starter)) = entry.release_named_turn() {
+        entry.opening = Some(opening);
+        if data.direction == originator
+            && !entry.awaits_name
+            && let Some((at_ns, starter)) = entry.release_named_turn()
+        {
             self.commit(handle, at_ns, starter);
         }
         self.on_opening(handle, self.now_ns);
-    }
-
-    pub(crate) fn timestamp(&self, at_ns: u64) -> Timestamp {
-        Timestamp(at_ns.saturating_add(self.offset_ns))
     }
 }

@@ -6,8 +6,10 @@ use serde::{Serialize, Serializer};
 
 use super::community::community_id;
 use super::entry::{Entry, Phase};
-use crate::finding::Process;
+use crate::detect::dns::encrypted::encrypted;
+use crate::finding::{Pair, Process};
 use crate::name::NameSource;
+use crate::opening::{Facts, Protocol};
 use crate::time::Timestamp;
 
 /// Why a conversation ended, after IPFIX `flowEndReason`.
@@ -66,6 +68,18 @@ pub struct Conversation {
     pub name: Option<String>,
     #[serde(skip_serializing_if = "NameSource::is_none")]
     pub name_source: NameSource,
+    /// Application protocol by the first bytes (Zeek's `service`).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub service: Option<Protocol>,
+    /// First protocol offered inside TLS.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub alpn: Option<String>,
+    /// JA4 fingerprint of the TLS client.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ja4: Option<String>,
+    /// How the flow asks for names in secret, and whom: `dns-over-https (Quad9)`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub encrypted_dns: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub process: Option<Process>,
     #[serde(skip_serializing_if = "is_zero")]
@@ -76,7 +90,7 @@ pub struct Conversation {
 }
 
 impl Conversation {
-    pub(crate) fn of(entry: &Entry, end_reason: EndReason, offset_ns: u64) -> Self {
+    pub(crate) fn of(entry: &Entry, end_reason: EndReason) -> Self {
         let flow = entry.key.flow(entry.originator());
         let sent = |end: usize| Sent {
             packets: entry.totals.packets[end],
@@ -85,11 +99,10 @@ impl Conversation {
             flags: entry.flags[end],
         };
         let (orig, resp) = (entry.originator() as usize, entry.originator().opposite() as usize);
-        let time = |ns: u64| Timestamp(ns.saturating_add(offset_ns));
         let last_ns = entry.last_ns.max(entry.first_ns);
         Self {
-            start: time(entry.first_ns),
-            end: time(last_ns),
+            start: Timestamp(entry.first_ns),
+            end: Timestamp(last_ns),
             duration_s: (last_ns - entry.first_ns) as f64 / 1e9,
             originator: flow.src.ip(),
             originator_port: flow.src_port(),
@@ -108,12 +121,33 @@ impl Conversation {
             community_id: community_id(&entry.key, entry.originator(), entry.flags[orig]),
             name: entry.name.as_deref().map(str::to_owned),
             name_source: entry.name_source,
+            service: service(entry),
+            alpn: entry.opening.as_ref().and_then(|opening| opening.alpn.as_deref().map(str::to_owned)),
+            ja4: entry.opening.as_ref().and_then(|opening| opening.ja4.as_deref().map(str::to_owned)),
+            encrypted_dns: encrypted_dns(entry),
             process: entry.process.as_deref().cloned(),
             vlan: entry.vlan,
             ifindex: entry.ifindex,
             rule: entry.rule,
         }
     }
+}
+
+fn service(entry: &Entry) -> Option<Protocol> {
+    let opening = entry.opening.as_ref().map(|opening| opening.protocol).filter(|protocol| protocol.is_known());
+    opening.or_else(|| entry.facts.has(Facts::DNS).then_some(Protocol::Dns))
+}
+
+fn encrypted_dns(entry: &Entry) -> Option<String> {
+    let flow = entry.key.flow(entry.originator());
+    let pair = Pair {
+        originator: flow.src.ip(),
+        responder: flow.dst.ip(),
+        responder_port: flow.dst_port(),
+        proto: entry.key.proto,
+    };
+    let found = encrypted(&pair, entry.name.as_deref())?;
+    Some(found.operator.map_or_else(|| found.transport.to_owned(), |whom| format!("{} ({whom})", found.transport)))
 }
 
 /// Returns the name of an IP protocol, or its number in decimal.

@@ -5,11 +5,14 @@ use std::sync::Arc;
 use netd_common::key::{ConversationKey, Direction};
 use netd_common::record::{FlowEvent, FlowRecord, state};
 
+use super::attempt::Attempt;
 use super::queue::Wait;
 use super::turns::OpenTurn;
+use crate::detect::{Session, Signs};
 use crate::finding::Process;
 use crate::history::Place;
-use crate::name::{Facts, NameSource};
+use crate::name::NameSource;
+use crate::opening::{Facts, Opening};
 
 pub(super) const TCP: u8 = 6;
 pub(super) const UDP: u8 = 17;
@@ -53,7 +56,7 @@ struct Part {
 
 /// How the originator is known, from weak to certain.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Certainty {
+pub(super) enum Certainty {
     Port,
     First,
     Handshake,
@@ -91,7 +94,7 @@ pub(crate) struct Entry {
     pub(crate) totals_ns: u64,
     parts: Vec<Part>,
     originator: Direction,
-    certainty: Certainty,
+    pub(super) certainty: Certainty,
     /// TCP flags seen per direction, or the first ICMP type.
     pub(crate) flags: [u8; 2],
     pub(crate) state: u8,
@@ -104,10 +107,21 @@ pub(crate) struct Entry {
     pub(crate) name: Option<Arc<str>>,
     pub(crate) name_source: NameSource,
     pub(crate) facts: Facts,
+    /// What its first bytes said, once any were heard.
+    pub(crate) opening: Option<Arc<Opening>>,
+    /// The first bytes are those of a hello or request whose name is yet to come.
+    pub(crate) awaits_name: bool,
     pub(crate) process: Option<Arc<Process>>,
     pub(crate) place: Place,
     /// Already held against the lists of threat intelligence, with its name.
     pub(crate) is_matched: bool,
+    pub(crate) attempt: Attempt,
+    /// Tools and shells that its first bytes gave away.
+    pub(crate) signs: Signs,
+    /// Its exchanges, from the first that the responder started.
+    pub(crate) session: Option<Box<Session>>,
+    /// Thresholds of its age that have been looked at.
+    pub(crate) age_steps: u8,
 }
 
 impl Entry {
@@ -134,14 +148,25 @@ impl Entry {
             name: None,
             name_source: NameSource::None,
             facts: Facts::default(),
+            opening: None,
+            awaits_name: false,
             process: None,
             place: Place::Unknown,
             is_matched: false,
+            attempt: Attempt::Unknown,
+            signs: Signs::default(),
+            session: None,
+            age_steps: 0,
         }
     }
 
     pub(crate) const fn originator(&self) -> Direction {
         self.originator
+    }
+
+    /// Returns whether something was heard of its payload and no name is about to be.
+    pub(crate) fn is_heard(&self) -> bool {
+        self.facts != Facts::default() && !self.awaits_name
     }
 
     /// Begins the next conversation of the same five-tuple.
@@ -158,8 +183,10 @@ impl Entry {
         let parts = std::mem::take(&mut self.parts);
         let (originator, certainty, place) = (self.originator, self.certainty, self.place);
         let (name, name_source, facts) = (self.name.take(), self.name_source, self.facts);
-        let process = self.process.take();
+        let (process, opening, attempt) = (self.process.take(), self.opening.take(), self.attempt);
+        let signs = self.signs;
         *self = Self {
+            attempt,
             parts,
             originator,
             certainty,
@@ -167,7 +194,9 @@ impl Entry {
             name,
             name_source,
             facts,
+            opening,
             process,
+            signs,
             flags: self.flags,
             state: self.state,
             cookie: self.cookie,

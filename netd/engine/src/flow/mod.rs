@@ -1,5 +1,6 @@
 //! Conversations: what the kernel's per-CPU records add up to.
 
+mod attempt;
 mod community;
 mod conversation;
 mod entry;
@@ -8,6 +9,8 @@ mod table;
 mod turns;
 
 pub use crate::name::NameSource;
+pub use crate::opening::Protocol;
+pub(crate) use attempt::{Attempt, Outcome};
 pub use conversation::{Conversation, EndReason, Sent, protocol_name};
 pub(crate) use entry::{Entry, Phase, Relation, Totals};
 pub(crate) use table::Table;

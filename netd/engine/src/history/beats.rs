@@ -1,5 +1,7 @@
 //! The sequences of a history that may follow a timer, and their evidence together.
 
+use serde::{Deserialize, Serialize};
+
 use super::Side;
 use crate::detect::beacon::Timing;
 use crate::weights;
@@ -13,15 +15,17 @@ pub(crate) enum Beat {
     Pause = 1,
     /// From one turn of the responder to the next: it polls, or keeps the connection alive.
     Responder = 2,
+    /// From one attempt to connect that failed to the next: the retry loop of whoever finds its server gone.
+    Attempt = 3,
 }
 
 impl Beat {
-    const ALL: [Self; 3] = [Self::Interval, Self::Pause, Self::Responder];
+    const ALL: [Self; 4] = [Self::Interval, Self::Pause, Self::Responder, Self::Attempt];
 
     /// Returns whose turns it times.
     pub(crate) const fn side(self) -> Side {
         match self {
-            Self::Interval | Self::Pause => Side::Originator,
+            Self::Interval | Self::Pause | Self::Attempt => Side::Originator,
             Self::Responder => Side::Responder,
         }
     }
@@ -31,18 +35,20 @@ impl Beat {
 const WORK_SHARE: u64 = 50;
 const WORK_NS: u64 = 50_000_000;
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Beats {
     intervals: Timing,
     responder: Timing,
     /// None while pauses are what intervals are: then both are one sequence.
     pauses: Option<Box<Pauses>>,
+    /// None until an attempt fails.
+    attempts: Option<Box<Attempts>>,
     /// The originator's latest turn, and the latest activity that is known of any connection; record time.
     turn_ns: u64,
     active_ns: u64,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 struct Pauses {
     timing: Timing,
     /// All pauses so far, one after the other: the timing's clock.
@@ -51,7 +57,14 @@ struct Pauses {
 
 impl Beats {
     pub(super) fn new() -> Self {
-        Self { intervals: Timing::new(), responder: Timing::new(), pauses: None, turn_ns: 0, active_ns: 0 }
+        Self {
+            intervals: Timing::new(),
+            responder: Timing::new(),
+            pauses: None,
+            attempts: None,
+            turn_ns: 0,
+            active_ns: 0,
+        }
     }
 
     /// Takes a turn into account.
@@ -86,12 +99,35 @@ impl Beats {
         self.turn_ns = at_ns;
     }
 
+    /// Takes an attempt that failed into account.
+    pub(super) fn observe_attempt(&mut self, at_ns: u64, gap_ns: u64) {
+        self.attempts.get_or_insert_with(Box::default).observe(at_ns, gap_ns);
+    }
+
+    /// Returns whether failed attempts follow each other ever more slowly, as a client's should.
+    pub(crate) fn is_backing_off(&self) -> bool {
+        self.attempts.as_ref().is_some_and(|attempts| attempts.is_backing_off())
+    }
+
     pub(super) fn note_activity(&mut self, at_ns: u64) {
         self.active_ns = self.active_ns.max(at_ns);
     }
 
+    /// Goes on after a time without a watch: see [`Timing::resume`].
+    pub(super) fn resume(&mut self, unwatched_s: f64) {
+        self.intervals.resume(unwatched_s);
+        self.responder.resume(unwatched_s);
+        if let Some(pauses) = &mut self.pauses {
+            pauses.timing.resume(unwatched_s);
+        }
+        if let Some(attempts) = &mut self.attempts {
+            attempts.timing.resume(unwatched_s);
+        }
+    }
+
     pub(crate) fn turns(&self) -> u32 {
-        self.intervals.turns().saturating_add(self.responder.turns())
+        let attempts = self.attempts.as_ref().map_or(0, |attempts| attempts.timing.turns());
+        self.intervals.turns().saturating_add(self.responder.turns()).saturating_add(attempts)
     }
 
     /// Returns the turns that one side started.
@@ -128,7 +164,55 @@ impl Beats {
             Beat::Interval => &self.intervals,
             Beat::Pause => self.pauses.as_ref().map_or(&self.intervals, |pauses| &pauses.timing),
             Beat::Responder => &self.responder,
+            // Where none fails, attempts are turns.
+            Beat::Attempt => self.attempts.as_ref().map_or(&self.intervals, |attempts| &attempts.timing),
         }
+    }
+}
+
+/// Attempts that failed.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+struct Attempts {
+    timing: Timing,
+    last_ns: u64,
+    gap_ns: u64,
+    /// The gap from which gaps have only grown, or stayed: 0 for none.
+    base_ns: u64,
+    /// How often a gap was clearly longer than the one before it.
+    steps: u32,
+}
+
+/// Factors between one gap and the next, in percent: below the first a back-off has begun anew, from the second on it
+/// has taken a step.
+const SHORTER: u64 = 80;
+const LONGER: u64 = 135;
+/// Steps, and the growth in all, that make a back-off.
+const STEPS: u32 = 2;
+const GROWN: u64 = 2;
+
+impl Attempts {
+    fn observe(&mut self, at_ns: u64, gap_ns: u64) {
+        let is_first = self.last_ns == 0;
+        if !is_first && at_ns <= self.last_ns.saturating_add(gap_ns) {
+            return;
+        }
+        self.timing.observe(at_ns, gap_ns);
+        let gap = at_ns.saturating_sub(self.last_ns);
+        self.last_ns = at_ns;
+        if is_first {
+            return;
+        }
+        let hundredth = self.gap_ns / 100;
+        if self.base_ns == 0 || gap < hundredth * SHORTER {
+            (self.base_ns, self.steps) = (gap, 0);
+        } else if gap >= hundredth * LONGER {
+            self.steps = self.steps.saturating_add(1);
+        }
+        self.gap_ns = gap;
+    }
+
+    fn is_backing_off(&self) -> bool {
+        self.steps >= STEPS && self.gap_ns >= self.base_ns.saturating_mul(GROWN)
     }
 }
 
@@ -174,5 +258,28 @@ mod tests {
         }
 
         assert_eq!(beats.turns(), 1);
+    }
+
+    #[test]
+    fn failed_attempts_are_a_beat_of_their_own() {
+        let mut beats = Beats::new();
+        for n in 1..30 {
+            beats.observe_attempt(n * 30 * SECOND, GAP);
+        }
+
+        assert_eq!(beats.strongest(), Beat::Attempt);
+        assert!(beats.ln_e() > 9.0 && !beats.is_backing_off(), "{}", beats.ln_e());
+    }
+
+    #[test]
+    fn growing_gaps_are_a_back_off_also_at_their_limit() {
+        let mut beats = Beats::new();
+        let mut now = SECOND;
+        for n in 0..20 {
+            beats.observe_attempt(now, GAP);
+            now += (SECOND << n).min(60 * SECOND);
+        }
+
+        assert!(beats.is_backing_off());
     }
 }

@@ -4,6 +4,8 @@
 //! the address one name, both are one history, kept once, by address; when they part, the name's becomes its own.
 
 mod beats;
+mod prevalence;
+mod saved;
 mod sizes;
 mod store;
 
@@ -12,11 +14,13 @@ use std::sync::Arc;
 use netd_common::key::{Address, Direction};
 
 pub(crate) use beats::{Beat, Beats};
+pub(crate) use prevalence::Prevalence;
+pub(crate) use saved::Saved;
 pub(crate) use sizes::Sizes;
-pub(crate) use store::{Histories, Prevalence};
+pub(crate) use store::Histories;
 
 use crate::finding::Pair;
-use crate::name::Facts;
+use crate::opening::{Facts, Opening};
 use crate::services::ServiceId;
 use crate::slab::Handle;
 
@@ -94,6 +98,8 @@ pub(crate) struct History {
     /// By [`Side`] of the starter.
     pub(crate) sizes: [Option<Box<Sizes>>; 2],
     pub(crate) facts: Facts,
+    /// Of the latest conversation that had one.
+    pub(crate) opening: Option<Arc<Opening>>,
     pub(crate) is_answered: bool,
     /// A pair's: the name that shares this history. A name's: the pair whose history it shares.
     pub(crate) twin: Option<Handle>,
@@ -112,6 +118,7 @@ impl History {
             beats: Beats::new(),
             sizes: [None, None],
             facts: Facts::default(),
+            opening: None,
             is_answered: false,
             twin: None,
             has_names: false,

@@ -1,5 +1,7 @@
 //! What turns carried: alike or not, and whether larger answers led to larger uploads.
 
+use serde::{Deserialize, Serialize};
+
 use crate::stats;
 
 /// Turns whose sizes are remembered.
@@ -11,7 +13,7 @@ const CALM: u32 = 4;
 /// A task's result follows the task within this time.
 const RESULT_WITHIN_NS: u64 = 60_000_000_000;
 
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Sizes {
     requests: [u32; RECENT],
     answers: [u32; RECENT],

@@ -5,10 +5,11 @@ use std::sync::Arc;
 
 use netd_common::key::Address;
 
+use super::prevalence::{Destinations, Prevalence};
 use super::{History, Key, NameKey, PairKey, Place, Side};
 use crate::config;
 use crate::flow::SizedTurn;
-use crate::name::Facts;
+use crate::opening::{Facts, Opening};
 use crate::slab::{Handle, Slab};
 
 /// Histories compared before one gives way.
@@ -27,19 +28,12 @@ struct Originator {
     regular: Vec<Handle>,
 }
 
-/// How many monitored hosts there are, and how many of them speak to one destination.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Prevalence {
-    pub(crate) hosts: u32,
-    pub(crate) users: u32,
-}
-
 pub(crate) struct Histories {
     histories: Slab<History>,
     pairs: HashMap<PairKey, Handle>,
     names: HashMap<NameKey, Handle>,
     originators: HashMap<Address, Originator>,
-    users: HashMap<(Address, u16, u8), u32>,
+    destinations: Destinations,
     limit: usize,
     /// Where the search for the next to give way goes on.
     hand: u32,
@@ -53,7 +47,7 @@ impl Histories {
             pairs: HashMap::new(),
             names: HashMap::new(),
             originators: HashMap::new(),
-            users: HashMap::new(),
+            destinations: Destinations::new(),
             // A pair and its name must both find room.
             limit: config.limit.max(2),
             hand: 0,
@@ -71,6 +65,10 @@ impl Histories {
 
     pub(crate) fn get_mut(&mut self, handle: Handle) -> Option<&mut History> {
         self.histories.get_mut(handle)
+    }
+
+    pub(super) const fn limit(&self) -> usize {
+        self.limit
     }
 
     /// Returns how many places there are, in use or not.
@@ -106,7 +104,6 @@ impl Histories {
         let handle = self.histories.insert(History::new(Key::Pair(key), key, at_ns));
         self.pairs.insert(key, handle);
         self.originators.entry(key.originator).or_default().pairs += 1;
-        *self.users.entry((key.responder, key.port, key.proto)).or_default() += 1;
         handle
     }
 
@@ -148,7 +145,7 @@ impl Histories {
     }
 
     /// Gives a name a copy of the history that it shares.
-    fn separate(&mut self, name: Handle) {
+    pub(super) fn separate(&mut self, name: Handle) {
         let Some(pair) = self.histories.get_mut(name).and_then(|name| name.twin.take()) else { return };
         let Some(shared) = self.histories.get(pair).cloned() else { return };
         if let Some(history) = self.histories.get_mut(name) {
@@ -171,6 +168,19 @@ impl Histories {
         })
     }
 
+    /// Takes an attempt that failed into account; returns the histories that it changed.
+    pub(crate) fn observe_attempt(
+        &mut self,
+        (pair, name): (Handle, Option<Handle>),
+        at_ns: u64,
+        gap_ns: u64,
+    ) -> [Option<Handle>; 2] {
+        self.each(pair, name, |history| {
+            history.beats.observe_attempt(at_ns, gap_ns);
+            history.last_ns = history.last_ns.max(at_ns);
+        })
+    }
+
     /// Notes that a connection was active.
     pub(crate) fn observe_activity(&mut self, (pair, name): (Handle, Option<Handle>), at_ns: u64) {
         self.each(pair, name, |history| history.beats.note_activity(at_ns));
@@ -185,8 +195,19 @@ impl Histories {
         });
     }
 
-    pub(crate) fn observe_facts(&mut self, (pair, name): (Handle, Option<Handle>), facts: Facts) {
-        self.each(pair, name, |history| history.facts = history.facts.with(facts));
+    /// Takes in what is known of a conversation's protocol. Facts add up; the latest opening counts.
+    pub(crate) fn observe_facts(
+        &mut self,
+        (pair, name): (Handle, Option<Handle>),
+        facts: Facts,
+        opening: Option<&Arc<Opening>>,
+    ) {
+        self.each(pair, name, |history| {
+            history.facts = history.facts.with(facts);
+            if let Some(opening) = opening {
+                history.opening = Some(opening.clone());
+            }
+        });
     }
 
     /// Applies `change` to the pair's history and, where it is another, the name's.
@@ -236,11 +257,13 @@ impl Histories {
         responders.len() as u32
     }
 
-    pub(crate) fn prevalence(&self, key: &PairKey) -> Prevalence {
-        Prevalence {
-            hosts: self.originators.len() as u32,
-            users: self.users.get(&(key.responder, key.port, key.proto)).copied().unwrap_or(0),
-        }
+    /// Notes that a conversation began; `resolved` is the name by which DNS told the originator the address.
+    pub(crate) fn note_user(&mut self, key: &PairKey, resolved: Option<&str>, at_ns: u64) {
+        self.destinations.note(key, resolved, at_ns);
+    }
+
+    pub(crate) fn prevalence(&self, key: &PairKey, resolved: Option<&str>) -> Prevalence {
+        Prevalence { hosts: self.originators.len() as u32, users: self.destinations.users(key, resolved) }
     }
 
     /// Evicts when full: of some histories, the one with the least evidence, then the fewest turns.
@@ -286,13 +309,6 @@ impl Histories {
                 self.pairs.remove(&key);
                 if let Some(name) = history.twin.and_then(|name| self.histories.get_mut(name)) {
                     name.twin = None;
-                }
-                let destination = (key.responder, key.port, key.proto);
-                if let Some(users) = self.users.get_mut(&destination) {
-                    *users -= 1;
-                    if *users == 0 {
-                        self.users.remove(&destination);
-                    }
                 }
                 if let Some(originator) = self.originators.get_mut(&key.originator) {
                     originator.pairs -= 1;

@@ -119,7 +119,6 @@ impl Intel {
         Some(self.listed(*list, indicator.to_string()))
     }
 
-    #[expect(dead_code, reason = "fingerprints are not read yet")]
     pub(crate) fn fingerprint(&self, fingerprint: &str) -> Option<Listed<'_>> {
         let list = self.fingerprints.get(fingerprint)?;
         Some(Listed { is_fingerprint: true, ..self.listed(*list, fingerprint.to_owned()) })

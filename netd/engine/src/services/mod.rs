@@ -76,7 +76,7 @@ fn is_likely_broadcast(address: IpAddr) -> bool {
 mod tests {
     use super::*;
     use crate::finding::Pair;
-    use crate::name::Facts;
+    use crate::opening::Facts;
 
     const TCP: u8 = 6;
     const UDP: u8 = 17;

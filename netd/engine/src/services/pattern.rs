@@ -8,7 +8,7 @@ use serde::Deserialize;
 use super::is_likely_broadcast;
 use crate::finding::Pair;
 use crate::flow::protocol_name;
-use crate::name::Facts;
+use crate::opening::Facts;
 
 /// What a pattern looks at.
 #[derive(Clone, Copy, Debug)]

@@ -1,9 +1,17 @@
 //! The engine from outside: records in, commands out.
 
+mod attempts;
 mod beacons;
 mod conversations;
+mod dns;
 mod enforcement;
 mod explanations;
 mod intel;
+mod lasting;
 mod names;
+mod protocols;
+mod regions;
+mod restarts;
+mod shells;
 mod support;
+mod tools;

@@ -1,6 +1,6 @@
 //! Whom conversations ask for, and what joins by name.
 
-use netd_common::record::{FlowEvent, PayloadKind, state};
+use netd_common::record::{FlowEvent, PayloadKind, PayloadRecord, state};
 use netd_engine::config::Config;
 use netd_engine::flow::NameSource;
 
@@ -19,7 +19,7 @@ fn answer(name: &str, address: [u8; 4]) -> Vec<u8> {
     bytes
 }
 
-fn tell(world: &mut World, client: &str, name: &str, address: [u8; 4], at_s: f64) {
+pub(crate) fn tell(world: &mut World, client: &str, name: &str, address: [u8; 4], at_s: f64) {
     let mut flow = Flow::new(&format!("{client}:5353"), "9.9.9.9:53", UDP, at_s);
     let bytes = answer(name, address);
     world.engine.observe_payload(&flow.payload_record(false, PayloadKind::Dns, bytes.len(), at_s), &bytes);
@@ -70,13 +70,18 @@ fn what_a_connection_asks_for_is_better_than_what_dns_said() {
     assert_eq!((flow.name.as_deref(), flow.name_source), (Some("www.example.org"), NameSource::Host));
 }
 
+/// Check-ins by one name at twenty addresses.
+pub(crate) fn rotating(world: &mut World, count: u32) {
+    for (n, at_s) in check_ins(count, 60.0, 0.1).enumerate() {
+        let responder = format!("198.51.100.{}:80", 10 + n % 20);
+        request(world, &format!("10.0.0.7:{}", 40_000 + n), &responder, "c2.example.org", at_s);
+    }
+}
+
 #[test]
 fn rotating_addresses_behind_one_name_are_one_finding() {
     let mut world = World::new(Config::default());
-    for (n, at_s) in check_ins(60, 60.0, 0.1).enumerate() {
-        let responder = format!("198.51.100.{}:80", 10 + n % 20);
-        request(&mut world, &format!("10.0.0.7:{}", 40_000 + n), &responder, "c2.example.org", at_s);
-    }
+    rotating(&mut world, 60);
 
     let findings = world.findings();
 
@@ -110,4 +115,48 @@ fn a_beacon_behind_a_shared_address_is_found_by_its_name() {
 
     assert!(findings.iter().any(|finding| finding.name.as_deref() == Some("c2.example.org")));
     assert!(findings.iter().all(|finding| finding.name.as_deref() != Some("news.example.net")));
+}
+
+#[test]
+fn a_flow_shows_the_protocol_that_its_first_bytes_speak() {
+    let mut world = World::with_flows();
+    request(&mut world, "10.0.0.7:40000", "198.51.100.9:8080", "a.example.org", 0.0);
+    let mut flow = Flow::new("10.0.0.7:40001", "198.51.100.9:443", TCP, 1.0);
+    world.engine.observe_flow(&flow.record(FlowEvent::Begin, 1.0));
+    let greeting = b"SSH-2.0-OpenSSH_9.6\r\n";
+    let record = flow.payload_record(false, PayloadKind::FirstData, greeting.len(), 1.1);
+    world.engine.observe_payload(&record, greeting);
+    flow.carry(300, 200);
+    world.engine.observe_flow(&flow.record(FlowEvent::Active, 2.0));
+    world.engine.finish();
+
+    let mut services: Vec<_> =
+        world.ended().iter().map(|flow| (flow.responder_port, flow.service.map(|service| service.name()))).collect();
+    services.sort_unstable();
+
+    assert_eq!(services, [(443, Some("ssh")), (8080, Some("http"))]);
+}
+
+#[test]
+fn a_name_that_comes_with_the_second_segment_names_its_flow() {
+    let mut world = World::with_flows();
+    for (second, client) in check_ins(30, 60.0, 0.05).zip(40_000..) {
+        let mut flow = Flow::new(&format!("10.0.0.7:{client}"), "198.51.100.9:80", TCP, second);
+        let head = b"GET / HTTP/1.1\r\nAccept: */*\r\nHost: late.example.org\r\n\r\n";
+        world.engine.observe_flow(&flow.record(FlowEvent::Begin, second));
+        world.engine.observe_turn(&flow.turn(true, 300, second + 0.05));
+        for (seq, part) in [(1_000, &head[..20]), (1_020, &head[20..])] {
+            let record = flow.payload_record(true, PayloadKind::FirstData, part.len(), second + 0.05);
+            let record = PayloadRecord { seq, ..record };
+            world.engine.observe_payload(&record, part);
+        }
+        flow.carry(300, 200);
+        flow.state |= state::ENDED;
+        world.engine.observe_flow(&flow.record(FlowEvent::End, second + 0.2));
+    }
+    world.engine.finish();
+
+    let ended = world.ended();
+    assert!(ended.iter().all(|flow| flow.name.as_deref() == Some("late.example.org")));
+    assert_eq!(world.engine.counts().histories, 2, "one pair and one name");
 }

@@ -117,6 +117,7 @@ impl Flow {
             captured: len as u16,
             direction: direction as u8,
             kind: kind as u8,
+            ..PayloadRecord::default()
         }
     }
 
@@ -129,6 +130,77 @@ impl Flow {
             Direction::AToB => [originator, responder],
             Direction::BToA => [responder, originator],
         }
+    }
+}
+
+/// A connection in the making, exchange by exchange.
+pub(crate) struct Talk {
+    flow: Flow,
+    pub(crate) at_s: f64,
+}
+
+/// Gaps of a person at a prompt, seconds.
+const AT_A_PROMPT: [f64; 8] = [3.1, 1.4, 9.0, 22.0, 2.2, 5.5, 1.1, 41.0];
+
+impl Talk {
+    pub(crate) fn open(world: &mut World, originator: &str, responder: &str) -> Self {
+        Self::open_as(world, originator, responder, 0)
+    }
+
+    /// Opens a connection of the process behind a socket cookie.
+    pub(crate) fn open_as(world: &mut World, originator: &str, responder: &str, cookie: u64) -> Self {
+        let flow = Flow::new(originator, responder, TCP, 0.0);
+        let begin = FlowRecord { cookie, ..flow.record(FlowEvent::Begin, 0.0) };
+        world.engine.observe_flow(&begin);
+        Self { flow, at_s: 0.1 }
+    }
+
+    /// One side's first bytes, which start an exchange.
+    pub(crate) fn say(&mut self, world: &mut World, by_originator: bool, bytes: &[u8]) {
+        world.engine.observe_turn(&self.flow.turn(by_originator, bytes.len() as u32, self.at_s));
+        self.hear(world, by_originator, bytes);
+        self.at_s += 1.0;
+    }
+
+    /// One side's first bytes, which answer the other's.
+    pub(crate) fn hear(&mut self, world: &mut World, by_originator: bool, bytes: &[u8]) {
+        let record = self.flow.payload_record(by_originator, PayloadKind::FirstData, bytes.len(), self.at_s);
+        world.engine.observe_payload(&record, bytes);
+        self.carry(by_originator, bytes.len() as u64, 0);
+    }
+
+    /// Whole exchanges: who starts each, and what both sides send; `gap_s` says how long it takes to the next.
+    pub(crate) fn exchanges(
+        &mut self,
+        world: &mut World,
+        exchanges: &[(bool, u64, u64)],
+        mut gap_s: impl FnMut(usize) -> f64,
+    ) {
+        for (n, (by_originator, request, answer)) in exchanges.iter().enumerate() {
+            world.engine.observe_turn(&self.flow.turn(*by_originator, *request as u32, self.at_s));
+            self.carry(*by_originator, *request, *answer);
+            self.at_s += gap_s(n);
+        }
+    }
+
+    /// Exchanges at the pace of a person who types.
+    pub(crate) fn typed(&mut self, world: &mut World, exchanges: &[(bool, u64, u64)]) {
+        self.exchanges(world, exchanges, |n| AT_A_PROMPT[n % AT_A_PROMPT.len()]);
+    }
+
+    /// A record of the counters as they are.
+    pub(crate) fn report(&mut self, world: &mut World) {
+        world.engine.observe_flow(&self.flow.record(FlowEvent::Active, self.at_s));
+    }
+
+    pub(crate) fn close(mut self, world: &mut World) {
+        self.flow.state |= state::ENDED;
+        world.engine.observe_flow(&self.flow.record(FlowEvent::End, self.at_s));
+    }
+
+    fn carry(&mut self, by_originator: bool, request: u64, answer: u64) {
+        let (originated, responded) = if by_originator { (request, answer) } else { (answer, request) };
+        self.flow.carry(originated, responded);
     }
 }
 

@@ -5,8 +5,10 @@ mod enforcing;
 mod reading;
 mod sockets;
 mod strictness;
+mod suppressing;
 
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::Arc;
 
 use axum::Router;
@@ -14,7 +16,9 @@ use axum::body::{Body, to_bytes};
 use axum::http::{HeaderMap, Method, Request, StatusCode};
 use netd_common::control::Mode;
 use netd_common::counter::Counter;
+use netd_engine::Engine;
 use netd_engine::time::Timestamp;
+use netd_geoip::{Databases, Paths};
 use serde_json::Value;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -22,7 +26,9 @@ use tokio_util::sync::CancellationToken;
 use tower::ServiceExt as _;
 
 use super::{Context, Listener, router, serve};
+use crate::store::questions::{self, Asked};
 use crate::store::status::{self, Degraded, Fill, Interface, Loss, Snapshot};
+use crate::store::suppressions::Suppressions;
 use crate::store::{Findings, Flows};
 use crate::verdicts::fake::Fake;
 use crate::verdicts::{self, Guard, Now, Service, Settings};
@@ -75,12 +81,22 @@ impl Api {
         let (handle, commands) = verdicts::channel();
         let (snapshots, sources) = status::channel(snapshot());
         let (findings, flows) = (Arc::new(Findings::new(1_000)), Arc::new(Flows::new(1_000)));
+        let (asker, mut asked) = questions::channel();
+        tokio::spawn(async move {
+            let engine = Engine::new(netd_engine::config::Config::default());
+            while let Some(Asked { question, answer }) = asked.recv().await {
+                let _ = answer.send(engine.explain(&question));
+            }
+        });
         let context = Context {
             verdicts: handle,
             findings: Arc::clone(&findings),
             flows: Arc::clone(&flows),
             sources,
+            suppressions: Arc::new(Suppressions::open(None)),
+            asker,
             hosts: Arc::from(["netd.example".to_owned()]),
+            databases: databases(),
         };
         let service = tokio::spawn(verdicts::run(service, commands, CancellationToken::new()));
         Self { router: router(context), fake, findings, flows, snapshots, _service: service }
@@ -130,6 +146,15 @@ fn snapshot() -> Snapshot {
         losses: vec![Loss { stage: "verdict_queue", lost: 0 }],
         flow_slots: Fill { entries: 5, capacity: 65_536 },
         degraded: vec![Degraded { what: "XDP".into(), why: "no driver support".into(), consequence: "slower".into() }],
+        geoip: databases().states(),
         ..Snapshot::default()
     }
+}
+
+/// The test databases of documentation prefixes.
+fn databases() -> Arc<Databases> {
+    let file = |name| Some(Path::new(env!("CARGO_MANIFEST_DIR")).join("../geoip/testdata").join(name));
+    let databases = Databases::new(Paths { country: file("country.mmdb"), asn: file("asn.mmdb") });
+    assert!(databases.reload().iter().all(|loaded| loaded.result.is_ok()));
+    Arc::new(databases)
 }

@@ -63,6 +63,8 @@ async fn a_flow_is_shown_with_its_finding() {
     assert_eq!(flow["protocol"], "tcp");
     assert_eq!(flow["originated"]["packets"], 1);
     assert_eq!(flow["end_reason"], "active");
+    let region = serde_json::json!({"country": "DE", "asn": 64500, "as_name": "Example Hosting"});
+    assert_eq!(flow["responder_region"], region);
     assert_eq!((flow["finding"].as_u64(), flow["score"].as_f64()), (Some(4), Some(0.9)));
 }
 
@@ -125,6 +127,8 @@ async fn the_status_names_every_loss() {
     assert_eq!(status["interfaces"][0]["attached"][0], "tcx ingress");
     assert_eq!(status["packets"]["ingress"], 7);
     assert_eq!(status["degraded"][0]["what"], "XDP");
+    assert_eq!(status["geoip"][0]["type"], "netd-Country");
+    assert_eq!(status["geoip"][1]["built"], "2026-01-01T00:00:00Z");
     assert_eq!(status["rules"]["capacity"], 65_535);
     let losses = status["losses"].as_array().unwrap();
     assert!(losses.contains(&serde_json::json!({"stage": "kernel_turn_records", "lost": 3})));
@@ -171,6 +175,8 @@ netd_flow_table_capacity gauge
 netd_flow_table_entries gauge
 netd_flows counter
 netd_flows_active gauge
+netd_geoip_build_timestamp_seconds gauge
+netd_geoip_load_failures counter
 netd_histories gauge
 netd_kill_switch gauge
 netd_mode gauge
@@ -202,6 +208,8 @@ async fn the_metrics_are_open_metrics_with_stable_names() {
         "netd_bpf_map_entries{map=\"block_hosts\"} 1",
         "netd_mode{mode=\"enforce\"} 1",
         "netd_build_info{version=\"0.1.0\"} 1",
+        "netd_geoip_build_timestamp_seconds{db=\"country\"} 1767225600",
+        "netd_geoip_load_failures_total{db=\"asn\"} 0",
         "# EOF",
     ] {
         assert!(answer.text.lines().any(|other| other == line), "{line}\n{}", answer.text);

@@ -6,7 +6,7 @@
 //! one may look after every turn, and an irregular key ever reaches E >= 1/a with probability at most a. [`evalue`] says
 //! exactly when that holds.
 //!
-//! A key costs 64 bytes until its first gaps look alike, and about half a kilobyte after.
+//! A key costs 64 bytes until its first gaps look alike, and about 0.7 KB after.
 
 mod evalue;
 mod growth;
@@ -48,6 +48,8 @@ pub const LN_CONVINCING: f64 = 9.210_340_371_976_184;
 pub struct Timing {
     last_ns: u64,
     turns: u32,
+    /// The gap before the next turn tells nothing: nobody watched all of it.
+    is_blind: bool,
     stage: Stage,
 }
 
@@ -108,7 +110,7 @@ impl Default for Timing {
 impl Timing {
     #[must_use]
     pub fn new() -> Self {
-        Self { last_ns: 0, turns: 0, stage: Stage::Early { gaps: [0.0; EARLY], seen: 0, blocks: 0 } }
+        Self { last_ns: 0, turns: 0, is_blind: false, stage: Stage::Early { gaps: [0.0; EARLY], seen: 0, blocks: 0 } }
     }
 
     /// Takes a turn at `at_ns` into account. A turn within `gate_ns` of the one before, or before it, belongs to it.
@@ -119,7 +121,7 @@ impl Timing {
         let gap_ns = at_ns.wrapping_sub(self.last_ns);
         self.last_ns = at_ns;
         self.turns = self.turns.saturating_add(1);
-        if self.turns == 1 {
+        if std::mem::take(&mut self.is_blind) || self.turns == 1 {
             return;
         }
         let x = (gap_ns as f32 * 1e-9).ln();
@@ -153,6 +155,13 @@ impl Timing {
                 }
             }
         }
+    }
+
+    /// Goes on after `unwatched_s` seconds in which turns may have gone unseen. Where a turn is hardly likely to have
+    /// fallen into them, the gap around them still counts.
+    pub(crate) fn resume(&mut self, unwatched_s: f64) {
+        let interval_s = self.rhythm().map_or(0.0, |rhythm| rhythm.interval_s);
+        self.is_blind = self.turns > 0 && unwatched_s > 0.1 * interval_s;
     }
 
     /// Returns ln E, the evidence against "irregular" after the last turn.
@@ -288,16 +297,35 @@ fn skipped(gap: f32, interval: f32, reach: f32) -> u32 {
     if near && (2.0..=20.0).contains(&beats) { beats as u32 - 1 } else { 0 }
 }
 
+/// Adding 1.5 * 2^23 rounds to a whole number, which then stands in the low bits.
+const ROUND: f32 = 12_582_912.0;
+
 /// Returns e^x to a relative error of 1e-7 (1 + |x|), without a branch, so that loops over it vectorise.
 fn fast_exp(x: f32) -> f32 {
-    // Adding 1.5 * 2^23 rounds to a whole number, which then stands in the low bits.
-    const ROUND: f32 = 12_582_912.0;
     let scaled = x.clamp(-87.0, 88.0) * std::f32::consts::LOG2_E;
     let rounded = scaled + ROUND;
     let part = (scaled - (rounded - ROUND)) * std::f32::consts::LN_2;
     let series = 0.166_666_66 + part * (0.041_666_66 + part * (0.008_333_33 + part * 0.001_388_89));
     let series = 1.0 + part * (1.0 + part * (0.5 + part * series));
     series * f32::from_bits(rounded.to_bits().wrapping_sub(ROUND.to_bits()).wrapping_add(127) << 23)
+}
+
+/// Returns ln x to about 1e-6, for any x from 1 to the largest, without a call.
+fn fast_ln(x: f32) -> f32 {
+    // The exponent is split off so that the rest lies in sqrt(1/2)..sqrt(2), where atanh's series is short.
+    const ROOT_HALF: u32 = 0x3f35_04f3;
+    let shifted = x.to_bits().wrapping_sub(ROOT_HALF);
+    let exponent = (shifted as i32 >> 23) as f32;
+    let rest = f32::from_bits((shifted & 0x007f_ffff).wrapping_add(ROOT_HALF));
+    let s = (rest - 1.0) / (rest + 1.0);
+    let squared = s * s;
+    let series = 1.0 + squared * (0.333_333_34 + squared * (0.2 + squared * (0.142_857_15 + squared * 0.111_111_11)));
+    exponent * std::f32::consts::LN_2 + 2.0 * s * series
+}
+
+/// Returns the nearest whole number of an `x` below 2^22, without a call.
+fn fast_round(x: f32) -> f32 {
+    (x + ROUND) - ROUND
 }
 
 #[cfg(test)]
@@ -327,6 +355,16 @@ mod tests {
             let exact = f64::from(x).exp();
             let relative = (f64::from(fast_exp(x)) / exact - 1.0).abs();
             assert!(relative < 1.2e-7 * (1.0 + f64::from(x.abs())), "{x}: {relative}");
+        }
+    }
+
+    #[test]
+    fn the_fast_logarithm_and_rounding_are_exact_enough() {
+        for x in (0..8000).map(|i| (i as f32 * 0.01).exp()) {
+            assert!((fast_ln(x) - x.ln()).abs() < 1e-6 * (1.0 + x.ln()), "{x}");
+        }
+        for x in (-5000..5000).map(|i| i as f32 * 0.013) {
+            assert!((fast_round(x) - x).abs() <= 0.5 && fast_round(x).fract() == 0.0, "{x}");
         }
     }
 
@@ -395,6 +433,32 @@ mod tests {
         });
 
         assert!(timing(gaps).ln_e() < 2.0);
+    }
+
+    #[test]
+    fn gaps_that_double_are_promoted_and_named() {
+        let rhythm = timing((0..18).map(|n| 5.0 * f64::from(1 << (n % 9)))).rhythm().unwrap();
+
+        assert!(rhythm.ln_e > LN_CONVINCING, "{rhythm:?}");
+        assert!(matches!(rhythm.shape, Shape::Growing { ratio } if (ratio - 2.0).abs() < 0.02), "{rhythm:?}");
+    }
+
+    #[test]
+    fn a_restored_key_goes_on_as_if_nothing_had_happened() {
+        // Unpromoted, promoted, with a window that wrapped, and with every expert in use.
+        let two = |n: usize| [60.0, 37.0, 23.0, 60.0, 14.0, 46.0][n % 6] + 0.01 * (n * 7 % 11) as f64;
+        for turns in [0, 2, 12, 64, 100, 201] {
+            let mut kept = timing((0..turns).map(two));
+            let mut restored: Timing = toml::from_str(&toml::to_string(&kept).unwrap()).unwrap();
+            let mut at_ns = kept.last_ns;
+            for n in turns..turns + 90 {
+                assert_eq!(restored.ln_e().to_bits(), kept.ln_e().to_bits(), "{turns} turns, {n}");
+                at_ns += (two(n) * 1e9) as u64;
+                kept.observe(at_ns, GATE_NS);
+                restored.observe(at_ns, GATE_NS);
+            }
+            assert_eq!(restored.rhythm(), kept.rhythm());
+        }
     }
 
     #[test]

@@ -5,13 +5,12 @@
 //! corrects the period, its level is the phase, its residue the spread. After a gap of more than [`PAUSE`] periods the phase is learned
 //! anew, but not the period.
 
-use super::RESOLUTION_S;
-use super::fast_exp;
 use super::student::Student;
 use super::window::Window;
+use super::{RESOLUTION_S, fast_exp, fast_round};
 
 /// Gaps that are read.
-const READ: usize = 40;
+const READ: usize = 20;
 /// Periods of silence after which no phase is expected to have been kept.
 const PAUSE: f32 = 20.0;
 /// Spreads, in periods, that are expected before any is known.
@@ -19,7 +18,7 @@ const SPREADS: [f32; 3] = [0.001, 0.03, 0.12];
 /// Beats of evidence that the first guess of the period is worth.
 const GUESS: f32 = 1.0;
 /// Beats ahead that have a probability.
-const AHEAD: i32 = 5;
+const AHEAD: i32 = 4;
 
 pub(super) const EXPERTS: usize = SPREADS.len();
 pub(super) const WEIGHTS: [f32; EXPERTS] = [0.015, 0.02, 0.025];
@@ -36,6 +35,8 @@ struct Fit {
     products: f32,
     squares: f32,
     freedom: f32,
+    /// What is added to the first guess of the period.
+    slope: f32,
     /// The last event.
     number: f32,
     late: f32,
@@ -54,6 +55,7 @@ impl Fit {
             products: 0.0,
             squares: 0.0,
             freedom: 0.0,
+            slope: 0.0,
             number: 0.0,
             late: 0.0,
             missed: 0.0,
@@ -61,13 +63,9 @@ impl Fit {
         }
     }
 
-    fn slope(&self) -> f32 {
-        self.products / (self.numbers + GUESS)
-    }
-
     /// Returns the lateness expected at the beat `number`.
     fn expected(&self, number: f32) -> f32 {
-        self.mean + self.slope() * (number - self.mean_number)
+        self.mean + self.slope * (number - self.mean_number)
     }
 
     fn observe(&mut self, gap: f32) {
@@ -77,7 +75,7 @@ impl Fit {
             return;
         }
         let since = gap + self.late - self.expected(self.number);
-        let beats = (since / (self.period + self.slope())).round();
+        let beats = fast_round(since / (self.period + self.slope));
         self.late += gap - beats * self.period;
         self.number += beats;
         if beats < 1.0 {
@@ -88,12 +86,14 @@ impl Fit {
         self.missed += beats - 1.0;
         self.held += 1.0;
         let (from_number, from) = (self.number - self.mean_number, self.late - self.mean);
-        self.mean_number += from_number / self.held;
-        self.mean += from / self.held;
+        let share = 1.0 / self.held;
+        self.mean_number += from_number * share;
+        self.mean += from * share;
         self.numbers += from_number * (self.number - self.mean_number);
         self.products += from_number * (self.late - self.mean);
         self.squares += from * (self.late - self.mean);
         self.freedom += 1.0;
+        self.slope = self.products / (self.numbers + GUESS);
     }
 }
 
@@ -104,7 +104,7 @@ pub(super) fn fill(densities: &mut [f32], x: f32, past: &Window, period: f32, pr
         fit.observe(fast_exp(gap));
     }
     let d = fast_exp(x);
-    let slope = fit.slope();
+    let slope = fit.slope;
     let residue = (fit.squares - slope * (2.0 * fit.products - slope * fit.numbers)).max(0.0);
     let freedom = fit.freedom.max(1.0);
     let miss = (fit.missed + 0.1) / (fit.beats + fit.missed + 1.0);

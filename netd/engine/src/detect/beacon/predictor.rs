@@ -135,7 +135,7 @@ impl Predictor {
         let (ranges, rest) = rest.split_at_mut(PHASES - RANGES);
         let (phases, rest) = rest.split_at_mut(GROWTHS - PHASES);
         let (growths, pair) = rest.split_at_mut(PAIR - GROWTHS);
-        let d = x.exp();
+        let d = fast_exp(x);
         let resolution = RESOLUTION_S / d;
         for (density, bandwidth) in kernels.iter_mut().zip(BANDWIDTHS) {
             *density = kernel_estimate(x, bandwidth, resolution, past) + 0.04 * prior;

@@ -7,7 +7,7 @@
 //! a law as wide is hardly a timer's, and their experts alone would see one in the sum of two exponential waits.
 
 use super::window::Window;
-use super::{LN_2, LN_3, RESOLUTION_S, fast_exp};
+use super::{LN_2, LN_3, RESOLUTION_S, fast_exp, fast_ln};
 
 /// A law that an expert looks for.
 struct Law {
@@ -51,8 +51,8 @@ pub(super) fn fill(densities: &mut [f32], d: f32, past: &Window, wide: f32, prio
         let Law { ratio, rank, .. } = law;
         let median = past.quantile(rank);
         // The ends of U(a, b) seen from its median, with a tenth of the way to spare.
-        let above = (2.0 / (1.0 + ratio)).ln() * 1.15 + 0.01;
-        let below = ((1.0 + ratio) / (2.0 * ratio)).ln() * 1.15 + 0.01;
+        let above = fast_ln(2.0 / (1.0 + ratio)) * 1.15 + 0.01;
+        let below = fast_ln((1.0 + ratio) / (2.0 * ratio)) * 1.15 + 0.01;
         let (least, most) = (median - below, median + above);
         let (from, to) = (past.below(least), past.below(most));
         let single = (to - from) as f32;
@@ -65,9 +65,9 @@ pub(super) fn fill(densities: &mut [f32], d: f32, past: &Window, wide: f32, prio
         let n = past.len() as f32;
         let other = (n - single - double - triple).max(0.0);
         let all = n + 1.95;
-        let (low, high) = (low.exp(), high.exp());
+        let (low, high) = (fast_exp(low), fast_exp(high));
         let beat = uniform_predictive(d, low, high, single);
-        let usual = 2.0 * (1.0 - ratio) / (1.0 + ratio) * median.exp() + RESOLUTION_S;
+        let usual = 2.0 * (1.0 - ratio) / (1.0 + ratio) * fast_exp(median) + RESOLUTION_S;
         let beat = known_width(d, low, high, usual).map_or(beat, |known| 0.5 * (beat + known));
         let spread = (high - low) / (single - 1.0).max(0.5);
         let width = high - low + spread + RESOLUTION_S + 0.002 * high;
@@ -98,6 +98,6 @@ fn uniform_predictive(d: f32, low: f32, high: f32, n: f32) -> f32 {
     }
     let range = high - low + RESOLUTION_S;
     let outside = (low - d).max(d - high).max(0.0);
-    let beyond = if outside > 0.0 { fast_exp(n * (range / (range + outside)).ln()) } else { 1.0 };
+    let beyond = if outside > 0.0 { fast_exp(-n * fast_ln((range + outside) / range)) } else { 1.0 };
     (n - 1.0) / (n + 1.0) / range * beyond
 }

@@ -1,6 +1,6 @@
 //! Student's t, the predictive law of a normal value whose variance is learned.
 
-use super::fast_exp;
+use super::{fast_exp, fast_ln};
 
 /// The location, scale and degrees of freedom of Student's t.
 #[derive(Clone, Copy, Debug)]
@@ -22,6 +22,6 @@ impl Student {
 
     pub(super) fn density(&self, at: f32) -> f32 {
         let u = (at - self.location) / self.scale;
-        self.peak * fast_exp(-0.5 * (self.freedom + 1.0) * (u * u / self.freedom).ln_1p())
+        self.peak * fast_exp(-0.5 * (self.freedom + 1.0) * fast_ln(1.0 + u * u / self.freedom))
     }
 }

@@ -7,7 +7,7 @@ const EMPTY: f32 = 1e6;
 
 /// A ring of the last gaps.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-#[serde(into = "Vec<f32>", from = "Vec<f32>")]
+#[serde(into = "Kept", from = "Kept")]
 pub(super) struct Window {
     slots: [f32; Self::LEN],
     /// Slots by size of their gap; the first `len` count.
@@ -86,17 +86,29 @@ impl Window {
     }
 }
 
-impl From<Window> for Vec<f32> {
+/// A window as it is kept: sums over slots are repeated to the last bit only if each gap has the slot it had.
+#[derive(Serialize, Deserialize)]
+struct Kept {
+    /// Oldest first.
+    gaps: Vec<f32>,
+    next: u8,
+}
+
+impl From<Window> for Kept {
     fn from(window: Window) -> Self {
-        window.last(Window::LEN).collect()
+        Self { gaps: window.last(Window::LEN).collect(), next: window.next }
     }
 }
 
-impl From<Vec<f32>> for Window {
-    fn from(gaps: Vec<f32>) -> Self {
+impl From<Kept> for Window {
+    fn from(kept: Kept) -> Self {
         let mut window = Self::new();
+        let gaps = &kept.gaps[kept.gaps.len().saturating_sub(Self::LEN)..];
+        if gaps.len() == Self::LEN {
+            window.next = kept.next % Self::LEN as u8;
+        }
         for x in gaps {
-            window.push(x);
+            window.push(*x);
         }
         window
     }
@@ -110,8 +122,8 @@ mod tests {
 
     proptest! {
         #[test]
-        fn both_orders_hold_the_last_gaps(gaps in prop::collection::vec(0.0_f32..10.0, 0..200)) {
-            let window = Window::from(gaps.clone());
+        fn both_orders_hold_the_last_gaps(gaps in prop::collection::vec(0.0_f32..10.0, 0..200), next: u8) {
+            let window = Window::from(Kept { gaps: gaps.clone(), next });
 
             let last = &gaps[gaps.len().saturating_sub(Window::LEN)..];
             let mut sorted = last.to_vec();

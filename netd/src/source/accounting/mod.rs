@@ -2,14 +2,15 @@
 //!
 //! One table stands for one CPU. What the daemon reads from the kernel's mapped table by and by, a sweep reports here.
 
+#[cfg(test)]
+mod tests;
+
 use std::fmt;
 
-use netd_common::account::{self, Elsewhere, Observation, Sink, Turn, fill_flow, fill_turn};
+use netd_common::account::{self, Elsewhere, Excerpt, Excerpts, Observation, Sink, Turn, fill_flow, fill_turn};
 use netd_common::flow::{HashKeys, Set, Slot, Tick, WAYS, mark, nanoseconds, tick, ticks};
 use netd_common::packet::{IPPROTO_TCP, Packet};
-use netd_common::record::{
-    FlowEvent, FlowRecord, Header, Kind, PAYLOAD_SNAP, PayloadKind, PayloadRecord, TurnRecord, state,
-};
+use netd_common::record::{FlowEvent, FlowRecord, Header, Kind, PayloadRecord, TurnRecord, state};
 use netd_engine::Engine;
 
 /// Sets of the table at first: room for 4,096 conversations in half a megabyte, so that most captures stay in a cache.
@@ -121,6 +122,7 @@ impl Accounting {
             now_ns: arrival.time_ns,
             bytes: u64::from(arrival.wire_len),
             packets: 1,
+            segment: 0,
             ifindex: 0,
             translated: false,
             turn_gap: self.turn_gap,
@@ -130,7 +132,12 @@ impl Accounting {
         let mask = self.sets.len() - 1;
         let set = &mut self.sets[hash as usize & mask];
         // The reporter takes every record, so every packet finds a slot.
-        account::account(set, &observation, &mut reporter);
+        let way = account::account(set, &observation, &mut reporter);
+        // The daemon reads the kernel's table each second: it knows soon that somebody answers.
+        if let Some(way) = way.filter(|way| is_first_answer(&set.slots[*way], arrival.packet)) {
+            let record = flow_record(&set.slots[way], set.last[way], FlowEvent::Active, arrival.time_ns);
+            reporter.records.flow(&record);
+        }
         self.begun += reporter.begun;
         self.evicted += reporter.evicted;
         self.turns += reporter.turns;
@@ -198,6 +205,12 @@ impl Accounting {
     }
 }
 
+/// Whether a packet is its side's first, after the other side has spoken.
+fn is_first_answer(slot: &Slot, packet: &Packet) -> bool {
+    let direction = usize::from(packet.direction & 1);
+    slot.packets[direction] == 1 && slot.packets[1 - direction] != 0
+}
+
 fn flow_record(slot: &Slot, last: Tick, event: FlowEvent, now_ns: u64) -> FlowRecord {
     let mut record = FlowRecord::default();
     fill_flow(&mut record, slot, last, event, 0, now_ns, now_ns);
@@ -230,10 +243,31 @@ impl<R: Records> Sink for Reporter<'_, R> {
         true
     }
 
-    fn payload(&mut self, packet: &Packet, kind: PayloadKind) -> bool {
-        let wanted = (packet.payload_len as usize).min(PAYLOAD_SNAP);
-        let bytes = self.arrival.frame.get(packet.payload_offset as usize..).unwrap_or_default();
-        let bytes = &bytes[..bytes.len().min(wanted)];
+    fn payload(&mut self, packet: &Packet, excerpts: &mut Excerpts) {
+        for excerpt in excerpts {
+            self.excerpt(packet, &excerpt);
+        }
+    }
+
+    fn elsewhere(&mut self, _packet: &Packet, _hash: u32, _now: Tick) -> Elsewhere {
+        Elsewhere::default()
+    }
+
+    fn begun(&mut self, evicted: bool) {
+        self.begun += 1;
+        self.evicted += u64::from(evicted);
+    }
+}
+
+impl<R: Records> Reporter<'_, R> {
+    fn excerpt(&mut self, packet: &Packet, excerpt: &Excerpt) {
+        let start = packet.payload_offset as usize + excerpt.offset as usize;
+        let bytes = self.arrival.frame.get(start..).unwrap_or_default();
+        let bytes = &bytes[..bytes.len().min(excerpt.len as usize)];
+        // The capture may hold less of the packet than there was on the wire.
+        if bytes.is_empty() {
+            return;
+        }
         let record = PayloadRecord {
             header: Header {
                 kind: Kind::Payload as u16,
@@ -245,18 +279,10 @@ impl<R: Records> Sink for Reporter<'_, R> {
             wire_len: packet.payload_len,
             captured: bytes.len() as u16,
             direction: packet.direction,
-            kind: kind as u8,
+            kind: excerpt.kind as u8,
+            seq: excerpt.seq,
+            offset: excerpt.offset,
         };
         self.records.payload(&record, bytes);
-        true
-    }
-
-    fn elsewhere(&mut self, _packet: &Packet, _hash: u32, _now: Tick) -> Elsewhere {
-        Elsewhere::default()
-    }
-
-    fn begun(&mut self, evicted: bool) {
-        self.begun += 1;
-        self.evicted += u64::from(evicted);
     }
 }

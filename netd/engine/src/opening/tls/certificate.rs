@@ -3,16 +3,45 @@
 //! TLS 1.2 and older send certificates in the clear. Of the first one only issuer and subject are compared (RFC 5280,
 //! 4.1); what is cut short before both are read says nothing.
 
-const HANDSHAKE: u8 = 22;
-const SERVER_HELLO: u8 = 2;
-const CERTIFICATE: u8 = 11;
+use super::{CERTIFICATE, SERVER_HELLO, handshake, messages};
+
+const CERTIFICATE_STATUS: u8 = 22;
 const SEQUENCE: u8 = 0x30;
 const INTEGER: u8 = 0x02;
 const VERSION: u8 = 0xa0;
 
-/// Returns whether the first certificate in a server's first data names itself as its issuer.
-pub(crate) fn is_self_signed(bytes: &[u8]) -> Option<bool> {
-    let message = certificate_message(bytes)?;
+/// What a server's first bytes say of its certificate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::opening) enum Shown {
+    SelfSigned,
+    /// Signed by somebody else, not shown in the clear, or not a certificate.
+    No,
+    /// More bytes may tell.
+    NotYet,
+}
+
+/// Reads the beginning of what a TLS server sent.
+pub(in crate::opening) fn read(stream: &[u8]) -> Shown {
+    let handshake = handshake(stream);
+    for message in messages(&handshake.bytes) {
+        match message.kind {
+            SERVER_HELLO | CERTIFICATE_STATUS => {}
+            CERTIFICATE => {
+                return match is_self_signed(message.body) {
+                    Some(true) => Shown::SelfSigned,
+                    Some(false) => Shown::No,
+                    None if message.is_cut && !handshake.is_over => Shown::NotYet,
+                    None => Shown::No,
+                };
+            }
+            _ => return Shown::No,
+        }
+    }
+    if handshake.is_over { Shown::No } else { Shown::NotYet }
+}
+
+/// Returns whether the first certificate of a Certificate message names itself as its issuer.
+fn is_self_signed(message: &[u8]) -> Option<bool> {
     // Length of the list, then of the first certificate: three bytes each.
     let certificate = message.get(6..)?;
     let (tag, certificate) = enter(certificate)?;
@@ -33,29 +62,6 @@ pub(crate) fn is_self_signed(bytes: &[u8]) -> Option<bool> {
         serial.tag == INTEGER && [&algorithm, &issuer, &validity, &subject].iter().all(|part| part.tag == SEQUENCE);
     // Two empty names are equal without meaning it.
     is_certificate.then_some(issuer.value == subject.value && !issuer.value.is_empty())
-}
-
-/// Returns the body of the Certificate message, as far as it is there.
-fn certificate_message(bytes: &[u8]) -> Option<&[u8]> {
-    let mut records = bytes;
-    loop {
-        let [kind, 3, 0..=4, high, low, body @ ..] = records else { return None };
-        if *kind != HANDSHAKE {
-            return None;
-        }
-        let len = usize::from(u16::from_be_bytes([*high, *low]));
-        let mut messages = &body[..body.len().min(len)];
-        while let [message, a, b, c, message_body @ ..] = messages {
-            match *message {
-                CERTIFICATE => return Some(message_body),
-                SERVER_HELLO => {}
-                _ => return None,
-            }
-            let len = u32::from_be_bytes([0, *a, *b, *c]) as usize;
-            messages = message_body.get(len..)?;
-        }
-        records = body.get(len..)?;
-    }
 }
 
 /// One DER element that is wholly there.
@@ -98,7 +104,7 @@ mod tests {
         bytes
     }
 
-    fn flight(issuer: &[u8], subject: &[u8]) -> Vec<u8> {
+    fn flight(issuer: &[u8], subject: &[u8], longest: usize) -> Vec<u8> {
         let mut tbs = der(VERSION, &[2, 1, 2]);
         tbs.extend(der(INTEGER, &[7; 16]));
         tbs.extend(der(SEQUENCE, &[6, 1, 42]));
@@ -109,45 +115,55 @@ mod tests {
         let certificate = der(SEQUENCE, &der(SEQUENCE, &tbs));
         let mut message = vec![0, 0, 0, 0, 0, 0];
         message.extend(certificate);
-        let mut handshake = vec![SERVER_HELLO, 0, 0, 2, 3, 3, CERTIFICATE];
-        handshake.extend(&(message.len() as u32).to_be_bytes()[1..]);
-        handshake.extend(message);
-        let mut record = vec![HANDSHAKE, 3, 3];
-        record.extend((handshake.len() as u16).to_be_bytes());
-        record.extend(handshake);
-        record
+        let mut records = super::super::hello::tests::records(SERVER_HELLO, &[3, 3], 1 << 14);
+        records.extend(super::super::hello::tests::records(CERTIFICATE, &message, longest));
+        records
     }
 
     #[test]
     fn a_certificate_that_names_itself_is_self_signed() {
-        assert_eq!(is_self_signed(&flight(b"CN=me", b"CN=me")), Some(true));
-        assert_eq!(is_self_signed(&flight(b"CN=authority", b"CN=me")), Some(false));
+        assert_eq!(read(&flight(b"CN=me", b"CN=me", 1 << 14)), Shown::SelfSigned);
+        assert_eq!(read(&flight(b"CN=authority", b"CN=me", 1 << 14)), Shown::No);
+    }
+
+    #[test]
+    fn a_certificate_in_several_records_is_read() {
+        assert_eq!(read(&flight(b"CN=me", b"CN=me", 20)), Shown::SelfSigned);
     }
 
     #[test]
     fn a_certificate_cut_after_its_subject_still_tells() {
-        let whole = flight(b"CN=me", b"CN=me");
+        let whole = flight(b"CN=me", b"CN=me", 1 << 14);
 
-        assert_eq!(is_self_signed(&whole[..whole.len() - 250]), Some(true));
+        assert_eq!(read(&whole[..whole.len() - 250]), Shown::SelfSigned);
     }
 
     #[test]
-    fn a_certificate_cut_before_its_subject_tells_nothing() {
-        let whole = flight(b"CN=me", b"CN=me");
+    fn a_certificate_cut_before_its_subject_tells_nothing_yet() {
+        let whole = flight(b"CN=me", b"CN=me", 1 << 14);
 
-        assert_eq!(is_self_signed(&whole[..whole.len() - 310]), None);
+        assert_eq!(read(&whole[..whole.len() - 310]), Shown::NotYet);
+        assert_eq!(read(&whole[..9]), Shown::NotYet);
+    }
+
+    #[test]
+    fn encrypted_certificates_are_not_waited_for() {
+        let mut tls13 = super::super::hello::tests::records(SERVER_HELLO, &[3, 3], 1 << 14);
+        tls13.extend([20, 3, 3, 0, 1, 1, 23, 3, 3, 0, 9]);
+
+        assert_eq!(read(&tls13), Shown::No);
     }
 
     proptest! {
         #[test]
-        fn no_damage_is_a_danger(at in 0usize..450, value: u8, cut in 0usize..450) {
-            let mut bytes = flight(b"CN=me", b"CN=me");
+        fn no_damage_is_a_danger(at in 0usize..450, value: u8, cut in 0usize..450, longest in 1usize..500) {
+            let mut bytes = flight(b"CN=me", b"CN=me", longest);
             if let Some(byte) = bytes.get_mut(at) {
                 *byte = value;
             }
             bytes.truncate(cut);
 
-            is_self_signed(&bytes);
+            read(&bytes);
         }
     }
 }

@@ -2,16 +2,22 @@
 //!
 //! [`account`] adds one packet to its conversation's slot and says, through a [`Sink`], what user space must hear:
 //! that a conversation began, ended, is still alive or made room for another, that a turn started (DETECTION.md
-//! 2.1), and which payload is worth a look.
+//! 2.1), and which payload is worth a look (see [`Excerpts`]).
+
+mod fill;
+mod payload;
+
+pub use fill::{fill_flow, fill_turn, time_of};
+pub use payload::{EXCERPTS, Excerpt, Excerpts};
 
 use crate::{
-    flow::{Set, Slot, Tick, WAYS, class, mark, nanoseconds, tag, tick},
+    flow::{Set, Slot, Tick, WAYS, class, mark, tag, tick},
     key::Direction,
     packet::{
-        IPPROTO_ICMP, IPPROTO_ICMPV6, IPPROTO_TCP, IPPROTO_UDP, Packet, is_echo, is_echo_request,
+        IPPROTO_ICMP, IPPROTO_ICMPV6, IPPROTO_TCP, Packet, is_echo, is_echo_request,
         tcp::{ACK, FIN, RST, SYN},
     },
-    record::{FlowEvent, FlowRecord, Header, Kind, PayloadKind, TurnRecord, state},
+    record::{FlowEvent, state},
 };
 
 /// A five-tuple without connection that has been idle this long begins anew: three minutes.
@@ -29,6 +35,8 @@ pub struct Observation<'a> {
     pub bytes: u64,
     /// Packets on the wire: 1, or the segments of an offloaded super-packet.
     pub packets: u32,
+    /// Payload of each segment of an offloaded super-packet in bytes, 0 for a packet that is one on the wire.
+    pub segment: u32,
     pub ifindex: u32,
     /// Met at egress under another five-tuple than at ingress (address translation).
     pub translated: bool,
@@ -45,14 +53,14 @@ pub struct Elsewhere {
     pub payload: [u64; 2],
 }
 
-/// Where accounting reports to. Every method that writes a record returns whether it was kept, and counts it if not.
+/// Where accounting reports to. A method that returns whether its record was kept counts it if not.
 pub trait Sink {
-    /// Writes a [`FlowRecord`]: see [`fill_flow`].
+    /// Writes a [`crate::record::FlowRecord`]: see [`fill_flow`].
     fn flow(&mut self, slot: &Slot, last: Tick, event: FlowEvent, now_ns: u64) -> bool;
-    /// Writes a [`TurnRecord`]: see [`fill_turn`].
+    /// Writes a [`crate::record::TurnRecord`]: see [`fill_turn`].
     fn turn(&mut self, slot: &Slot, turn: &Turn, now_ns: u64) -> bool;
-    /// Exports the packet's payload.
-    fn payload(&mut self, packet: &Packet, kind: PayloadKind) -> bool;
+    /// Writes a [`crate::record::PayloadRecord`] for each of the excerpts, and counts those that are not kept.
+    fn payload(&mut self, packet: &Packet, excerpts: &mut Excerpts);
     /// Searches the other CPUs' tables.
     fn elsewhere(&mut self, packet: &Packet, hash: u32, now: Tick) -> Elsewhere;
     /// Counts a conversation begun, and whether it took another's slot.
@@ -120,6 +128,10 @@ pub fn account<S: Sink>(set: &mut Set, o: &Observation<'_>, sink: &mut S) -> Opt
     if new_payload != 0 {
         on_payload(slot, o, now, new_payload, is_new, sink);
     }
+    let unheard = if new_payload != 0 { new_payload } else { payload::late(slot, o) };
+    if unheard != 0 {
+        payload::export(slot, o, unheard, sink);
+    }
     let closing = o.packet.proto() == IPPROTO_TCP && closes(slot, o);
     if slot.state & state::ENDED != 0 {
         set.tags[way] = wanted | class::ENDED;
@@ -172,7 +184,8 @@ fn begin(slot: &mut Slot, o: &Observation<'_>, now: Tick) {
     slot.vlan = packet.vlan;
     slot.flags = [0; 2];
     slot.marks = 0;
-    slot.pad = [0; 2];
+    slot.icmp_code = packet.code;
+    slot.pad = 0;
     slot.cookie = 0;
     let (reversed, certain) = originator(packet);
     let originator_is_b = matches!(o.packet.direction(), Direction::BToA) != reversed;
@@ -223,6 +236,10 @@ fn new_payload(slot: &mut Slot, o: &Observation<'_>, direction: usize) -> u32 {
         return 0;
     }
     slot.next_seq[direction] = end;
+    if ahead > len {
+        // Something was skipped: it may still come.
+        slot.marks |= mark::HOLE[direction];
+    }
     if ahead < len { ahead } else { len }
 }
 
@@ -253,21 +270,6 @@ fn on_payload<S: Sink>(slot: &mut Slot, o: &Observation<'_>, now: Tick, len: u32
     slot.payload[direction] += u64::from(len);
     slot.state |= state::PAYLOAD;
     slot.last_payload = now;
-    let proto = o.packet.proto();
-    if proto == IPPROTO_UDP {
-        if is_dns(o.packet) {
-            sink.payload(o.packet, PayloadKind::Dns);
-        }
-    } else if proto == IPPROTO_TCP && slot.marks & mark::FIRST_DATA[direction] == 0 {
-        slot.marks |= mark::FIRST_DATA[direction];
-        sink.payload(o.packet, PayloadKind::FirstData);
-    }
-}
-
-#[inline(always)]
-fn is_dns(packet: &Packet) -> bool {
-    const PORT: [u8; 2] = 53_u16.to_be_bytes();
-    packet.conversation.a_port == PORT || packet.conversation.b_port == PORT
 }
 
 /// Marks FIN and RST, and returns whether the packet is the first of its kind.
@@ -289,55 +291,4 @@ fn closes(slot: &mut Slot, o: &Observation<'_>) -> bool {
         }
     }
     before != slot.state
-}
-
-/// Returns the time of a tick that lies in the last 52 days before `now_ns`: the same for every `now_ns`.
-#[inline(always)]
-#[must_use]
-pub const fn time_of(at: Tick, now_ns: u64) -> u64 {
-    let now = now_ns >> 20;
-    now.saturating_sub((now as u32).wrapping_sub(at) as u64) << 20
-}
-
-/// Fills a flow record from a slot. `time_ns` is the precise time, `now_ns` the accounting's coarse one.
-#[inline(always)]
-pub fn fill_flow(
-    record: &mut FlowRecord,
-    slot: &Slot,
-    last: Tick,
-    event: FlowEvent,
-    cpu: u16,
-    time_ns: u64,
-    now_ns: u64,
-) {
-    record.header = Header { kind: Kind::Flow as u16, cpu, len: size_of::<FlowRecord>() as u32, time_ns };
-    record.key = slot.key;
-    record.bytes = slot.bytes;
-    record.payload = slot.payload;
-    record.first_ns = time_of(slot.first, now_ns);
-    record.last_ns = time_of(last, now_ns);
-    record.cookie = slot.cookie;
-    record.packets = slot.packets;
-    record.ifindex = slot.ifindex;
-    record.rule = slot.rule;
-    record.vlan = slot.vlan;
-    record.flags = slot.flags;
-    record.state = slot.state;
-    record.event = event as u8;
-    record.pad = [0; 2];
-}
-
-/// Fills a turn record. Times as in [`fill_flow`].
-#[inline(always)]
-pub fn fill_turn(record: &mut TurnRecord, slot: &Slot, turn: &Turn, cpu: u16, time_ns: u64, now_ns: u64) {
-    record.header = Header { kind: Kind::Turn as u16, cpu, len: size_of::<TurnRecord>() as u32, time_ns };
-    record.key = slot.key;
-    record.payload = turn.payload;
-    record.first_ns = time_of(slot.first, now_ns);
-    record.idle_ns = nanoseconds(turn.idle);
-    record.first_len = turn.first_len;
-    record.starter = turn.starter as u8;
-    record.is_first = u8::from(turn.is_first);
-    record.state = slot.state;
-    record.pad = 0;
 }

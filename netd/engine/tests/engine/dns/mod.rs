@@ -1,0 +1,7 @@
+//! What questions and answers betray, and what they do not.
+
+mod benign;
+mod domains;
+mod idle;
+mod support;
+mod tunnels;

@@ -1,0 +1,137 @@
+//! `/api/v1/suppressions`: findings that nobody wants to see again, with who, why and until when.
+
+use axum::Json;
+use axum::body::Body;
+use axum::extract::State;
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::{IntoResponse as _, Response};
+use netd_engine::suppress::{Matching, Suppression};
+use netd_engine::time::Timestamp;
+use netd_engine::verdict::Origin;
+use serde::{Deserialize, Serialize};
+
+use super::Context;
+use super::input::{self, Fields, Name};
+use super::problem::Problem;
+use crate::store::suppressions::Error;
+use crate::time;
+use crate::verdicts::Page;
+
+/// Longest text of who and why, in characters.
+const LONGEST: usize = 500;
+
+/// A suppression that an operator asks for.
+#[derive(Debug, Deserialize)]
+pub(super) struct Wanted {
+    #[serde(rename = "match")]
+    matching: Matching,
+    who: String,
+    why: String,
+    /// A duration; without it the suppression holds until it is removed.
+    ttl: Option<String>,
+}
+
+impl Fields for Wanted {
+    const FIELDS: &'static [&'static str] = &["match", "who", "why", "ttl"];
+}
+
+/// A suppression as the API shows it.
+#[derive(Serialize)]
+pub(super) struct View {
+    id: u64,
+    #[serde(rename = "match")]
+    matching: Matching,
+    who: String,
+    why: String,
+    #[serde(serialize_with = "time::serialize")]
+    since: Timestamp,
+    #[serde(serialize_with = "time::serialize_option")]
+    until: Option<Timestamp>,
+}
+
+impl From<&Suppression> for View {
+    fn from(suppression: &Suppression) -> Self {
+        let Suppression { id, matching, who, why, since, until } = suppression.clone();
+        Self { id, matching, who, why, since, until }
+    }
+}
+
+#[derive(Serialize)]
+struct Added {
+    #[serde(flatten)]
+    suppression: View,
+    /// Findings that it covers, of those held.
+    covers: usize,
+    /// Verdicts of theirs that were released.
+    released: Vec<u64>,
+}
+
+pub(super) async fn list(State(context): State<Context>) -> Response {
+    let now = time::now();
+    let all = context.suppressions.list();
+    let items: Vec<View> =
+        all.iter().filter(|known| known.until.is_none_or(|until| now < until)).map(View::from).collect();
+    Json(serde_json::json!({ "items": items })).into_response()
+}
+
+/// Adds a suppression. It acts at once, and on the past: findings it covers are hidden, their verdicts released.
+pub(super) async fn add(State(context): State<Context>, headers: HeaderMap, body: Body) -> Result<Response, Problem> {
+    let Wanted { matching, who, why, ttl } = input::json(&headers, body).await?;
+    let invalid = |detail: &str| Problem::unprocessable("bad-body", "Bad body", detail);
+    if matching.is_empty() {
+        return Err(invalid("'match' is empty: it would hide every finding"));
+    }
+    for (field, text) in [("who", &who), ("why", &why)] {
+        if text.trim().is_empty() || text.chars().count() > LONGEST {
+            return Err(invalid(&format!("'{field}' must have from 1 to {LONGEST} characters")));
+        }
+    }
+    let ttl = ttl.as_deref().map(time::duration).transpose();
+    let ttl = ttl.map_err(|error| invalid(&format!("'ttl': {error}")))?;
+    let now = time::now();
+    let until = ttl.map(|ttl| now.plus_secs(ttl.as_secs_f64()));
+    let suppression = context.suppressions.add(matching, who, why, now, until).map_err(refused)?;
+    let (covered, _) = context.findings.page(None, usize::MAX, |stored| suppression.covers(&stored.finding, now));
+    let covered: Vec<u64> = covered.iter().map(|stored| stored.finding.id).collect();
+    let released = release(&context, &covered).await?;
+    let added = Added { suppression: View::from(&suppression), covers: covered.len(), released };
+    Ok((StatusCode::CREATED, Json(added)).into_response())
+}
+
+pub(super) async fn remove(State(context): State<Context>, name: Name) -> Result<Response, Problem> {
+    let id = name.id("suppression")?;
+    match context.suppressions.remove(id).map_err(refused)? {
+        Some(suppression) => Ok(Json(View::from(&suppression)).into_response()),
+        None => Err(Problem::not_found(format!("there is no suppression {id}"))),
+    }
+}
+
+/// Releases the verdicts that findings asked for.
+async fn release(context: &Context, findings: &[u64]) -> Result<Vec<u64>, Problem> {
+    let mut released = Vec::new();
+    let mut page = Page { before: None, limit: 1_000 };
+    loop {
+        let verdicts = context.verdicts.verdicts(page).await?;
+        for entry in &verdicts.entries {
+            let is_theirs =
+                matches!(&entry.verdict.origin, Origin::Finding { finding, .. } if findings.contains(finding));
+            if is_theirs && context.verdicts.release(entry.id).await.is_ok() {
+                released.push(entry.id);
+            }
+        }
+        match verdicts.next {
+            Some(next) => page = Page { before: Some(next), limit: 1_000 },
+            None => return Ok(released),
+        }
+    }
+}
+
+fn refused(error: Error) -> Problem {
+    match &error {
+        Error::Full => Problem::new(StatusCode::INSUFFICIENT_STORAGE, "full", "No room", error.to_string()),
+        Error::Unsaved(cause) => {
+            tracing::error!(%error, %cause, "a suppression was not saved");
+            Problem::new(StatusCode::SERVICE_UNAVAILABLE, "unsaved", "Not saved", format!("{error}: {cause}"))
+        }
+    }
+}
