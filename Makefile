@@ -1,6 +1,6 @@
 # netd. The two commands of a newcomer: `make run` and `make test`.
 .DEFAULT_GOAL := help
-.PHONY: help run test check bench captures pcaps accuracy fuzz fuzz-short ebpf ebpf-tools ebpf-check fmt deps install-deny clean
+.PHONY: help run test check bench captures pcaps accuracy calibrate fuzz fuzz-short ebpf ebpf-tools ebpf-check fmt deps install-deny clean
 
 SHELL := bash
 CARGO ?= cargo
@@ -40,6 +40,11 @@ accuracy: deps ## Measures what is found, how soon and how wrongly; keeps it in 
 	$(CARGO) build --locked --release -p netd
 	NETD_BIN="$${CARGO_TARGET_DIR:-$(CURDIR)/target}/release/netd" $(CARGO) run --locked --release -p netd-lab --bin accuracy -- \
 		--day-seed $(or $(DAY_SEED),1) $(if $(QUICK),--quick,$(if $(filter-out 1,$(DAY_SEED)),,--write docs))
+
+calibrate: deps ## Measures how far the posterior can be believed; keeps it in docs/ (WRITE=1 writes the fitted weights; QUICK=1 keeps nothing)
+	$(CARGO) build --locked --release -p netd
+	NETD_BIN="$${CARGO_TARGET_DIR:-$(CURDIR)/target}/release/netd" $(CARGO) run --locked --release -p netd-lab --bin calibrate -- \
+		$(if $(QUICK),--quick,--docs docs) $(if $(WRITE),--write)
 
 fuzz: deps ## Fuzzes every parser that sees the network, FUZZ_SECONDS (600) each; what crashes one becomes a test
 	@command -v c++ >/dev/null || $(SUDO) apt-get install -y -q g++

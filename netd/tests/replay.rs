@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use netd::cli::replay::{Args, Output, run};
 use netd_engine::finding::Severity;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 fn pcap(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../pcaps").join(name)
@@ -44,13 +44,25 @@ fn jsonl(name: &str) -> Said {
 
 #[test]
 fn the_same_capture_gives_the_same_output_byte_for_byte() {
-    for output in [Output::Jsonl, Output::Flows, Output::Report] {
+    for output in [Output::Jsonl, Output::Flows, Output::Report, Output::Evidence] {
         let first = replay(&[pcap("beacon-tls.pcap")], output, None);
         let second = replay(&[pcap("beacon-tls.pcap")], output, None);
 
         assert_eq!(first.out, second.out);
         assert!(!first.out.is_empty());
     }
+}
+
+#[test]
+fn evidence_is_told_of_what_is_no_finding_too() {
+    let beacon = replay(&[pcap("beacon-tls.pcap")], Output::Evidence, None).lines();
+    let people = replay(&[pcap("people.pcap")], Output::Evidence, None).lines();
+    let of = |lines: &[Value], event: &str| lines.iter().filter(|line| line["event"] == event).count();
+
+    assert!(of(&beacon, "finding") == 1 && of(&people, "finding") == 0);
+    let raised = beacon.iter().find(|line| line["event"] == "history" && line["raised"].is_u64()).unwrap();
+    assert!(raised["would_be"]["reasons"][0]["weight"].is_f64());
+    assert!(people.iter().any(|line| line["would_be"]["reasons"].is_array() && line["is_finding"] == false));
 }
 
 #[test]
@@ -69,6 +81,10 @@ fn a_finding_is_one_json_object_with_its_reasons() {
     assert!(finding["reasons"].as_array().is_some_and(|reasons| {
         reasons.iter().all(|reason| reason["evidence"].is_string() && reason["weight"].is_f64())
     }));
+    let web = json!({ "id": "T1071.001", "name": "Web Protocols", "tactic": "command-and-control" });
+    assert_eq!((&finding["attack"][0], &finding["techniques"][0]), (&web["id"], &web));
+    let report = replay(&[pcap("beacon-tls.pcap")], Output::Report, None).out;
+    assert!(report.contains("ATT&CK   T1071.001 Web Protocols (command-and-control)"), "{report}");
     assert_eq!((said.status, said.err.as_str()), (0, ""));
 }
 

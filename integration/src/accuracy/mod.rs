@@ -2,12 +2,12 @@
 //!
 //! `make accuracy` prints it and keeps it in `docs/`. Everything is a function of seeds, apart from how long it takes.
 
-mod captures;
+pub(crate) mod captures;
 mod connection;
 mod cv;
-mod day;
-mod document;
-mod parallel;
+pub(crate) mod day;
+pub(crate) mod document;
+pub(crate) mod parallel;
 mod rita;
 mod statistics;
 mod timing;

@@ -4,6 +4,7 @@ use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
+use crate::attack;
 use crate::region::Region;
 use crate::time::Timestamp;
 
@@ -108,4 +109,6 @@ pub struct Finding {
     pub considered: Vec<String>,
     /// MITRE ATT&CK technique ids.
     pub attack: Vec<&'static str>,
+    /// The same with names and tactics.
+    pub techniques: Vec<attack::Entry>,
 }

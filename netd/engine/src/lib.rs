@@ -4,6 +4,7 @@
 //! and `dns` say what a conversation speaks and whom it asks for, `history` remembers pairs and names, `detect` reads one kind of evidence
 //! each, `score` adds it up by the weights of `weights`, `policy` says what a finding may lead to, `engine` ties them.
 
+pub mod attack;
 pub mod config;
 pub mod detect;
 mod dns;

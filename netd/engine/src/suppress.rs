@@ -98,6 +98,7 @@ mod tests {
             reasons: Vec::new(),
             considered: Vec::new(),
             attack: Vec::new(),
+            techniques: Vec::new(),
         }
     }
 

@@ -23,7 +23,7 @@ use crate::config::files::{self, IntelList};
 use crate::source::accounting::{Accounting, Settings};
 use crate::source::capture::Capture;
 use crate::source::replay::Replay;
-use crate::store::view::{ExplanationView, FindingView, rounded};
+use crate::store::view::{ExplanationView, FindingView, FollowedView, rounded};
 use crate::time;
 
 /// Exit status when `--fail-on` is met.
@@ -59,11 +59,11 @@ pub struct Args {
     #[arg(long, value_name = "FILE")]
     pub intel: Vec<PathBuf>,
     /// Benign services, instead of those netd ships.
-    #[arg(long, value_name = "FILE", default_value = "", hide_default_value = true)]
-    pub services: PathBuf,
+    #[arg(long, value_name = "FILE")]
+    pub services: Option<PathBuf>,
     /// Weights and thresholds, instead of those netd ships.
-    #[arg(long, value_name = "FILE", default_value = "", hide_default_value = true)]
-    pub weights: PathBuf,
+    #[arg(long, value_name = "FILE")]
+    pub weights: Option<PathBuf>,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
@@ -75,6 +75,9 @@ pub enum Output {
     Jsonl,
     /// Flow records with Community ID: one JSON object a line.
     Flows,
+    /// Findings as they were last raised, then every history that is followed with what it amounts to: one JSON object
+    /// a line.
+    Evidence,
     #[value(skip)]
     Nothing,
 }
@@ -117,6 +120,7 @@ pub fn run(args: &Args, out: &mut dyn Write, err: &mut dyn Write) -> Result<u8, 
         (Some(explanation), _) => tell(args, explanation, out)?,
         (None, Output::Report) => report(&names(args), &heard.incidents, &summary, out)?,
         (None, Output::Jsonl) => line(out, &summary)?,
+        (None, Output::Evidence) => evidence(&heard.incidents, &engine, out)?,
         (None, Output::Flows | Output::Nothing) => {}
     }
     out.flush()?;
@@ -135,7 +139,7 @@ fn tell(args: &Args, explanation: &Explanation, out: &mut dyn Write) -> Result<(
     let view = ExplanationView::from(explanation);
     match args.output {
         Output::Jsonl => line(out, &view)?,
-        Output::Report | Output::Flows | Output::Nothing => {
+        Output::Report | Output::Flows | Output::Evidence | Output::Nothing => {
             let value = serde_json::to_value(&view).map_err(io::Error::from)?;
             super::explain::write(args.explain.as_deref().unwrap_or_default(), value, out)?;
         }
@@ -143,12 +147,25 @@ fn tell(args: &Args, explanation: &Explanation, out: &mut dyn Write) -> Result<(
     Ok(())
 }
 
+fn evidence(incidents: &BTreeMap<u64, Finding>, engine: &Engine, out: &mut dyn Write) -> io::Result<()> {
+    for finding in incidents.values() {
+        line(out, &FindingLine { event: "finding", finding: FindingView::from(finding) })?;
+    }
+    engine
+        .explain_all()
+        .try_for_each(|followed| line(out, &HistoryLine { event: "history", history: FollowedView::from(&followed) }))
+}
+
 fn engine(args: &Args, databases: Option<Arc<Databases>>) -> anyhow::Result<Engine> {
     let mut config = Config::default();
     config.networks.local.clone_from(&args.local);
     config.flows.report = args.output == Output::Flows;
-    config.services = files::services(&args.services)?;
-    config.weights = files::weights(&args.weights)?;
+    if let Some(file) = &args.services {
+        config.services = files::services(file)?;
+    }
+    if let Some(file) = &args.weights {
+        config.weights = files::weights(file)?;
+    }
     config.geography = databases.map(|databases| databases as _);
     let name = |file: &Path| file.file_stem().unwrap_or(file.as_os_str()).to_string_lossy().into_owned();
     let lists: Vec<_> = args.intel.iter().map(|file| IntelList { name: name(file), file: file.clone() }).collect();
@@ -245,6 +262,13 @@ struct FindingLine<'a> {
     event: &'static str,
     #[serde(flatten)]
     finding: FindingView<'a>,
+}
+
+#[derive(Serialize)]
+struct HistoryLine<'a> {
+    event: &'static str,
+    #[serde(flatten)]
+    history: FollowedView<'a>,
 }
 
 #[derive(Serialize)]

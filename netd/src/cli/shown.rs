@@ -5,7 +5,7 @@ use std::{
     net::{IpAddr, SocketAddr},
 };
 
-use netd_engine::{finding::Finding, flow::protocol_name};
+use netd_engine::{attack, finding::Finding, flow::protocol_name};
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -37,7 +37,7 @@ pub(super) struct Shown {
     pub turns: Option<u32>,
     pub reasons: Vec<Reason>,
     pub considered: Vec<String>,
-    pub attack: Vec<String>,
+    pub techniques: Vec<Technique>,
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -72,6 +72,20 @@ pub(super) struct Reason {
     pub value: String,
     /// Nats.
     pub weight: f64,
+}
+
+/// A technique of MITRE ATT&CK.
+#[derive(Clone, Debug, Deserialize)]
+pub(super) struct Technique {
+    pub id: String,
+    pub name: String,
+    pub tactic: String,
+}
+
+impl From<&attack::Entry> for Technique {
+    fn from(entry: &attack::Entry) -> Self {
+        Self { id: entry.id.to_owned(), name: entry.name.to_owned(), tactic: entry.tactic.to_owned() }
+    }
 }
 
 impl From<&Finding> for Shown {
@@ -114,7 +128,7 @@ impl From<&Finding> for Shown {
                 })
                 .collect(),
             considered: finding.considered.clone(),
-            attack: finding.attack.iter().map(|id| (*id).to_owned()).collect(),
+            techniques: finding.techniques.iter().map(Technique::from).collect(),
         }
     }
 }
@@ -171,8 +185,9 @@ impl Shown {
                 writeln!(out, "    {class}")?;
             }
         }
-        if !self.attack.is_empty() {
-            writeln!(out, "  ATT&CK   {}", self.attack.join(", "))?;
+        for technique in &self.techniques {
+            let Technique { id, name, tactic } = technique;
+            writeln!(out, "  ATT&CK   {id} {name} ({tactic})")?;
         }
         Ok(())
     }

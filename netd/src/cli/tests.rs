@@ -15,6 +15,16 @@ fn the_command_line_is_consistent() {
 }
 
 #[test]
+fn a_capture_alone_can_be_replayed() {
+    let capture = concat!(env!("CARGO_MANIFEST_DIR"), "/../pcaps/people.pcap");
+    for words in [vec!["netd", "replay", capture], vec!["netd", "replay", "-o", "evidence", capture]] {
+        let cli = Cli::try_parse_from(&words).unwrap();
+
+        assert_eq!(run(&cli, &mut Vec::new(), &mut Vec::new()), 0);
+    }
+}
+
+#[test]
 fn a_reader_that_has_enough_is_no_failure() {
     struct Closed;
     impl Write for Closed {

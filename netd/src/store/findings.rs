@@ -124,6 +124,7 @@ impl Findings {
 
 #[cfg(test)]
 pub(crate) mod tests {
+    use netd_engine::attack::{Attack, Technique};
     use netd_engine::finding::Beats;
 
     use super::*;
@@ -152,6 +153,7 @@ pub(crate) mod tests {
             reasons: Vec::new(),
             considered: Vec::new(),
             attack: vec!["T1071.001"],
+            techniques: vec![Attack::default().entry(Technique::WebProtocols)],
         }
     }
 

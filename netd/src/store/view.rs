@@ -2,7 +2,8 @@
 
 use std::net::IpAddr;
 
-use netd_engine::engine::Explanation;
+use netd_engine::attack::Entry;
+use netd_engine::engine::{Explanation, Followed};
 use netd_engine::finding::{Beats, Finding, Pair, Process, Reason, Severity};
 use netd_engine::flow::protocol_name;
 use netd_engine::region::Region;
@@ -38,6 +39,7 @@ pub struct FindingView<'a> {
     reasons: &'a [Reason],
     considered: &'a [String],
     attack: &'a [&'static str],
+    techniques: &'a [Entry],
 }
 
 impl<'a> From<&'a Finding> for FindingView<'a> {
@@ -67,6 +69,7 @@ impl<'a> From<&'a Finding> for FindingView<'a> {
             reasons: &finding.reasons,
             considered: &finding.considered,
             attack: &finding.attack,
+            techniques: &finding.techniques,
         }
     }
 }
@@ -95,7 +98,7 @@ struct Ends {
 }
 
 #[derive(Debug, Serialize)]
-struct FollowedView<'a> {
+pub(crate) struct FollowedView<'a> {
     #[serde(flatten)]
     ends: Ends,
     name: &'a Option<String>,
@@ -129,9 +132,9 @@ impl From<&Pair> for Ends {
     }
 }
 
-impl<'a> From<&'a Explanation> for ExplanationView<'a> {
-    fn from(explanation: &'a Explanation) -> Self {
-        let followed = explanation.followed.iter().map(|followed| FollowedView {
+impl<'a> From<&'a Followed> for FollowedView<'a> {
+    fn from(followed: &'a Followed) -> Self {
+        Self {
             ends: Ends::from(&followed.pair),
             name: &followed.name,
             originator_turns: followed.turns[0],
@@ -140,7 +143,13 @@ impl<'a> From<&'a Explanation> for ExplanationView<'a> {
             is_finding: followed.is_finding,
             raised: followed.raised,
             would_be: followed.would_be.as_ref().map(FindingView::from),
-        });
+        }
+    }
+}
+
+impl<'a> From<&'a Explanation> for ExplanationView<'a> {
+    fn from(explanation: &'a Explanation) -> Self {
+        let followed = explanation.followed.iter().map(FollowedView::from);
         let silenced = explanation.silenced.iter().map(|silenced| SilencedView {
             ends: Ends::from(&silenced.pair),
             name: &silenced.name,

@@ -6,7 +6,7 @@ use super::replay::Finding;
 
 /// What must be found.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Label {
+pub(crate) struct Label {
     /// Any of these detectors answers the label; none: nothing is expected.
     detectors: &'static [&'static str],
     originator: Option<IpAddr>,
@@ -16,7 +16,7 @@ pub(super) struct Label {
 
 impl Label {
     /// Reads the kind, and the first `ORIGINATOR->RESPONDER[:PORT[/PROTOCOL]]` of the text, or `ADDRESS:PORT`.
-    pub(super) fn read(kind: &str, expected: &str) -> Self {
+    pub(crate) fn read(kind: &str, expected: &str) -> Self {
         let detectors = detectors(kind);
         let Some(words) = expected.split([' ', ',']).find(|word| word.contains("->")) else {
             let lone = expected.split([' ', ',']).find_map(|word| end(word).0.map(|address| (address, end(word).1)));
@@ -29,7 +29,7 @@ impl Label {
         Self { detectors, originator: end(from).0, responder, port }
     }
 
-    pub(super) const fn is_expected(&self) -> bool {
+    pub(crate) const fn is_expected(&self) -> bool {
         !self.detectors.is_empty()
     }
 
@@ -45,7 +45,7 @@ impl Label {
         self.is_between(finding.originator, finding.responder)
     }
 
-    pub(super) fn is_between(&self, originator: IpAddr, responder: IpAddr) -> bool {
+    pub(crate) fn is_between(&self, originator: IpAddr, responder: IpAddr) -> bool {
         let known = self.originator.is_some() || self.responder.is_some();
         known
             && self.originator.is_none_or(|known| known == originator)

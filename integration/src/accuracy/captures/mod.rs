@@ -2,7 +2,7 @@
 //!
 //! netd is the program itself: `netd replay`, which reads captures as `netd run` reads the network.
 
-mod label;
+pub(crate) mod label;
 mod replay;
 mod report;
 

@@ -48,6 +48,8 @@ pub(crate) struct Day {
     pub(crate) conversations: u64,
     pub(crate) records: u64,
     pub(crate) counts: Counts,
+    /// As it is at the end of the day.
+    pub(crate) engine: Engine,
     pub(crate) log: Log,
     /// Automatic verdicts asked for: the incident each is about.
     pub(crate) verdicts: Vec<u64>,
@@ -92,6 +94,7 @@ pub(crate) fn play(population: Population, seed: u64) -> Day {
         conversations: scene.wire.conversations,
         records: scene.wire.records,
         counts: engine.counts(),
+        engine,
         log: scene.wire.log.unwrap_or_default(),
         verdicts,
     }

@@ -7,6 +7,7 @@ use netd_common::key::Address;
 use serde::Deserialize;
 
 use super::{Context, Detector, Evidence};
+use crate::attack::Technique;
 use crate::pool::{Pool, Worth};
 use crate::score::Ledger;
 use crate::stats;
@@ -244,8 +245,12 @@ impl Evidence for Guess {
         }
     }
 
-    fn techniques(&self, _context: &Context<'_>) -> Vec<&'static str> {
-        if self.guessing.hosts.count_ones() > 1 { vec!["T1110.003"] } else { vec!["T1110.001"] }
+    fn techniques(&self, _context: &Context<'_>) -> Vec<Technique> {
+        if self.guessing.hosts.count_ones() > 1 {
+            vec![Technique::PasswordSpraying]
+        } else {
+            vec![Technique::PasswordGuessing]
+        }
     }
 
     fn is_two_way(&self) -> bool {

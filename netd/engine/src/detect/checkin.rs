@@ -6,6 +6,7 @@ use serde::Deserialize;
 
 use super::beacon::{Rhythm, Shape};
 use super::{Context, Detector, Evidence};
+use crate::attack::Technique;
 use crate::finding::Beats;
 use crate::history::{Beat, History};
 use crate::opening::{Facts, Protocol};
@@ -72,20 +73,20 @@ impl Evidence for CheckIns<'_> {
         }
     }
 
-    fn techniques(&self, context: &Context<'_>) -> Vec<&'static str> {
+    fn techniques(&self, context: &Context<'_>) -> Vec<Technique> {
         let facts = context.facts;
         let mut techniques = Vec::with_capacity(3);
         let is_web = facts.has(Facts::HTTP) || facts.has(Facts::TLS);
         techniques.push(match context.pair.proto {
-            ICMP | ICMPV6 => "T1095",
-            _ if is_web => "T1071.001",
-            _ => "T1071",
+            ICMP | ICMPV6 => Technique::NonApplicationProtocol,
+            _ if is_web => Technique::WebProtocols,
+            _ => Technique::ApplicationProtocol,
         });
         if facts.has(Facts::TLS) {
-            techniques.push("T1573");
+            techniques.push(Technique::EncryptedChannel);
         }
         if is_misplaced(context) {
-            techniques.push("T1571");
+            techniques.push(Technique::NonStandardPort);
         }
         techniques
     }

@@ -6,7 +6,7 @@ use super::Detector;
 use crate::finding::{Pair, Process};
 use crate::history::Prevalence;
 use crate::intel::Listed;
-use crate::opening::{Facts, Opening};
+use crate::opening::Facts;
 use crate::process::Provenance;
 use crate::regions::{Surroundings, Usage};
 use crate::score::Ledger;
@@ -18,8 +18,6 @@ pub(crate) struct Context<'a> {
     pub(crate) pair: Pair,
     pub(crate) name: Option<&'a Arc<str>>,
     pub(crate) facts: Facts,
-    /// What the first bytes said.
-    pub(crate) opening: Option<&'a Arc<Opening>>,
     /// The responder is monitored, too.
     pub(crate) is_internal: bool,
     pub(crate) prevalence: Prevalence,

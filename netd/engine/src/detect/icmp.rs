@@ -5,6 +5,7 @@ use netd_common::key::Address;
 use serde::Deserialize;
 
 use super::{Context, Detector, Evidence};
+use crate::attack::Technique;
 use crate::flow::{SizedTurn, Totals};
 use crate::pool::{Pool, Worth};
 use crate::score::Ledger;
@@ -121,8 +122,8 @@ impl Evidence for Echo {
         format!("data inside of ICMP echo packets with {}", context.pair.responder)
     }
 
-    fn techniques(&self, _context: &Context<'_>) -> Vec<&'static str> {
-        vec!["T1095", "T1572"]
+    fn techniques(&self, _context: &Context<'_>) -> Vec<Technique> {
+        vec![Technique::NonApplicationProtocol, Technique::ProtocolTunneling]
     }
 
     fn is_two_way(&self) -> bool {

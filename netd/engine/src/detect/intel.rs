@@ -1,6 +1,7 @@
 //! Threat intelligence: a destination or a TLS client that a list of the operator's accuses.
 
 use super::{Context, Detector, Evidence};
+use crate::attack::Technique;
 use crate::score::Ledger;
 
 /// A conversation with a listed end. The match itself is a term of the context, because it speaks for other
@@ -25,8 +26,8 @@ impl Evidence for Match {
         }
     }
 
-    fn techniques(&self, _context: &Context<'_>) -> Vec<&'static str> {
-        vec!["T1071"]
+    fn techniques(&self, _context: &Context<'_>) -> Vec<Technique> {
+        vec![Technique::ApplicationProtocol]
     }
 
     fn is_two_way(&self) -> bool {

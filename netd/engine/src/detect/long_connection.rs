@@ -3,6 +3,7 @@
 use serde::Deserialize;
 
 use super::{Context, Detector, Evidence};
+use crate::attack::Technique;
 use crate::opening::Facts;
 use crate::score::Ledger;
 use crate::weights::Term;
@@ -69,8 +70,8 @@ impl Evidence for Lasting {
         format!("connection to {whom} port {} open for {:.1} h", pair.responder_port, self.age_s / 3_600.0)
     }
 
-    fn techniques(&self, _context: &Context<'_>) -> Vec<&'static str> {
-        vec!["T1071"]
+    fn techniques(&self, _context: &Context<'_>) -> Vec<Technique> {
+        vec![Technique::ApplicationProtocol]
     }
 
     fn is_two_way(&self) -> bool {

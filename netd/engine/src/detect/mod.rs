@@ -25,6 +25,7 @@ pub(crate) use reverse_shell::Session;
 use serde::Deserialize;
 pub(crate) use signs::{Sign, Signs};
 
+use crate::attack::Technique;
 use crate::finding::{Beats, Severity};
 use crate::history::{NameKey, PairKey};
 use crate::score::Ledger;
@@ -89,8 +90,8 @@ pub(crate) trait Evidence {
     fn weigh(&self, context: &Context<'_>, ledger: &mut Ledger<'_>);
     /// Says in one line what was found.
     fn title(&self, context: &Context<'_>) -> String;
-    /// MITRE ATT&CK technique ids.
-    fn techniques(&self, context: &Context<'_>) -> Vec<&'static str>;
+    /// The MITRE ATT&CK techniques that it speaks for.
+    fn techniques(&self, context: &Context<'_>) -> Vec<Technique>;
     /// Whether both sides were heard: evidence that one side can forge never leads to a block.
     fn is_two_way(&self) -> bool;
     /// Whether cutting the responder would cut what was found and no more: a resolver is everybody's.

@@ -3,6 +3,7 @@
 use serde::Deserialize;
 
 use super::{Context, Detector, Evidence};
+use crate::attack::Technique;
 use crate::opening::Facts;
 use crate::score::Ledger;
 use crate::weights::Term;
@@ -106,11 +107,11 @@ impl Evidence for Stranger {
         format!("{} on port {} of {whom}", self.misplaced.name(), pair.responder_port)
     }
 
-    fn techniques(&self, _context: &Context<'_>) -> Vec<&'static str> {
+    fn techniques(&self, _context: &Context<'_>) -> Vec<Technique> {
         match self.misplaced {
-            Misplaced::Ssh => vec!["T1571", "T1572"],
-            Misplaced::NoDns => vec!["T1571", "T1071.004"],
-            Misplaced::Tls | Misplaced::Http | Misplaced::Text | Misplaced::NoNtp => vec!["T1571"],
+            Misplaced::Ssh => vec![Technique::NonStandardPort, Technique::ProtocolTunneling],
+            Misplaced::NoDns => vec![Technique::NonStandardPort, Technique::Dns],
+            Misplaced::Tls | Misplaced::Http | Misplaced::Text | Misplaced::NoNtp => vec![Technique::NonStandardPort],
         }
     }
 

@@ -1,6 +1,7 @@
 //! Tunnel and remote-access tools, as their own class: who allowed this?
 
 use super::{Context, Detector, Evidence};
+use crate::attack::Technique;
 use crate::finding::Severity;
 use crate::score::Ledger;
 use crate::tools::{By, Class, Tool};
@@ -38,11 +39,11 @@ impl Evidence for KnownTool<'_> {
         format!("{} ({}) to {whom} port {}", self.tool.name, self.tool.class, pair.responder_port)
     }
 
-    fn techniques(&self, _context: &Context<'_>) -> Vec<&'static str> {
+    fn techniques(&self, _context: &Context<'_>) -> Vec<Technique> {
         vec![match self.tool.class {
-            Class::RemoteAccess => "T1219",
-            Class::Proxy => "T1090",
-            Class::Tunnel | Class::Vpn | Class::Push | Class::Database => "T1572",
+            Class::RemoteAccess => Technique::RemoteAccessTools,
+            Class::Proxy => Technique::Proxy,
+            Class::Tunnel | Class::Vpn | Class::Push | Class::Database => Technique::ProtocolTunneling,
         }]
     }
 

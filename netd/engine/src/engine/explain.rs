@@ -67,9 +67,7 @@ impl Engine {
         let mut explanation = Explanation { silenced: self.silenced(question), ..Explanation::default() };
         for place in 0..self.histories.places() {
             let Some(handle) = self.histories.at(place) else { continue };
-            if let Some(followed) = self.followed(handle, question) {
-                explanation.followed.push(followed);
-            }
+            explanation.followed.extend(self.followed(handle, |pair, name| asks(question, pair, name)));
         }
         let weight = |followed: &Followed| followed.would_be.as_ref().map_or(0.0, |finding| finding.score);
         explanation.followed.sort_by(|a, b| weight(b).total_cmp(&weight(a)).then(b.turns.cmp(&a.turns)));
@@ -79,7 +77,12 @@ impl Engine {
         explanation
     }
 
-    fn followed(&self, handle: Handle, question: &Question) -> Option<Followed> {
+    /// Tells what every history that is followed amounts to, in no order that means anything.
+    pub fn explain_all(&self) -> impl Iterator<Item = Followed> + '_ {
+        (0..self.histories.places()).filter_map(|place| self.followed(self.histories.at(place)?, |_, _| true))
+    }
+
+    fn followed(&self, handle: Handle, is_asked: impl Fn(&Pair, Option<&str>) -> bool) -> Option<Followed> {
         let history = self.histories.get(handle)?;
         // A name that shares its pair's history is told with the pair.
         if matches!(history.key, Key::Name(_)) && history.twin.is_some() {
@@ -88,7 +91,7 @@ impl Engine {
         let twin = history.twin.and_then(|twin| self.histories.get(twin)?.name());
         let name = history.name().or(twin).cloned();
         let pair = history.latest.pair();
-        if !asks(question, &pair, name.as_deref()) {
+        if !is_asked(&pair, name.as_deref()) {
             return None;
         }
         let ln_e = history.beats.ln_e();

@@ -128,6 +128,8 @@ impl Engine {
         let mut ledger = Ledger::explained(&self.weights, evidence.detector());
         weigh(evidence, &context, &mut ledger);
         let Fitness { block, severity, .. } = self.fitness(evidence, &context, &ledger);
+        let techniques: Vec<_> =
+            evidence.techniques(&context).into_iter().map(|technique| self.attack.entry(technique)).collect();
         let first_ns = about.history.and_then(|history| self.histories.get(history)).map_or(at_ns, |h| h.first_ns);
         Finding {
             id: 0,
@@ -144,7 +146,8 @@ impl Engine {
             block,
             rhythm: evidence.rhythm(),
             considered: evidence.considered(&context),
-            attack: evidence.techniques(&context),
+            attack: techniques.iter().map(|technique| technique.id).collect(),
+            techniques,
             reasons: ledger.into_reasons(),
         }
     }
@@ -200,7 +203,6 @@ impl Engine {
             },
             process,
             provenance: process.and_then(|process| self.processes.provenance(process.pid)).map(|(_, known)| *known),
-            opening: self.opening(about),
             services: &self.services,
             listed: self.listed(about),
             resolved_name,

@@ -29,6 +29,7 @@ pub use counts::Counts;
 pub use explain::{Explanation, Followed, Question, Silenced};
 pub use snapshot::RestoreError;
 
+use crate::attack::Attack;
 use crate::config::Config;
 use crate::detect::brute::Guesses;
 use crate::detect::dns::Watch;
@@ -56,6 +57,7 @@ use crate::weights::Weights;
 pub struct Engine {
     scope: Scope,
     weights: Weights,
+    attack: Attack,
     services: Services,
     intel: Arc<Intel>,
     suppressions: Arc<[Suppression]>,
@@ -99,6 +101,7 @@ impl Engine {
             dns_streams: Streams::default(),
             scope: Scope::new(&config.networks),
             weights: config.weights,
+            attack: Attack::default(),
             services: config.services,
             intel: Arc::default(),
             suppressions: Arc::default(),

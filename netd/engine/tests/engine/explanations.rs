@@ -30,6 +30,25 @@ fn a_finding_and_an_irregular_neighbour_are_told_apart() {
     assert!(!told[1].is_finding && told[1].raised.is_none() && told[1].turns[0] == 30, "{told:?}");
 }
 
+/// Nothing is cut, nothing told twice, and it is what a question would tell.
+#[test]
+fn everything_that_is_followed_is_told_once() {
+    let mut world = World::new(Config::default());
+    for host in 1..=60 {
+        for (n, at_s) in check_ins(12, 60.0, 0.2).enumerate() {
+            let from = format!("10.0.0.{host}:{}", 40_000 + n);
+            world.connection(&from, "198.51.100.9:443", f64::from(host) * 1_000.0 + at_s, 300, 200);
+        }
+    }
+
+    let all: Vec<_> = world.engine.explain_all().collect();
+
+    let pairs: std::collections::BTreeSet<_> = all.iter().map(|followed| followed.pair).collect();
+    assert_eq!((all.len(), pairs.len()), (60, 60));
+    assert!(all.iter().all(|followed| followed.turns[0] == 12 && followed.would_be.is_some()));
+    assert!(all.contains(&ask(&world, "10.0.0.7").followed[0]));
+}
+
 #[test]
 fn a_benign_service_says_that_it_silenced() {
     let mut world = World::new(Config::default());

@@ -3,6 +3,7 @@
 
 use super::asked::Asked;
 use super::sketch::Few;
+use crate::attack::Technique;
 use crate::detect::{About, Context, Detector, Evidence, Subject};
 use crate::score::Ledger;
 use crate::slab::Handle;
@@ -112,8 +113,8 @@ impl Evidence for Generated {
         format!("{} generated domains asked for, {} for example", self.failed.count(), self.asked.domain)
     }
 
-    fn techniques(&self, _context: &Context<'_>) -> Vec<&'static str> {
-        vec!["T1568.002"]
+    fn techniques(&self, _context: &Context<'_>) -> Vec<Technique> {
+        vec![Technique::DomainGeneration]
     }
 
     fn is_two_way(&self) -> bool {

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::asked::Asked;
 use super::bounded::Worth;
 use super::sketch::Few;
+use crate::attack::Technique;
 use crate::detect::{Context, Detector, Evidence};
 use crate::score::Ledger;
 use crate::weights::Term;
@@ -125,8 +126,8 @@ impl Evidence for Moving {
         format!("{} moves through {} networks", self.asked.domain, self.networks)
     }
 
-    fn techniques(&self, _context: &Context<'_>) -> Vec<&'static str> {
-        vec!["T1568.001"]
+    fn techniques(&self, _context: &Context<'_>) -> Vec<Technique> {
+        vec![Technique::FastFlux]
     }
 
     fn is_two_way(&self) -> bool {

@@ -3,6 +3,7 @@
 //! The same name asked again and again is what resolvers do when a TTL ends, and is not counted at all.
 
 use super::asked::Asked;
+use crate::attack::Technique;
 use crate::detect::beacon::Rhythm;
 use crate::detect::{Context, Detector, Evidence};
 use crate::finding::Beats;
@@ -67,8 +68,8 @@ impl Evidence for Polls {
         format!("new names below {} asked for every {:.1} s", self.asked.domain, self.rhythm.interval_s)
     }
 
-    fn techniques(&self, _context: &Context<'_>) -> Vec<&'static str> {
-        vec!["T1071.004"]
+    fn techniques(&self, _context: &Context<'_>) -> Vec<Technique> {
+        vec![Technique::Dns]
     }
 
     fn is_two_way(&self) -> bool {

@@ -2,6 +2,7 @@
 
 use super::asked::Asked;
 use super::zone::Tally;
+use crate::attack::Technique;
 use crate::detect::{Context, Detector, Evidence};
 use crate::score::Ledger;
 use crate::weights::Term;
@@ -34,10 +35,10 @@ impl Evidence for Tunnel {
         format!("DNS tunnel: {:.0} unique bytes in names below {} in 5 min", self.up, self.asked.domain)
     }
 
-    fn techniques(&self, _context: &Context<'_>) -> Vec<&'static str> {
-        let mut techniques = vec!["T1071.004", "T1572"];
+    fn techniques(&self, _context: &Context<'_>) -> Vec<Technique> {
+        let mut techniques = vec![Technique::Dns, Technique::ProtocolTunneling];
         if self.up > self.down {
-            techniques.push("T1048.003");
+            techniques.push(Technique::ExfiltrationInClear);
         }
         techniques
     }

@@ -11,6 +11,7 @@ use session::Rhythm;
 pub(crate) use session::Session;
 
 use super::{Context, Detector, Evidence, Sign, Signs, protocol_port};
+use crate::attack::Technique;
 use crate::finding::Severity;
 use crate::name::NameSource;
 use crate::opening::Facts;
@@ -156,15 +157,15 @@ impl Evidence for Interactive<'_> {
         }
     }
 
-    fn techniques(&self, context: &Context<'_>) -> Vec<&'static str> {
-        let mut techniques = vec!["T1059"];
+    fn techniques(&self, context: &Context<'_>) -> Vec<Technique> {
+        let mut techniques = vec![Technique::CommandInterpreter];
         if context.facts.has(Facts::TLS) {
-            techniques.push("T1573");
+            techniques.push(Technique::EncryptedChannel);
         } else {
-            techniques.push("T1095");
+            techniques.push(Technique::NonApplicationProtocol);
         }
         if protocol_port::is_suspicious(context, &[]) {
-            techniques.push("T1571");
+            techniques.push(Technique::NonStandardPort);
         }
         techniques
     }

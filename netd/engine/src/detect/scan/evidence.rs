@@ -2,6 +2,7 @@
 
 use super::sources::Suspect;
 use super::{Shape, Thresholds};
+use crate::attack::Technique;
 use crate::detect::{Context, Detector, Evidence};
 use crate::flow::protocol_name;
 use crate::score::Ledger;
@@ -59,8 +60,8 @@ impl Evidence for Scan {
         }
     }
 
-    fn techniques(&self, _context: &Context<'_>) -> Vec<&'static str> {
-        if self.is_inbound { vec!["T1595.001"] } else { vec!["T1046"] }
+    fn techniques(&self, _context: &Context<'_>) -> Vec<Technique> {
+        if self.is_inbound { vec![Technique::ActiveScanning] } else { vec![Technique::NetworkServiceDiscovery] }
     }
 
     /// What is not answered may be forged.

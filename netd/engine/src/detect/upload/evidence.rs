@@ -1,6 +1,7 @@
 //! What an upload says, and what speaks for and against it.
 
 use super::store::Sum;
+use crate::attack::Technique;
 use crate::detect::{Context, Detector, Evidence};
 use crate::opening::Facts;
 use crate::score::Ledger;
@@ -61,17 +62,17 @@ impl Evidence for Upload {
         format!("{how} of {megabytes:.1} MB to {whom} port {}", context.pair.responder_port)
     }
 
-    fn techniques(&self, context: &Context<'_>) -> Vec<&'static str> {
+    fn techniques(&self, context: &Context<'_>) -> Vec<Technique> {
         let mut techniques = Vec::with_capacity(2);
         techniques.push(if context.companions.contains(&Detector::Beacon) {
-            "T1041"
+            Technique::ExfiltrationOverC2
         } else if odd_protocol(context).is_some() {
-            "T1048"
+            Technique::ExfiltrationOverAlternative
         } else {
-            "T1567"
+            Technique::ExfiltrationOverWeb
         });
         if self.sum.slow.is_some() {
-            techniques.push("T1030");
+            techniques.push(Technique::TransferSizeLimits);
         }
         techniques
     }
