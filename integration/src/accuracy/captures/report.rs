@@ -11,7 +11,7 @@ pub(super) fn fill(section: &mut Section, rows: &[Row]) {
     section.text(format!(
         "{} captures, {packets} packets, through `netd replay` in its default configuration. `after` counts from the capture's first packet. \
          RITA and the CV rule get netd's own flow records of the same captures; RITA scores each pair over the capture's own time. A false \
-         finding is one in a benign capture, or one in a malicious capture that is about neither end of its label.",
+         finding is one in a benign capture, or one in a malicious capture that neither answers its label nor is about its two ends.",
         rows.len()
     ));
     section.table(labelled(rows));
@@ -76,7 +76,10 @@ fn benign(rows: &[Row]) -> Table {
 
 fn false_ones(rows: &[Row]) -> impl Iterator<Item = (&Row, &Finding)> {
     let all = rows.iter().flat_map(|row| row.found.incidents.iter().map(move |finding| (row, finding)));
-    all.filter(|(row, finding)| row.is_benign || !row.label.is_about(finding) && row.label.is_expected())
+    all.filter(|(row, finding)| {
+        let label = &row.label;
+        row.is_benign || label.is_expected() && !label.is_about(finding) && !label.is_met_by(finding)
+    })
 }
 
 fn side_by_side(rows: &[Row]) -> Table {

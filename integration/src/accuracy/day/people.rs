@@ -61,7 +61,11 @@ impl Person {
         }
         let in_clear = dice.chance(IN_CLEAR);
         let is_quic = !in_clear && dice.chance(BY_QUIC);
-        let (port, speech) = if in_clear { (80, Speech::http(&name)) } else { (443, Speech::tls(&name)) };
+        let (port, speech) = match (in_clear, is_quic) {
+            (true, _) => (80, Speech::http(&name)),
+            (false, true) => (443, Speech::Quic),
+            (false, false) => (443, Speech::tls(&name)),
+        };
         let mut talk = match is_quic {
             true => Talk::udp(client, (address, port).into()),
             false => Talk::tcp(wire, ready_s, client, (address, port).into(), round_trip_s),

@@ -7,9 +7,6 @@ use super::super::connection::{Connection, Log};
 use super::super::{cv, rita};
 use super::Implant;
 
-/// Says when connections of a pair are first alerted on, seconds.
-type Rival = fn(&[Connection]) -> Option<f64>;
-
 /// What a rival found.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Found {
@@ -21,9 +18,12 @@ pub(crate) struct Found {
     pub(crate) false_hosts: usize,
 }
 
+/// Returns when a pair's connections first alert.
+type Rule = fn(&[Connection]) -> Option<f64>;
+
 /// Returns what the two find: RITA scored each hour over a rolling day, the rule at each connection.
 pub(crate) fn find(log: &mut Log, implants: &[Implant]) -> [Found; 2] {
-    let rivals: [Rival; 2] = [rita::first_alert_s, cv::first_alert_s];
+    let rivals: [Rule; 2] = [rita::first_alert_s, cv::first_alert_s];
     let mut found = [(); 2].map(|()| Found { implants: vec![None; implants.len()], ..Found::default() });
     let mut hosts = [BTreeSet::new(), BTreeSet::new()];
     for (pair, connections) in log.pairs().filter(|(pair, _)| is_outward(pair)) {

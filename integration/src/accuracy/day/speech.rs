@@ -16,6 +16,8 @@ pub(crate) enum Speech {
     /// `GET /metrics` of that host.
     Scrape(String),
     Ntp,
+    /// QUIC version 1, whose first flight cannot be read.
+    Quic,
     /// Clear text, what the client and what the server begin with.
     Text(&'static str, &'static str),
 }
@@ -49,6 +51,15 @@ impl Speech {
             (Self::Scrape(_), By::Server) => b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\n\r\n# HELP up".to_vec(),
             (Self::Ntp, By::Client) => ntp(3, dice.bits()).to_vec(),
             (Self::Ntp, By::Server) => ntp(4, dice.bits()).to_vec(),
+            (Self::Quic, By::Client | By::Server) => {
+                // A long header with connection identifiers of eight bytes; what follows decrypts to nothing.
+                let mut bytes = vec![0xc3, 0, 0, 0, 1, 8];
+                bytes.extend(dice.bits().to_be_bytes());
+                bytes.push(0);
+                bytes.resize(length.max(64), 0);
+                dice.fill(&mut bytes[15..]);
+                bytes
+            }
             (Self::Text(said, _), By::Client) => said.as_bytes().to_vec(),
             (Self::Text(_, said), By::Server) => said.as_bytes().to_vec(),
         }

@@ -7,9 +7,6 @@ use super::Effort;
 use super::simulation::timer::{Implant, LAWS, Law, Place};
 use super::simulation::{CONVINCED, GATE_NS, REPORT, check_ins_needed, seeds};
 
-/// Which laws a measure is about.
-type Chosen = fn(Law) -> bool;
-
 const MISSED: [f64; 3] = [0.0, 0.2, 0.5];
 const MOST: usize = 400;
 /// The period at which the promises are measured.
@@ -115,6 +112,9 @@ fn table(needed: &[Needed], period_s: f64, place: Place, runs: u64) -> Table {
     table
 }
 
+/// What it is called, the share that must be found, by how many check-ins, of which laws.
+type Promise = (&'static str, f64, f64, fn(Law) -> bool);
+
 fn promises(section: &mut Section, needed: &[Needed]) {
     let at =
         |missed: f64| needed.iter().filter(move |cell| cell.kind.period_s == PROMISED_S && cell.kind.missed == missed);
@@ -122,7 +122,7 @@ fn promises(section: &mut Section, needed: &[Needed]) {
         let cells = at(0.0).filter(|cell| holds(cell.kind.law));
         cells.map(|cell| share_within(&cell.check_ins, most)).fold(1.0, f64::min)
     };
-    let rows: [(&str, f64, f64, Chosen); 5] = [
+    let rows: [Promise; 5] = [
         (
             "timing: found by 14 check-ins, jitter <= 25 %",
             0.99,

@@ -141,7 +141,7 @@ impl Talk {
         let is_dns = self.key.proto == UDP && self.server.port() == DNS_PORT;
         if is_dns {
             self.captured(wire, at_s, by, length, PayloadKind::Dns, &bytes());
-        } else if self.key.proto == TCP && !self.had_data[by as usize] {
+        } else if !self.had_data[by as usize] {
             self.had_data[by as usize] = true;
             self.captured(wire, at_s, by, length, PayloadKind::FirstData, &bytes());
         }
