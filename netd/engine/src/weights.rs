@@ -43,6 +43,7 @@ terms! {
     Tasking = "tasking"
     NoAnswers = "no_answers"
     KeepAlive = "keep_alive"
+    FewDestinations = "few_destinations"
     InternalDestination = "internal_destination"
     Echo = "echo"
     SelfSigned = "self_signed"

@@ -160,6 +160,7 @@ pub(crate) mod tests {
     /// A TCP conversation of 10.0.0.7 to 198.51.100.9, port 443.
     pub(crate) fn conversation(port: u16, end_reason: EndReason) -> Conversation {
         Conversation {
+            encrypted_dns: None,
             start: Timestamp(1_800_000_000_000_000_000),
             end: Timestamp(1_800_000_060_000_000_000),
             duration_s: 60.0,

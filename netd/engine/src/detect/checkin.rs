@@ -36,6 +36,7 @@ pub struct Thresholds {
     pub internal_share: f64,
     pub keep_alive_bytes: u32,
     pub internal_hosts: u32,
+    pub few_destinations: u32,
 }
 
 /// A history that may follow a timer.
@@ -47,6 +48,8 @@ pub(crate) struct CheckIns<'a> {
     pub(crate) ln_e: f64,
     /// Destinations to which the originator speaks at this interval, this one included.
     pub(crate) same_interval: u32,
+    /// Pairs of the originator that are followed.
+    pub(crate) destinations: u32,
 }
 
 impl Evidence for CheckIns<'_> {
@@ -189,9 +192,13 @@ impl CheckIns<'_> {
         }
     }
 
-    #[expect(clippy::unused_self, reason = "one of three groups of the detector's terms")]
     fn protocol(&self, context: &Context<'_>, ledger: &mut Ledger<'_>) {
         let (facts, port) = (context.facts, context.pair.responder_port);
+        let thresholds = &ledger.weights().beacon;
+        let is_network = context.prevalence.hosts >= thresholds.internal_hosts;
+        if is_network && self.destinations <= thresholds.few_destinations {
+            ledger.add(Term::FewDestinations, || format!("one of {} destinations of this host", self.destinations));
+        }
         if context.is_internal && context.prevalence.hosts >= ledger.weights().beacon.internal_hosts {
             ledger.add(Term::InternalDestination, || format!("{} is monitored, too", context.pair.responder));
         }

@@ -106,7 +106,8 @@ impl Engine {
         };
         let judged = history.beats.timing(beat).rhythm().map(|rhythm| {
             let same_interval = self.histories.same_interval(history.latest.originator, rhythm.interval_s);
-            let evidence = CheckIns { history, beat, rhythm: &rhythm, ln_e, same_interval };
+            let destinations = self.histories.destinations(history.latest.originator);
+            let evidence = CheckIns { history, beat, rhythm: &rhythm, ln_e, same_interval, destinations };
             self.describe(&evidence, &about, self.now_ns)
         });
         let incident = self.incidents.find(Detector::Beacon, &about.subject);

@@ -61,8 +61,9 @@ impl Engine {
             self.histories.note_regular(handle);
             let Some(history) = self.histories.get(handle) else { continue };
             let same_interval = self.histories.same_interval(history.latest.originator, rhythm.interval_s);
+            let destinations = self.histories.destinations(history.latest.originator);
             let about = self.about_history(handle, conversation);
-            let evidence = CheckIns { history, beat, rhythm: &rhythm, ln_e, same_interval };
+            let evidence = CheckIns { history, beat, rhythm: &rhythm, ln_e, same_interval, destinations };
             let judged = about.as_ref().and_then(|about| self.judge(&evidence, about, at_ns));
             if let Some((about, judged)) = about.zip(judged) {
                 self.act(judged, &about);

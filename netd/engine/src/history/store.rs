@@ -242,6 +242,11 @@ impl Histories {
         }
     }
 
+    /// Returns how many of the originator's pairs are followed.
+    pub(crate) fn destinations(&self, originator: Address) -> u32 {
+        self.originators.get(&originator).map_or(0, |originator| originator.pairs)
+    }
+
     /// Returns to how many destinations the originator speaks at this interval.
     pub(crate) fn same_interval(&self, originator: Address, interval_s: f64) -> u32 {
         let Some(originator) = self.originators.get(&originator) else { return 0 };

@@ -267,8 +267,9 @@ proptest! {
 #[test]
 fn a_severity_falls_when_the_network_explains_the_rhythm() {
     let mut world = World::new(Config::default());
-    for host in 1..=60 {
-        world.connection(&format!("10.0.1.{host}:40000"), "203.0.113.1:443", f64::from(host), 300, 9_000);
+    for (host, site) in (1..=60).flat_map(|host| (1..=10).map(move |site| (host, site))) {
+        let at_s = f64::from(host) + 61.0 * f64::from(site);
+        world.connection(&format!("10.0.1.{host}:40000"), &format!("203.0.113.{site}:443"), at_s, 300, 9_000);
     }
     let mut turns: Vec<(f64, u32)> = Vec::new();
     for host in 1..=10_u32 {
