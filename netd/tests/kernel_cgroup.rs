@@ -12,7 +12,7 @@ use std::{
     path::Path,
 };
 
-use kernel_support::{Pair, THERE, block, eventually, options, watch};
+use kernel_support::{Pair, THERE, block, eventually, options, pinned, watch};
 use netd::kernel::{Event, Kernel, Options};
 use netd_common::record::{SocketEvent, SocketRecord};
 use netd_lab::require_root;
@@ -26,7 +26,7 @@ fn with_cgroup(directory: &str) -> Kernel {
 }
 
 fn links() -> usize {
-    let links = fs::read_dir("/sys/fs/bpf/netd/v1/links").unwrap();
+    let links = fs::read_dir(pinned("links")).unwrap();
     links.filter(|link| link.as_ref().unwrap().file_name().to_string_lossy().starts_with("cgroup-")).count()
 }
 

@@ -19,7 +19,9 @@ use std::{
     },
 };
 
-use kernel_support::{HERE, NEIGHBOUR, PORT, Pair, THERE, block, count, eventually, options, run, send, totals, watch};
+use kernel_support::{
+    HERE, NEIGHBOUR, PORT, Pair, THERE, block, count, eventually, options, pinned, run, send, totals, watch,
+};
 use netd::kernel::{
     Error, Kernel, Options, Xdp,
     interfaces::{Choice, LinkLayer, Watch},
@@ -356,7 +358,7 @@ fn a_missing_bpffs_is_mounted() {
 
             let (kernel, _) = Kernel::load(&options("netd")).unwrap();
 
-            assert!(Path::new("/sys/fs/bpf/netd/v1/maps/FLOWS").exists());
+            assert!(pinned("maps/FLOWS").exists());
             drop(kernel);
             Ok(())
         })
@@ -471,7 +473,7 @@ fn links_and_filters_take_over_from_each_other() {
 
                 eventually("five packets more", || totals(&kernel).of(Counter::EgressPackets) >= before + 5);
                 assert_eq!(totals(&kernel).of(Counter::EgressPackets), before + 5, "counted once");
-                let links = entries(Path::new("/sys/fs/bpf/netd/v1/links"));
+                let links = entries(&pinned("links"));
                 assert_eq!(links.len(), if force_clsact { 0 } else { 2 }, "{links:?}");
             }
             Ok(())
@@ -528,7 +530,7 @@ fn a_listed_source_is_dropped_by_xdp_natively_and_generically_and_adopted() {
 
                 count(&second, Counter::XdpDropped, 10);
                 assert_eq!(totals(&second).of(Counter::TcDropped), 0, "{xdp:?}");
-                assert_eq!(entries(Path::new("/sys/fs/bpf/netd/v1/links")).len(), 3, "{xdp:?}");
+                assert_eq!(entries(&pinned("links")).len(), 3, "{xdp:?}");
                 Ok(())
             })
             .unwrap();
@@ -551,7 +553,7 @@ fn xdp_changes_its_mode_and_can_be_turned_off() {
                 kernel.keep(true);
                 assert_eq!(kernel.attach(watch().current()).unwrap(), [], "{xdp:?}");
 
-                let links = entries(Path::new("/sys/fs/bpf/netd/v1/links"));
+                let links = entries(&pinned("links"));
                 let found = links.iter().find_map(|link| link.split_once("xdp-").map(|(_, mode)| mode));
                 assert_eq!(found, expected, "{links:?}");
             }

@@ -182,3 +182,8 @@ pub(crate) fn count(kernel: &Kernel, counter: Counter, expected: u64) {
     let counters = kernel.counters().unwrap();
     eventually(&format!("{counter:?} is {expected}"), || counters.read().unwrap().of(counter) == expected);
 }
+
+/// Where the present layout is pinned.
+pub fn pinned(what: &str) -> PathBuf {
+    std::path::Path::new("/sys/fs/bpf/netd").join(format!("v{}", netd_common::names::ABI)).join(what)
+}
