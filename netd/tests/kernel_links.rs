@@ -51,16 +51,16 @@ fn what_is_loaded_is_pinned_for_us_alone_and_unloading_leaves_nothing() {
             let root = Path::new("/sys/fs/bpf/netd");
             let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
             assert_eq!(mode(root), 0o700);
-            let maps = entries(&root.join("v1/maps"));
+            let maps = entries(&pinned("maps"));
             assert!(maps.contains(&"FLOWS".to_owned()) && maps.contains(&"CONTROL".to_owned()), "{maps:?}");
-            let links = entries(&root.join("v1/links"));
+            let links = entries(&pinned("links"));
             assert_eq!(links.len(), 2, "{links:?}");
             for pin in maps
                 .iter()
-                .map(|name| format!("v1/maps/{name}"))
-                .chain(links.iter().map(|name| format!("v1/links/{name}")))
+                .map(|name| pinned(&format!("maps/{name}")))
+                .chain(links.iter().map(|name| pinned(&format!("links/{name}"))))
             {
-                assert_eq!(mode(&root.join(&pin)), 0o600, "{pin}");
+                assert_eq!(mode(&pin), 0o600, "{}", pin.display());
             }
 
             let unloaded = kernel.unload().unwrap();

@@ -184,6 +184,6 @@ pub(crate) fn count(kernel: &Kernel, counter: Counter, expected: u64) {
 }
 
 /// Where the present layout is pinned.
-pub fn pinned(what: &str) -> PathBuf {
+pub(crate) fn pinned(what: &str) -> PathBuf {
     std::path::Path::new("/sys/fs/bpf/netd").join(format!("v{}", netd_common::names::ABI)).join(what)
 }
