@@ -20,6 +20,8 @@ test: deps ## Runs every test; as root also those with kernel programs and netwo
 check: install-deny ## Formatting, lints, licences, bans, sources, advisories
 	$(CARGO) fmt --all --check
 	cd netd-ebpf && rustfmt --edition 2024 --check src/main.rs src/bin/limits.rs
+	@for crate in fuzz netd-ebpf; do (cd $$crate && $(CARGO) metadata --locked --format-version 1 >/dev/null) \
+		|| { echo "$$crate/Cargo.lock is behind its manifests: run cargo metadata there and commit it"; exit 1; }; done
 	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
 	$(CARGO) deny --all-features check bans licenses sources
 	@$(CARGO) deny --all-features check advisories 2>target/advisories.log \
