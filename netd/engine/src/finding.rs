@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use serde::{Deserialize, Serialize};
 
 use crate::attack;
+use crate::process::Process;
 use crate::region::Region;
 use crate::time::Timestamp;
 
@@ -58,17 +59,6 @@ pub struct Reason {
     pub value: String,
     /// Nats added to the log-odds; negative speaks against.
     pub weight: f64,
-}
-
-/// Process at the originator's end, where the kernel saw it.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
-pub struct Process {
-    pub pid: u32,
-    pub uid: u32,
-    pub comm: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub exe: Option<String>,
-    pub cgroup_id: u64,
 }
 
 /// The rhythm that a finding is about.

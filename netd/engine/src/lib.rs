@@ -28,6 +28,7 @@ mod score;
 pub mod services;
 mod slab;
 pub mod stats;
+pub mod streams;
 pub mod suppress;
 pub mod time;
 pub mod tools;

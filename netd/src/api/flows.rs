@@ -72,7 +72,7 @@ struct View<'a> {
     end_reason: EndReason,
     community_id: &'a Option<String>,
     name: &'a Option<String>,
-    process: &'a Option<netd_engine::finding::Process>,
+    process: &'a Option<netd_engine::process::Process>,
     vlan: Option<u16>,
     ifindex: u32,
     /// The kernel rule that decided its packets.
@@ -133,7 +133,7 @@ impl<'a> Filter<'a> {
             && q.cidr.is_none_or(|net| either(&|end| net.contains(end)))
             && q.port.is_none_or(|port| c.originator_port == port || c.responder_port == port)
             && self.proto.is_none_or(|proto| c.protocol == proto)
-            && q.pid.is_none_or(|pid| process.is_some_and(|process| process.pid == pid))
+            && q.pid.is_none_or(|pid| process.is_some_and(|process| process.id.pid == pid))
             && q.comm.as_ref().is_none_or(|comm| process.is_some_and(|process| process.comm == *comm))
             && q.name.as_ref().is_none_or(|name| c.name.as_ref().is_some_and(|n| is_under(n, name)))
             && q.community_id.as_ref().is_none_or(|id| c.community_id.as_ref() == Some(id))

@@ -110,7 +110,7 @@ impl From<&Finding> for Shown {
                 as_name: region.as_name.as_deref().map(str::to_owned),
             }),
             process: finding.process.as_ref().map(|process| Process {
-                pid: process.pid,
+                pid: process.id.pid,
                 comm: process.comm.clone(),
                 exe: process.exe.clone(),
             }),

@@ -4,8 +4,9 @@ use std::net::IpAddr;
 
 use netd_engine::attack::Entry;
 use netd_engine::engine::{Explanation, Followed};
-use netd_engine::finding::{Beats, Finding, Pair, Process, Reason, Severity};
+use netd_engine::finding::{Beats, Finding, Pair, Reason, Severity};
 use netd_engine::flow::protocol_name;
+use netd_engine::process::Process;
 use netd_engine::region::Region;
 use netd_engine::time::Timestamp;
 use serde::Serialize;

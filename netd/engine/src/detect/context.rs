@@ -3,10 +3,11 @@
 use std::sync::Arc;
 
 use super::Detector;
-use crate::finding::{Pair, Process};
+use crate::finding::Pair;
 use crate::history::Prevalence;
 use crate::intel::Listed;
 use crate::opening::Facts;
+use crate::process::Process;
 use crate::process::Provenance;
 use crate::regions::{Surroundings, Usage};
 use crate::score::Ledger;

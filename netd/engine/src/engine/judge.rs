@@ -7,10 +7,11 @@ use super::{Command, Engine};
 use crate::detect::beacon::Shape;
 use crate::detect::checkin::CheckIns;
 use crate::detect::{self, About, Context, Detector, Evidence, Subject};
-use crate::finding::{Finding, Process, Severity};
+use crate::finding::{Finding, Severity};
 use crate::history::{Beat, Key, PairKey, Place};
 use crate::intel::Listed;
 use crate::opening::{Facts, Opening};
+use crate::process::Process;
 use crate::score::Ledger;
 use crate::slab::Handle;
 use crate::time::Timestamp;
@@ -222,7 +223,7 @@ impl Engine {
                 self.answers.answers_of(originator)
             },
             process,
-            provenance: process.and_then(|process| self.processes.provenance(process.pid)).map(|(_, known)| *known),
+            provenance: process.and_then(|process| self.processes.provenance(process.id.pid)).map(|(_, known)| *known),
             services: &self.services,
             listed: self.listed(about),
             resolved_name,
@@ -253,7 +254,7 @@ impl Engine {
 
     /// What the shell learned of a process may come later than its socket.
     fn with_executable(&self, process: &Arc<Process>) -> Process {
-        let exe = self.processes.provenance(process.pid).and_then(|(exe, _)| exe.clone());
+        let exe = self.processes.provenance(process.id.pid).and_then(|(exe, _)| exe.clone());
         Process { exe: exe.or_else(|| process.exe.clone()), ..(**process).clone() }
     }
 

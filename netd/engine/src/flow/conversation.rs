@@ -7,9 +7,10 @@ use serde::{Serialize, Serializer};
 use super::community::community_id;
 use super::entry::{Entry, Phase};
 use crate::detect::dns::encrypted::encrypted;
-use crate::finding::{Pair, Process};
+use crate::finding::Pair;
 use crate::name::NameSource;
 use crate::opening::{Facts, Protocol};
+use crate::process::Process;
 use crate::time::Timestamp;
 
 /// Why a conversation ended, after IPFIX `flowEndReason`.

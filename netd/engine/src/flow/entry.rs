@@ -9,10 +9,10 @@ use super::attempt::Attempt;
 use super::queue::Wait;
 use super::turns::OpenTurn;
 use crate::detect::{Session, Signs};
-use crate::finding::Process;
 use crate::history::Place;
 use crate::name::NameSource;
 use crate::opening::{Facts, Opening};
+use crate::process::Process;
 
 pub(super) const TCP: u8 = 6;
 pub(super) const UDP: u8 = 17;

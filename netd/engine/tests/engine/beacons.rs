@@ -143,7 +143,7 @@ fn timing_with_a_suspect_process_is_fit_for_a_block() {
     let last = findings.last().unwrap();
     assert!(last.block && last.severity >= Severity::High);
     assert!(last.reasons.iter().any(|reason| reason.kind == Kind::Process));
-    assert_eq!(last.process.as_ref().unwrap().pid, 77);
+    assert_eq!(last.process.as_ref().unwrap().id.pid, 77);
 }
 
 #[test]

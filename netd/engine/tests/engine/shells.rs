@@ -150,7 +150,7 @@ fn a_shell_of_a_suspect_process_is_fit_for_a_block() {
 
     let last = findings.last().unwrap();
     assert!(last.block && last.severity >= Severity::High);
-    assert_eq!(last.process.as_ref().unwrap().pid, 77);
+    assert_eq!(last.process.as_ref().unwrap().id.pid, 77);
 }
 
 #[test]

@@ -12,7 +12,11 @@ async fn flows_are_filtered_by_each_parameter() {
     let mut other = conversation(2, EndReason::Active);
     (other.responder, other.protocol, other.name) = ("2001:db8::1".parse().unwrap(), 17, None);
     other.originator = "2001:db8::7".parse().unwrap();
-    other.process = Some(netd_engine::finding::Process { pid: 7, comm: "curl".into(), ..Default::default() });
+    other.process = Some(netd_engine::process::Process {
+        id: netd_engine::process::ProcessId { pid: 7, start_ticks: 0 },
+        comm: "curl".into(),
+        ..Default::default()
+    });
     other.start = Timestamp(1_800_003_600_000_000_000);
     other.end = other.start;
     api.flows.put(other);

@@ -1,27 +1,14 @@
 //! Who owns a socket, and what kind of program that is.
 
+mod identity;
+
 use std::collections::{HashMap, VecDeque};
 use std::hash::Hash;
 use std::sync::Arc;
 
 use netd_common::record::Owner;
 
-use crate::finding::Process;
-
-/// What the shell found out about a process's executable. The default says nothing.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Provenance {
-    /// Its file is gone.
-    pub is_deleted: bool,
-    /// It never had one (memfd).
-    pub is_memory: bool,
-    /// It lies in a directory anybody may write to.
-    pub is_temporary: bool,
-    /// An interpreter that runs no script file.
-    pub is_bare_interpreter: bool,
-    /// Whether a package owns it, where that is known.
-    pub is_packaged: Option<bool>,
-}
+pub use identity::{Ancestor, Container, Missing, Pod, Process, ProcessId, Provenance, Runtime};
 
 /// Sockets and processes remembered at once.
 const LIMIT: usize = 65_536;
@@ -44,11 +31,12 @@ impl Processes {
         }
         let exe = self.provenance.get(&owner.tgid).and_then(|(exe, _)| exe.clone());
         let process = Arc::new(Process {
-            pid: owner.tgid,
+            id: ProcessId { pid: owner.tgid, start_ticks: 0 },
             uid: owner.uid,
             comm: comm(&owner.comm),
             exe,
             cgroup_id: owner.cgroup_id,
+            ..Process::default()
         });
         if cookie != 0 {
             self.owners.insert(cookie, process.clone());

@@ -1,0 +1,139 @@
+//! What is known of a process: who it is, what it runs, where it lives.
+
+use std::sync::Arc;
+
+use serde::Serialize;
+
+/// A process for good: its number is given to others later, its number with its start is not, within one boot.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+pub struct ProcessId {
+    /// Thread group id, in the initial pid namespace.
+    pub pid: u32,
+    /// Start of the process after boot (`CLOCK_BOOTTIME`) in hundredths of a second, as `/proc` tells it: the
+    /// kernel's nanoseconds round down to it. 0 where it is not known.
+    pub start_ticks: u64,
+}
+
+impl ProcessId {
+    /// Nanoseconds in a tick of [`Self::start_ticks`].
+    pub const TICK_NS: u64 = 10_000_000;
+}
+
+/// A process: at a conversation's end, or somewhere in a graph of standard streams.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Process {
+    #[serde(flatten)]
+    pub id: ProcessId,
+    pub uid: u32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub user: Option<Arc<str>>,
+    pub comm: String,
+    /// Path as in the process's own mount namespace.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub exe: Option<String>,
+    /// Of the executable's bytes, hexadecimal.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sha256: Option<Arc<str>>,
+    /// The package that owns the executable.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub package: Option<Arc<str>>,
+    /// Arguments, the program's name first; long ones are cut.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub args: Vec<String>,
+    /// Current directory.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cwd: Option<String>,
+    /// Parent first, then its parent.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub parents: Vec<Ancestor>,
+    pub cgroup_id: u64,
+    /// Path in the cgroup tree.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cgroup: Option<Arc<str>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub container: Option<Arc<Container>>,
+    /// systemd's unit, where the process belongs to one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub unit: Option<Arc<str>>,
+    /// Inode of the network namespace, 0 where not known.
+    pub netns: u64,
+    /// Why something above is not known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub missing: Option<Missing>,
+}
+
+/// A process above another.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Ancestor {
+    #[serde(flatten)]
+    pub id: ProcessId,
+    pub comm: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub exe: Option<String>,
+}
+
+/// Why details of a process are not known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Missing {
+    /// It had ended before `/proc` was asked.
+    Gone,
+    /// Its number had been given to another.
+    Reused,
+    /// `/proc` did not let us look.
+    Denied,
+    /// The queue of processes to look at was full.
+    Overload,
+}
+
+/// A container, by its cgroup.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize)]
+pub struct Container {
+    /// As the runtime gives it, whole.
+    pub id: String,
+    pub runtime: Runtime,
+    /// Where the runtime tells.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub image: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pod: Option<Pod>,
+}
+
+/// A Kubernetes pod.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize)]
+pub struct Pod {
+    pub uid: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub namespace: Option<String>,
+}
+
+/// Who runs a container.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Runtime {
+    Docker,
+    Containerd,
+    CriO,
+    Podman,
+    #[default]
+    Unknown,
+}
+
+/// What the shell found out about a process's executable. The default says nothing.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Provenance {
+    /// Its file is gone.
+    pub is_deleted: bool,
+    /// It never had one (memfd).
+    pub is_memory: bool,
+    /// It lies in a directory anybody may write to.
+    pub is_temporary: bool,
+    /// An interpreter that runs no script file.
+    pub is_bare_interpreter: bool,
+    /// Whether a package owns it, where that is known.
+    pub is_packaged: Option<bool>,
+}
