@@ -9,7 +9,7 @@ cd "$(dirname "$0")"
 seconds=${1:?usage: fuzz/run.sh SECONDS [TARGET...]}
 shift
 targets=("$@")
-[ ${#targets[@]} -gt 0 ] || targets=(dns_message client_hello quic_initial http_head first_bytes packet capture)
+[ ${#targets[@]} -gt 0 ] || targets=(dns_message client_hello quic_initial http_head first_bytes packet capture feed)
 
 host=$(rustc -vV | sed -n 's/^host: //p')
 out=${FUZZ_TARGET_DIR:-$PWD/target}

@@ -9,6 +9,7 @@ pub mod config;
 pub mod detect;
 mod dns;
 pub mod engine;
+pub mod feed;
 pub mod finding;
 pub mod flow;
 #[cfg(any(test, feature = "fuzzing"))]

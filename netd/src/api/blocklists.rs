@@ -62,6 +62,8 @@ struct Change {
     dry_run: bool,
     lines: u64,
     duplicates: u64,
+    /// Understood, and nothing that is listed: exceptions, what is revoked or expired, files, URLs.
+    skipped: u64,
     rejected: Vec<Line>,
     rejected_total: u64,
     /// Entries that were not taken, because they must not be cut or are too wide.
@@ -129,8 +131,9 @@ pub(super) async fn replace(
 ) -> Result<HttpResponse, Problem> {
     let name = list_name(name)?;
     match input::media_type(&headers) {
-        None | Some("text/plain" | "application/octet-stream") => {}
-        other => return Err(input::unsupported(other, "text/plain")),
+        None | Some("text/plain" | "text/csv" | "application/octet-stream") => {}
+        Some("application/json" | "application/x-ndjson" | "application/stix+json") => {}
+        other => return Err(input::unsupported(other, "text/plain, text/csv, application/json")),
     }
     let options = ListOptions {
         response: response(query.action, query.bytes_per_second, query.burst_bytes)?,
@@ -139,9 +142,9 @@ pub(super) async fn replace(
         dry_run: query.dry_run,
         if_match: if_match(&headers)?,
     };
-    let mut parser = Parser::default();
+    let mut parser = Parser::new(time::now());
     input::read(&headers, body, LIST_LIMIT, |piece| parser.push(piece)).await?;
-    let Parsed { list, lines, duplicates, rejected, rejected_total } = parser.finish();
+    let Parsed { list, lines, duplicates, skipped, rejected, rejected_total } = parser.finish();
     if list.items().is_empty() && rejected_total > 0 {
         return Err(nothing_in_it(rejected));
     }
@@ -161,6 +164,7 @@ pub(super) async fn replace(
         dry_run,
         lines,
         duplicates,
+        skipped,
         rejected: rejected.into_iter().map(|Rejected { line, value, reason }| Line { line, value, reason }).collect(),
         rejected_total,
         refused: noted(refused),
@@ -189,7 +193,7 @@ pub(super) async fn remove(
 
 /// A text without a single entry is some other file: an error page, a list in another format. It replaces nothing.
 fn nothing_in_it(rejected: Vec<Rejected>) -> Problem {
-    let detail = "no line is an address or a prefix; the list stays as it is";
+    let detail = "nothing in it is an address or a prefix; the list stays as it is";
     let problem = Problem::unprocessable("no-entries", "Not a block-list", detail);
     rejected.into_iter().take(10).fold(problem, |problem, Rejected { line, value, reason }| {
         problem.with(Detail { line: Some(line), detail: format!("{value}: {reason}"), ..Detail::default() })

@@ -126,7 +126,7 @@ async fn a_list_is_imported_with_every_rejected_line() {
     assert_eq!(
         printed[0].1,
         "corp: 1 entries; added 1, removed 0, unchanged 0\n\
-         line 2 rejected: 300.1.1.1: not an IP address or prefix\n\
+         line 2 rejected: 300.1.1.1: neither an address, a prefix, a range, a name, nor a JA3 or JA4 fingerprint\n\
          not taken: 10.0.0.1: protected: the default gateway\n"
     );
     assert!(printed[1].1.lines().nth(1).unwrap().starts_with("corp  1     0     drop"), "{}", printed[1].1);

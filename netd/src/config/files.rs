@@ -12,6 +12,7 @@ use serde::Deserialize;
 use tracing::warn;
 
 use super::Config;
+use crate::time;
 
 /// The policy that netd ships: findings only.
 const DEFAULT_POLICY: &str = include_str!("../../../policies/default.yaml");
@@ -105,7 +106,7 @@ fn bytes(path: &Path, most: u64) -> anyhow::Result<Vec<u8>> {
 pub fn intel(lists: &[IntelList]) -> anyhow::Result<Intel> {
     let mut intel = Intel::default();
     for IntelList { name, file } in lists {
-        let loaded = intel.add(name, &bytes(file, MAX_LIST)?);
+        let loaded = intel.add(name, &bytes(file, MAX_LIST)?, time::now());
         if let Some((line, why)) = loaded.refused.first() {
             if loaded.indicators == 0 {
                 bail!("{}:{line}: {why}; no line of it is an indicator", file.display());

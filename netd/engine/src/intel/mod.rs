@@ -9,12 +9,13 @@ use std::net::IpAddr;
 pub use indicator::{Indicator, Refused};
 use prefixes::Prefixes;
 
+use crate::feed::{Found, Reader};
+use crate::time::Timestamp;
+
 /// Indicators held at once, about 60 bytes each.
 const MOST: usize = 4_000_000;
 /// Refused lines that are kept word for word; further ones are only counted.
 const SHOWN: usize = 100;
-/// Longest line read, bytes.
-const LONGEST_LINE: usize = 4_096;
 
 /// All lists.
 #[derive(Debug, Default)]
@@ -34,6 +35,8 @@ pub struct Loaded {
     /// Line numbers, counted from 1, and why each was refused; the first hundred.
     pub refused: Vec<(u64, Refused)>,
     pub refused_total: u64,
+    /// Understood, and nothing that is accused: see [`crate::feed::Summary`].
+    pub skipped: u64,
 }
 
 /// A match.
@@ -47,31 +50,33 @@ pub(crate) struct Listed<'a> {
 }
 
 impl Intel {
-    /// Reads a list: one indicator a line, as `Indicator` explains; `#` and `;` begin comments.
-    pub fn add(&mut self, list: &str, text: &[u8]) -> Loaded {
+    /// Reads a list in any of the formats of [`crate::feed`]; what has expired by `now` is left out.
+    pub fn add(&mut self, list: &str, text: &[u8], now: Timestamp) -> Loaded {
         let mut loaded = Loaded::default();
         let Ok(number) = u16::try_from(self.lists.len()) else { return loaded };
         self.lists.push(list.to_owned());
-        for (line, bytes) in (1..).zip(text.split(|byte| *byte == b'\n')) {
-            let read = match bytes.len() > LONGEST_LINE {
-                true => Err(Refused::TooLong),
-                false => indicator::read(&String::from_utf8_lossy(bytes)),
-            };
-            let refused = match read {
-                Ok(None) => continue,
-                Ok(Some(_)) if self.len() >= MOST => Refused::TooMany,
-                Ok(Some(indicator)) => {
-                    self.insert(indicator, number);
-                    loaded.indicators += 1;
-                    continue;
-                }
-                Err(refused) => refused,
+        let mut take = |found: Found| {
+            let (line, refused) = match found {
+                Ok(entry) if self.len() >= MOST => (entry.line, Refused::TooMany),
+                Ok(entry) => match indicator::screen(entry.value) {
+                    Ok(indicator) => {
+                        self.insert(indicator, number);
+                        loaded.indicators += 1;
+                        return;
+                    }
+                    Err(refused) => (entry.line, refused),
+                },
+                Err(rejected) => (rejected.line, Refused::Unread(rejected.reason)),
             };
             loaded.refused_total += 1;
             if loaded.refused.len() < SHOWN {
                 loaded.refused.push((line, refused));
             }
-        }
+        };
+        let mut reader = Reader::new(now);
+        reader.push(text, &mut take);
+        let summary = reader.finish(&mut take);
+        loaded.skipped = summary.skipped;
         self.prefixes.settle();
         loaded
     }
@@ -136,7 +141,7 @@ mod tests {
 
     fn intel(text: &str) -> (Intel, Loaded) {
         let mut intel = Intel::default();
-        let loaded = intel.add("test", text.as_bytes());
+        let loaded = intel.add("test", text.as_bytes(), Timestamp(0));
         (intel, loaded)
     }
 

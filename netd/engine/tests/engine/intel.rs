@@ -5,12 +5,13 @@ use std::sync::Arc;
 use netd_engine::config::Config;
 use netd_engine::finding::Severity;
 use netd_engine::intel::Intel;
+use netd_engine::time::Timestamp;
 
 use super::support::{World, people};
 
 fn world(list: &str) -> World {
     let mut intel = Intel::default();
-    intel.add("feed", list.as_bytes());
+    intel.add("feed", list.as_bytes(), Timestamp(0));
     let mut world = World::new(Config::default());
     world.engine.set_intel(Arc::new(intel));
     world

@@ -6,6 +6,7 @@ use std::str::FromStr;
 
 use ipnet::IpNet;
 use netd_common::key::Address;
+use netd_engine::feed::{Refused, Value};
 
 use crate::verdicts::maps::MapKey;
 use crate::verdicts::target;
@@ -19,17 +20,19 @@ pub struct Item {
     bits: u8,
 }
 
-/// Why a text is not an item.
+/// Why something that a list holds is no item.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ItemError {
-    #[error("not an IP address or prefix")]
-    NotAnAddress,
-    #[error("the prefix length is not a number from 0 to {longest}")]
-    BadLength { longest: u8 },
-    #[error("host bits are set; the prefix is {prefix}")]
-    HostBits { prefix: String },
+    #[error(transparent)]
+    Unread(#[from] Refused),
     #[error("covers the IPv4-mapped addresses too; 2000::/3 is all of global IPv6")]
     CoversIpv4,
+    #[error("names a port; a block-list holds addresses and prefixes, a verdict may be about one port")]
+    Endpoint,
+    #[error("a name; a block-list holds addresses and prefixes, threat intelligence holds names, too")]
+    Name,
+    #[error("a fingerprint; a block-list holds addresses and prefixes, threat intelligence holds fingerprints, too")]
+    Fingerprint,
 }
 
 impl Item {
@@ -124,27 +127,26 @@ fn masked(address: u128, bits: u8) -> u128 {
     address & !host_bits
 }
 
+impl TryFrom<&Value> for Item {
+    type Error = ItemError;
+
+    fn try_from(value: &Value) -> Result<Self, ItemError> {
+        match value {
+            Value::Net(net) => {
+                Some(Self::from_net(*net)).filter(|item| !item.covers_ipv4_too()).ok_or(ItemError::CoversIpv4)
+            }
+            Value::Endpoint(_) => Err(ItemError::Endpoint),
+            Value::Name(_) => Err(ItemError::Name),
+            Value::Fingerprint(_) => Err(ItemError::Fingerprint),
+        }
+    }
+}
+
 impl FromStr for Item {
     type Err = ItemError;
 
     fn from_str(text: &str) -> Result<Self, ItemError> {
-        let Some((address, length)) = text.split_once('/') else {
-            return text.parse().map(Self::host).map_err(|_| ItemError::NotAnAddress);
-        };
-        let address: IpAddr = address.parse().map_err(|_| ItemError::NotAnAddress)?;
-        let longest = if address.is_ipv4() { 32 } else { 128 };
-        let is_number = (1..=3).contains(&length.len()) && length.bytes().all(|b| b.is_ascii_digit());
-        let length = length.parse::<u8>().ok().filter(|length| is_number && *length <= longest);
-        let length = length.ok_or(ItemError::BadLength { longest })?;
-        let net = IpNet::new(address, length).map_err(|_| ItemError::BadLength { longest })?;
-        if net.trunc() != net {
-            return Err(ItemError::HostBits { prefix: net.trunc().to_string() });
-        }
-        let item = Self::from_net(net);
-        if item.covers_ipv4_too() {
-            return Err(ItemError::CoversIpv4);
-        }
-        Ok(item)
+        (&text.parse::<Value>()?).try_into()
     }
 }
 
@@ -170,7 +172,9 @@ mod tests {
 
     #[test]
     fn an_item_is_read_or_refused_with_the_reason() {
-        let host_bits = |prefix: &str| Err(ItemError::HostBits { prefix: prefix.to_owned() });
+        let host_bits = |prefix: &str| Err(ItemError::Unread(Refused::HostBits { prefix: prefix.parse().unwrap() }));
+        let bad_length = |longest| Err(ItemError::Unread(Refused::BadLength { longest }));
+        let nothing = || Err(ItemError::Unread(Refused::NotAnIndicator));
         let table = [
             ("192.0.2.1", Ok("192.0.2.1")),
             ("192.0.2.1/32", Ok("192.0.2.1")),
@@ -184,18 +188,19 @@ mod tests {
             ("::1", Ok("::1")),
             ("192.0.2.7/24", host_bits("192.0.2.0/24")),
             ("2001:db8::1/32", host_bits("2001:db8::/32")),
-            ("192.0.2.0/33", Err(ItemError::BadLength { longest: 32 })),
-            ("192.0.2.0/", Err(ItemError::BadLength { longest: 32 })),
-            ("192.0.2.0/+8", Err(ItemError::BadLength { longest: 32 })),
-            ("192.0.2.0/255.255.255.0", Err(ItemError::BadLength { longest: 32 })),
-            ("2001:db8::/129", Err(ItemError::BadLength { longest: 128 })),
-            ("300.1.1.1", Err(ItemError::NotAnAddress)),
-            ("010.1.1.1", Err(ItemError::NotAnAddress)),
-            ("127.1", Err(ItemError::NotAnAddress)),
-            ("0x7f000001", Err(ItemError::NotAnAddress)),
-            ("fe80::1%eth0", Err(ItemError::NotAnAddress)),
-            ("[::1]", Err(ItemError::NotAnAddress)),
-            ("evil.example", Err(ItemError::NotAnAddress)),
+            ("192.0.2.0/33", bad_length(32)),
+            ("192.0.2.0/", bad_length(32)),
+            ("192.0.2.0/+8", bad_length(32)),
+            ("192.0.2.0/255.255.255.0", bad_length(32)),
+            ("2001:db8::/129", bad_length(128)),
+            ("300.1.1.1", nothing()),
+            ("010.1.1.1", nothing()),
+            ("127.1", nothing()),
+            ("0x7f000001", nothing()),
+            ("fe80::1%eth0", nothing()),
+            ("[::1]", nothing()),
+            ("evil.example", Err(ItemError::Name)),
+            ("192.0.2.1:443", Err(ItemError::Endpoint)),
             ("::/0", Err(ItemError::CoversIpv4)),
             ("::/64", Err(ItemError::CoversIpv4)),
         ];

@@ -8,4 +8,4 @@ mod parse;
 pub use item::Item;
 pub use list::{Difference, List};
 pub use name::{ListName, NameError};
-pub use parse::{MAX_LINE, MAX_REPORTED, Parsed, Parser, Rejected};
+pub use parse::{MAX_REPORTED, Parsed, Parser, Rejected};

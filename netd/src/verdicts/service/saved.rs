@@ -73,7 +73,7 @@ pub(super) fn list_from_bytes(bytes: &[u8]) -> Option<HeldList> {
     let end = bytes.iter().position(|b| *b == b'\n')?;
     let (head, entries) = bytes.split_at(end);
     let ListHead { rule, response, shadow, updated } = serde_json::from_slice(head).ok()?;
-    let mut parser = Parser::default();
+    let mut parser = Parser::new(Timestamp(0));
     parser.push(entries);
     let parsed = parser.finish();
     if parsed.rejected_total != 0 {

@@ -56,7 +56,7 @@ fn found(target: Target, response: Response, seconds: u64) -> Verdict {
 }
 
 fn list(text: &str) -> List {
-    let mut parser = Parser::default();
+    let mut parser = Parser::new(netd_engine::time::Timestamp(0));
     parser.push(text.replace(' ', "\n").as_bytes());
     let parsed = parser.finish();
     assert_eq!(parsed.rejected, []);
