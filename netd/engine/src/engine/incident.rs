@@ -60,17 +60,18 @@ impl Incidents {
         self.by_ends.get(&(originator, responder)).map_or(&[], Vec::as_slice)
     }
 
-    /// Notes a finding's severity in the incident that is known, or opens one; returns the incident's number, and
-    /// whether it is new.
+    /// Opens an incident, or adds to the one that is known, whose severity changes only when it `is_told`; returns the
+    /// incident's number, and whether it is new.
     pub(super) fn note(
         &mut self,
         known: Option<Handle>,
         detector: Detector,
         about: &About,
         finding: &Finding,
+        is_told: bool,
     ) -> (u64, bool) {
         if let Some((handle, incident)) = known.and_then(|known| Some((known, self.incidents.get_mut(known)?))) {
-            if incident.severity != finding.severity {
+            if is_told {
                 (incident.severity, incident.reported_ns) = (finding.severity, finding.time.0);
             }
             if !incident.subjects.contains(&about.subject) && incident.subjects.len() < SUBJECTS {

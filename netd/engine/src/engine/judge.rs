@@ -1,4 +1,4 @@
-//! From what a detector saw to a finding: one for each incident, raised again only when its severity rises.
+//! From what a detector saw to a finding: one for each incident, told again only when its severity rises or falls.
 
 use std::sync::Arc;
 
@@ -23,7 +23,8 @@ pub(super) struct Judged {
     detector: Detector,
     finding: Finding,
     known: Option<Handle>,
-    rises: bool,
+    /// It is new, or its severity rises or falls; otherwise it is only acted on.
+    is_told: bool,
     is_protected: bool,
 }
 
@@ -128,8 +129,7 @@ impl Engine {
             return None;
         }
         let finding = Finding { severity, ..self.describe(evidence, about, at_ns) };
-        let rises = rises || falls;
-        Some(Judged { detector: evidence.detector(), finding, known, rises, is_protected })
+        Some(Judged { detector: evidence.detector(), finding, known, is_told: rises || falls, is_protected })
     }
 
     fn fitness(&self, evidence: &dyn Evidence, context: &Context<'_>, ledger: &Ledger<'_>) -> Fitness {
@@ -174,14 +174,14 @@ impl Engine {
 
     /// Raises a finding and asks for the verdict that the policy wants.
     pub(super) fn act(&mut self, judged: Judged, about: &About) {
-        let Judged { detector, finding, known, rises, is_protected } = judged;
-        let (id, is_new) = self.incidents.note(known, detector, about, &finding);
+        let Judged { detector, finding, known, is_told, is_protected } = judged;
+        let (id, is_new) = self.incidents.note(known, detector, about, &finding, is_told);
         self.counts.findings += u64::from(is_new);
         if let Some(history) = about.history.and_then(|history| self.histories.get_mut(history)) {
             history.has_incident = true;
         }
         let finding = Finding { id, ..finding };
-        if rises {
+        if is_told {
             self.commands.push_back(Command::Report(Box::new(finding.clone())));
         }
         if self.suppressions.iter().any(|suppression| suppression.covers(&finding, finding.time)) {

@@ -264,9 +264,8 @@ proptest! {
 }
 
 /// Ten hosts that take up the same agent, one after the other: what looked rare at first is the fleet's software.
-#[test]
-fn a_severity_falls_when_the_network_explains_the_rhythm() {
-    let mut world = World::new(Config::default());
+/// Returns the severities at which the first incident is told.
+pub(crate) fn severities_of_a_fleet(mut world: World) -> Vec<Severity> {
     for (host, site) in (1..=60).flat_map(|host| (1..=10).map(move |site| (host, site))) {
         let at_s = f64::from(host) + 61.0 * f64::from(site);
         world.connection(&format!("10.0.1.{host}:40000"), &format!("203.0.113.{site}:443"), at_s, 300, 9_000);
@@ -280,8 +279,12 @@ fn a_severity_falls_when_the_network_explains_the_rhythm() {
         world.connection(&format!("10.0.1.{host}:{}", 20_000 + n), "198.51.100.9:443", at_s, 300, 200);
     }
 
-    let findings = world.findings();
-    let first: Vec<_> = findings.iter().filter(|finding| finding.id == 1).map(|finding| finding.severity).collect();
+    world.findings().iter().filter(|finding| finding.id == 1).map(|finding| finding.severity).collect()
+}
 
-    assert_eq!(first, [Severity::Low, Severity::Medium, Severity::Low], "{first:?}");
+#[test]
+fn a_severity_falls_when_the_network_explains_the_rhythm() {
+    let told = severities_of_a_fleet(World::new(Config::default()));
+
+    assert_eq!(told, [Severity::Low, Severity::Medium, Severity::Low]);
 }
