@@ -1,16 +1,12 @@
 //! From what a detector saw to a finding: one for each incident, told again only when its severity rises or falls.
 
-use std::sync::Arc;
-
 use super::verdicts::Outcome;
 use super::{Command, Engine};
 use crate::detect::beacon::Shape;
 use crate::detect::checkin::CheckIns;
-use crate::detect::{self, About, Context, Detector, Evidence, Subject};
-use crate::finding::{Finding, Process, Severity};
-use crate::history::{Beat, Key, PairKey, Place};
-use crate::intel::Listed;
-use crate::opening::{Facts, Opening};
+use crate::detect::{self, About, Context, Detector, Evidence};
+use crate::finding::{Finding, Severity};
+use crate::history::Beat;
 use crate::score::Ledger;
 use crate::slab::Handle;
 use crate::time::Timestamp;
@@ -70,37 +66,6 @@ impl Engine {
                 self.act(judged, &about);
             }
         }
-    }
-
-    fn about_history(&self, handle: Handle, conversation: Handle) -> Option<About> {
-        let history = self.histories.get(handle)?;
-        let name = history.name().or(self.table.get(conversation)?.name.as_ref());
-        Some(About {
-            pair: history.latest,
-            name: name.cloned(),
-            conversation: Some(conversation),
-            history: Some(handle),
-            subject: subject(&history.key),
-        })
-    }
-
-    /// Returns what evidence of one conversation is about: its two ends and the port.
-    pub(super) fn about_conversation(&self, conversation: Handle) -> Option<About> {
-        let entry = self.table.get(conversation)?;
-        let flow = entry.key.flow(entry.originator());
-        let port = if matches!(entry.key.proto, 1 | 58) { 0 } else { flow.dst_port() };
-        let pair = PairKey { originator: flow.src, responder: flow.dst, port, proto: entry.key.proto };
-        let history = match entry.place {
-            Place::At { pair, name } => name.filter(|name| self.histories.get(*name).is_some()).or(Some(pair)),
-            Place::Unknown | Place::Outside | Place::Excluded(_) => None,
-        };
-        Some(About {
-            pair,
-            name: entry.name.as_ref().or_else(|| self.answers.name(flow.src, flow.dst, self.now_ns)).cloned(),
-            conversation: Some(conversation),
-            history,
-            subject: Subject::Pair(pair),
-        })
     }
 
     /// Weighs evidence; returns the finding that it amounts to, unless there is nothing new in it.
@@ -197,92 +162,9 @@ impl Engine {
             Outcome::NotWanted | Outcome::InForce => {}
         }
     }
-
-    fn context<'a>(&'a self, about: &'a About, at_ns: u64) -> Context<'a> {
-        let history = about.history.and_then(|history| self.histories.get(history));
-        let conversation = about.conversation.and_then(|conversation| self.table.get(conversation));
-        let process = conversation.and_then(|conversation| conversation.process.as_ref());
-        let seconds = |from_ns: u64| at_ns.saturating_sub(from_ns) as f64 / 1e9;
-        let facts = history.map_or_else(|| conversation.map_or(Facts::default(), |c| c.facts), |h| h.facts);
-        let originator = about.pair.originator;
-        let resolved_name = self.answers.name(originator, about.pair.responder, at_ns);
-        let is_internal = self.scope.is_local(about.pair.responder.ip());
-        Context {
-            pair: about.pair.pair(),
-            name: about.name.as_ref(),
-            facts,
-            is_internal,
-            surroundings: if is_internal { None } else { self.regions.around(about.pair.responder) },
-            prevalence: self.histories.prevalence(&about.pair, resolved_name.map(|name| &**name)),
-            age_s: history.map_or(0.0, |history| seconds(history.first_ns)),
-            watched_s: seconds(self.began_ns.unwrap_or(at_ns)),
-            unrelated_answers: if about.name.is_some() || self.dns_watch.is_hiding(originator) {
-                0
-            } else {
-                self.answers.answers_of(originator)
-            },
-            process,
-            provenance: process.and_then(|process| self.processes.provenance(process.pid)).map(|(_, known)| *known),
-            services: &self.services,
-            listed: self.listed(about),
-            resolved_name,
-            companions: self.incidents.companions(originator, about.pair.responder),
-        }
-    }
-
-    /// Returns the matches of threat intelligence: at most one for the destination and one for the TLS client.
-    pub(super) fn listed(&self, about: &About) -> Vec<Listed<'_>> {
-        if self.intel.is_empty() {
-            return Vec::new();
-        }
-        let by_name = about.name.as_ref().and_then(|name| self.intel.name(name));
-        let destination = by_name.or_else(|| self.intel.address(about.pair.responder.ip(), about.pair.port));
-        let opening = self.opening(about);
-        let mut fingerprints = opening.into_iter().flat_map(|opening| [opening.ja4.as_ref(), opening.ja3.as_ref()]);
-        let client = fingerprints.find_map(|fingerprint| self.intel.fingerprint(fingerprint?));
-        destination.into_iter().chain(client).collect()
-    }
-
-    /// Returns what the first bytes of the conversation said, or of the latest one of the history.
-    fn opening(&self, about: &About) -> Option<&Arc<Opening>> {
-        let conversation = about.conversation.and_then(|conversation| self.table.get(conversation));
-        let history = about.history.and_then(|history| self.histories.get(history));
-        let own = conversation.and_then(|conversation| conversation.opening.as_ref());
-        own.or_else(|| history.and_then(|history| history.opening.as_ref()))
-    }
-
-    /// What the shell learned of a process may come later than its socket.
-    fn with_executable(&self, process: &Arc<Process>) -> Process {
-        let exe = self.processes.provenance(process.pid).and_then(|(exe, _)| exe.clone());
-        Process { exe: exe.or_else(|| process.exe.clone()), ..(**process).clone() }
-    }
-
-    /// Returns the incident that evidence belongs to: its own subject's, or that of the same traffic by the other key.
-    fn known_incident(&self, detector: Detector, about: &About) -> Option<Handle> {
-        let own = self.incidents.find(detector, &about.subject);
-        if own.is_some() || about.history.is_none() {
-            return own;
-        }
-        let conversation = about.conversation.and_then(|conversation| self.table.get(conversation))?;
-        let Place::At { pair, name } = conversation.place else { return None };
-        let others = [Some(pair), name].into_iter().flatten().filter_map(|other| self.histories.get(other));
-        let known = others.filter_map(|other| self.incidents.find(detector, &subject(&other.key)));
-        let agrees = |known: &Handle| {
-            let known = self.incidents.get(*known).and_then(|known| known.name.as_deref());
-            known.is_none() || about.name.is_none() || known == about.name.as_deref()
-        };
-        known.into_iter().find(agrees)
-    }
 }
 
 fn weigh(evidence: &dyn Evidence, context: &Context<'_>, ledger: &mut Ledger<'_>) {
     evidence.weigh(context, ledger);
     detect::add_context(context, ledger);
-}
-
-pub(super) fn subject(key: &Key) -> Subject {
-    match key {
-        Key::Pair(key) => Subject::Pair(*key),
-        Key::Name(key) => Subject::Name(key.clone()),
-    }
 }

@@ -3,8 +3,10 @@
 //! It asks and does not act: whatever the shell must do is a [`Command`]. Its time is that of the records and of
 //! [`Engine::tick`], Unix time in nanoseconds; the same calls in the same order give the same commands.
 
+mod about;
 mod attempts;
 mod command;
+mod context;
 mod conversations;
 mod counts;
 mod explain;
@@ -233,7 +235,8 @@ impl Engine {
         self.intel = intel;
     }
 
-    /// Changes what operators suppress. A finding that is suppressed asks for no verdict, and those it asked for end.
+    /// Changes what operators suppress. A finding that is suppressed asks for no verdict; releasing those
+    /// that it asked for before is the caller's.
     pub fn set_suppressions(&mut self, suppressions: Arc<[Suppression]>) {
         self.suppressions = suppressions;
     }
