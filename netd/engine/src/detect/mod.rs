@@ -1,7 +1,7 @@
 //! Detectors: each reads one kind of evidence and says what it saw, never what to do about it.
 //!
 //! To add one: a file here that implements [`Evidence`], a line in [`Detector`], its prior, thresholds and terms in
-//! `weights.toml`, the place in `engine::judge` where its evidence arises, a scenario.
+//! `weights.toml`, the hook in `engine/signals.rs` from which its evidence is raised, a scenario.
 
 pub mod beacon;
 pub(crate) mod brute;
