@@ -20,7 +20,7 @@ pub(crate) mod upload;
 
 use std::sync::Arc;
 
-pub(crate) use context::{Context, add as add_context};
+pub(crate) use context::{Context, add as add_context, add_prevalence};
 pub(crate) use reverse_shell::Session;
 use serde::Deserialize;
 pub(crate) use signs::{Sign, Signs};

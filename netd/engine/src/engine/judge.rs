@@ -1,32 +1,44 @@
-//! From what a detector saw to a finding: one for each incident, told again only when its severity rises or falls.
+//! From what a detector saw to a finding: one for each incident, told again when its severity changes, or its odds have.
 
+use super::incident::Rare;
 use super::verdicts::Outcome;
 use super::{Command, Engine};
 use crate::detect::beacon::Shape;
 use crate::detect::checkin::CheckIns;
-use crate::detect::{self, About, Context, Detector, Evidence};
+use crate::detect::{self, About, Context, Detector, Evidence, Subject};
 use crate::finding::{Finding, Severity};
 use crate::history::Beat;
 use crate::score::Ledger;
 use crate::slab::Handle;
 use crate::time::Timestamp;
+use crate::weights::Term;
 
-/// An incident's severity falls at the earliest so long after it was last told.
-const FALLS_AFTER_NS: u64 = 3_600_000_000_000;
+/// An incident is told again at the earliest so long after it was last told, unless its severity rises.
+pub(super) const AGAIN_AFTER_NS: u64 = 3_600_000_000_000;
+/// Change of the odds that is worth being told, nats: by a factor of about seven.
+const MOVES_BY: f64 = 2.0;
 
 /// A finding about to be raised, or to be acted on again.
 pub(super) struct Judged {
     detector: Detector,
     finding: Finding,
     known: Option<Handle>,
-    /// It is new, or its severity rises or falls; otherwise it is only acted on.
-    is_told: bool,
+    /// None: there is nothing new to tell, it is only acted on.
+    told: Option<Told>,
     is_protected: bool,
+}
+
+/// What is remembered of a finding that is told.
+struct Told {
+    log_odds: f64,
+    rare: Option<Rare>,
 }
 
 /// What evidence permits.
 struct Fitness {
     block: bool,
+    /// Sure enough for its detector's highest severities.
+    is_sure: bool,
     severity: Severity,
     is_protected: bool,
 }
@@ -79,22 +91,32 @@ impl Engine {
         if !is_finding && known.is_none() {
             return None;
         }
-        let Fitness { is_protected, severity, .. } = self.fitness(evidence, &context, &ledger);
+        let Fitness { is_protected, is_sure, severity, .. } = self.fitness(evidence, &context, &ledger);
         // What is no finding any more stays known, for information.
         let severity = if is_finding { severity } else { Severity::Info };
         let incident = known.and_then(|known| self.incidents.get(known));
         let rises = incident.is_none_or(|known| severity > known.severity);
-        // Severity falls when the evidence has: once in a while, so that it does not waver.
-        let falls = incident.is_some_and(|known| {
-            let is_standing = evidence.is_standing(&self.weights);
-            is_standing && severity < known.severity && at_ns.saturating_sub(known.reported_ns) >= FALLS_AFTER_NS
+        // The rest once in a while, so that it does not waver; less only where the evidence itself stands.
+        let moves = incident.is_some_and(|known| {
+            let by = ledger.log_odds() - known.log_odds;
+            let is_less = severity < known.severity || by <= -MOVES_BY;
+            let is_due = at_ns.saturating_sub(known.reported_ns) >= AGAIN_AFTER_NS;
+            is_due && (is_less && evidence.is_standing(&self.weights) || severity == known.severity && by >= MOVES_BY)
         });
         let may_act = is_finding && self.verdicts.may_act();
-        if !rises && !falls && !may_act {
+        if !rises && !moves && !may_act {
             return None;
         }
         let finding = Finding { severity, ..self.describe(evidence, about, at_ns) };
-        Some(Judged { detector: evidence.detector(), finding, known, is_told: rises || falls, is_protected })
+        let told = (rises || moves).then(|| {
+            let is_rare = finding.reasons.iter().any(|reason| reason.evidence == Term::RareDestination.name());
+            // What a client asks of somebody else than the responder is no matter of who speaks to the responder.
+            let is_direct = matches!(about.subject, Subject::Pair(_) | Subject::Name(_));
+            let is_open = is_rare && is_direct && severity > Severity::Low;
+            let resolved = context.resolved_name.cloned();
+            Told { log_odds: ledger.log_odds(), rare: is_open.then(|| Rare { pair: about.pair, resolved, is_sure }) }
+        });
+        Some(Judged { detector: evidence.detector(), finding, known, told, is_protected })
     }
 
     fn fitness(&self, evidence: &dyn Evidence, context: &Context<'_>, ledger: &Ledger<'_>) -> Fitness {
@@ -102,8 +124,8 @@ impl Engine {
         let is_sure = ledger.suffices_for_block() && evidence.is_two_way();
         let block = is_sure && !is_protected;
         // Evidence about something else than the responder is as urgent whoever the responder is.
-        let severity = ledger.severity(block || is_sure && !evidence.may_block());
-        Fitness { block, severity: severity.min(evidence.most()), is_protected }
+        let is_sure = block || is_sure && !evidence.may_block();
+        Fitness { block, is_sure, severity: ledger.severity(is_sure).min(evidence.most()), is_protected }
     }
 
     /// Returns the finding that evidence amounts to, sufficient or not, in words. It has no number yet.
@@ -139,16 +161,20 @@ impl Engine {
 
     /// Raises a finding and asks for the verdict that the policy wants.
     pub(super) fn act(&mut self, judged: Judged, about: &About) {
-        let Judged { detector, finding, known, is_told, is_protected } = judged;
-        let (id, is_new) = self.incidents.note(known, detector, about, &finding, is_told);
+        let Judged { detector, finding, known, told, is_protected } = judged;
+        let (incident, is_new) = self.incidents.note(known, detector, about, finding.name.as_deref());
         self.counts.findings += u64::from(is_new);
         if let Some(history) = about.history.and_then(|history| self.histories.get_mut(history)) {
             history.has_incident = true;
         }
-        let finding = Finding { id, ..finding };
-        if is_told {
-            self.commands.push_back(Command::Report(Box::new(finding.clone())));
-        }
+        let finding = match told {
+            Some(Told { log_odds, rare }) => {
+                let finding = self.incidents.tell(incident, finding, log_odds, rare);
+                self.commands.push_back(Command::Report(Box::new(finding.clone())));
+                finding
+            }
+            None => Finding { id: self.incidents.get(incident).map_or(0, |incident| incident.id), ..finding },
+        };
         if self.suppressions.iter().any(|suppression| suppression.covers(&finding, finding.time)) {
             return;
         }

@@ -13,6 +13,7 @@ mod explain;
 mod incident;
 mod judge;
 mod names;
+mod review;
 mod sessions;
 mod signals;
 mod snapshot;
@@ -78,6 +79,8 @@ pub struct Engine {
     /// Turns that wait for their name, or for the end that would make them a goodbye: until when, whose, which.
     held: VecDeque<(u64, Handle, u64)>,
     incidents: incident::Incidents,
+    /// When incidents are looked at again.
+    review_ns: u64,
     /// Attempts that nobody has answered so far: until when, whose.
     awaited: VecDeque<(u64, Handle)>,
     awaited_limit: usize,
@@ -120,6 +123,7 @@ impl Engine {
             regions: Regions::new(config.geography),
             held: VecDeque::new(),
             incidents: incident::Incidents::new(config.histories.limit),
+            review_ns: 0,
             awaited: VecDeque::new(),
             awaited_limit: config.flows.limit,
             scans: Scans::new(),
@@ -200,6 +204,7 @@ impl Engine {
         while let Some(handle) = self.table.expired(self.now_ns) {
             self.expire(handle);
         }
+        self.review();
         self.verdicts.release(Timestamp(self.now_ns), &mut self.commands);
     }
 

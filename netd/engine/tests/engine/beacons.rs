@@ -102,11 +102,17 @@ fn udp_whose_first_packet_is_its_turn_is_found() {
 }
 
 #[test]
-fn one_incident_is_raised_once_until_its_severity_rises() {
+fn one_incident_is_told_again_when_its_severity_rises_and_otherwise_after_an_hour() {
     let findings = beacon(IMPLANT, C2, check_ins(200, 60.0, 0.1));
 
     assert!(findings.iter().all(|finding| finding.id == 1));
-    assert!(findings.windows(2).all(|pair| pair[0].severity < pair[1].severity));
+    assert!(
+        findings
+            .windows(2)
+            .all(|pair| { pair[0].severity < pair[1].severity || pair[1].time.secs_since(pair[0].time) >= 3_600.0 })
+    );
+    // In 200 minutes.
+    assert!(findings.len() <= 4, "{}", findings.len());
 }
 
 #[test]
