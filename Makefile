@@ -31,9 +31,10 @@ check: install-deny ## Formatting, lints, licences, bans, sources, advisories
 bench: deps ## Prints the packet path's, replay's and engine's figures beside their limits
 	$(CARGO) bench --locked -p netd-lab
 
-captures: deps ## Prints what netd finds in a folder of labelled captures (NETD_CAPTURES, default ../shared/captures)
+captures: deps ## The accuracy report's part about labelled captures (NETD_CAPTURES, default ../shared/captures)
 	$(CARGO) build --locked --release -p netd
-	$(CARGO) run --locked --release -p netd --example captures -- $(or $(NETD_CAPTURES),../shared/captures)
+	NETD_BIN="$${CARGO_TARGET_DIR:-$(CURDIR)/target}/release/netd" $(CARGO) run --locked --release -p netd-lab --bin accuracy -- \
+		--only captures $(if $(NETD_CAPTURES),--captures $(NETD_CAPTURES))
 
 pcaps: ## Writes the captures in pcaps/ anew, byte for byte as they are
 	$(CARGO) run --locked --release -p netd-lab --bin pcaps -- pcaps

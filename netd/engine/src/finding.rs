@@ -70,7 +70,7 @@ pub struct Beats {
     pub turns: u32,
 }
 
-/// A finding: one per incident; it is raised once, and again when its severity rises.
+/// A finding: one per incident; it is told once, and again when its severity rises or falls.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Finding {
     /// Stable within a run: counts incidents from 1.

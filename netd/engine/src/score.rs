@@ -29,6 +29,23 @@ impl<'a> Ledger<'a> {
         Self { reasons: Some(Vec::new()), ..Self::new(weights, detector) }
     }
 
+    /// Begins a ledger with reasons of another that kept them, but for those that `leaves_out`.
+    pub(crate) fn again(
+        weights: &'a Weights,
+        detector: Detector,
+        reasons: &[Reason],
+        leaves_out: impl Fn(Term) -> bool,
+    ) -> Self {
+        let mut ledger = Self::explained(weights, detector);
+        for reason in reasons {
+            let term = Term::ALL.iter().find(|term| term.name() == reason.evidence);
+            if let Some(term) = term.filter(|term| !leaves_out(**term)) {
+                ledger.put(*term, reason.weight, || reason.value.clone());
+            }
+        }
+        ledger
+    }
+
     pub(crate) const fn weights(&self) -> &'a Weights {
         self.weights
     }
@@ -40,8 +57,11 @@ impl<'a> Ledger<'a> {
 
     /// Adds a term at `times` its weight.
     pub(crate) fn add_times(&mut self, term: Term, times: f64, value: impl FnOnce() -> String) {
+        self.put(term, self.weights.worth(term).weight * times, value);
+    }
+
+    fn put(&mut self, term: Term, weight: f64, value: impl FnOnce() -> String) {
         let worth = self.weights.worth(term);
-        let weight = worth.weight * times;
         self.log_odds += weight;
         if weight > 0.0 && worth.independent {
             self.independent[worth.kind as usize] += weight;
@@ -54,6 +74,11 @@ impl<'a> Ledger<'a> {
             let weight = (weight * 1e3).round() / 1e3;
             reasons.push(Reason { evidence: term.name(), kind: worth.kind, value: value(), weight });
         }
+    }
+
+    /// Returns the sum so far, nats.
+    pub(crate) const fn log_odds(&self) -> f64 {
+        self.log_odds
     }
 
     /// Returns the posterior probability.

@@ -10,12 +10,6 @@ use crate::finding::{Kind, Severity};
 /// The file that netd ships.
 pub const SHIPPED: &str = include_str!("../weights.toml");
 
-/// Weights of a history's e-values in their mean: originator's intervals, its pauses, the responder's intervals, which
-/// are keep-alives more often than polls, and its attempts that failed.
-pub(crate) const BEATS: [f64; 4] = [0.5, 0.35, 0.1, 0.05];
-/// Weighted ln E of intervals above which pauses are not followed: well above what counts.
-pub(crate) const SETTLED: f64 = 24.0;
-
 /// Declares the named terms of the score: one line each here and in the file.
 macro_rules! terms {
     ($($variant:ident = $name:literal)*) => {

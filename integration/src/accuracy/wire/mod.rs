@@ -1,8 +1,8 @@
 //! Conversations as the kernel programs would report them, without packets: records in the order of their times.
 //!
 //! What is told follows `netd_common::account`: a begin record at the first packet, a turn record where payload follows
-//! at least 0.75 s of silence, the first data of either side (one segment of it), every DNS message, counters after 60 s
-//! of activity or 5 s of silence, a record for each side's end.
+//! at least 0.75 s of silence, the first data of either side (one segment of it), every DNS message, counters at the
+//! first answer, after 60 s of activity or 5 s of silence, a record for each side's end.
 
 mod dns;
 mod talk;

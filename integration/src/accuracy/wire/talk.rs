@@ -92,6 +92,7 @@ impl Talk {
         talk.bytes = [74 + HEADERS, 74];
         talk.flags = [SYN | ACK, SYN | ACK];
         talk.last_s = at_s + round_trip_s;
+        talk.record(wire, talk.last_s, FlowEvent::Active);
         talk
     }
 
@@ -132,11 +133,14 @@ impl Talk {
         if !is_begin && (is_first || idle_s >= TURN_GAP_S) {
             self.turn(wire, at_s, by, length, if is_first { 0.0 } else { idle_s });
         }
+        let is_first_answer = !is_begin && self.packets[by as usize] == 0;
         self.count(by, length);
         (self.last_s, self.last_payload_s) = (at_s, at_s);
         self.state |= state::PAYLOAD;
         if is_begin {
             self.begin(wire, at_s);
+        } else if is_first_answer {
+            self.record(wire, at_s, FlowEvent::Active);
         }
         let is_dns = self.key.proto == UDP && self.server.port() == DNS_PORT;
         if is_dns {
@@ -241,6 +245,10 @@ impl Talk {
 
     fn tell(&mut self, wire: &mut Wire, at_s: f64, event: FlowEvent) {
         self.reported_s = at_s;
+        self.record(wire, at_s, event);
+    }
+
+    fn record(&self, wire: &mut Wire, at_s: f64, event: FlowEvent) {
         let record = FlowRecord {
             header: header(Kind::Flow, at_s),
             key: self.key,

@@ -64,17 +64,7 @@ pub(crate) fn add(context: &Context<'_>, ledger: &mut Ledger<'_>) {
 
 fn destination(context: &Context<'_>, ledger: &mut Ledger<'_>) {
     let thresholds = ledger.weights().destination;
-    let (hosts, users) = (context.prevalence.hosts, context.prevalence.users);
-    let share = f64::from(users) / f64::from(hosts.max(1));
-    let prevalence = || format!("used by {users} of {hosts} monitored hosts");
-    let is_rare = users == 1 || share <= thresholds.rare_share;
-    if hosts >= thresholds.rare_hosts && is_rare && !context.is_internal {
-        ledger.add(Term::RareDestination, prevalence);
-    } else if hosts >= thresholds.common_hosts && users > 1 {
-        // A stolen host or two look alike; what many hosts do alike is the fleet's software.
-        let doublings = f64::from(users).log2().min(thresholds.most_doublings);
-        ledger.add_times(Term::CommonDestination, doublings, prevalence);
-    }
+    add_prevalence(context.prevalence, context.is_internal, ledger);
     if context.watched_s >= thresholds.watched_for_s && context.age_s < thresholds.new_within_s {
         ledger.add(Term::NewDestination, || format!("first seen {:.1} h ago", context.age_s / 3_600.0));
     } else if context.age_s > thresholds.known_after_s {
@@ -86,6 +76,22 @@ fn destination(context: &Context<'_>, ledger: &mut Ledger<'_>) {
     }
     if let Some(service) = context.service() {
         ledger.add(Term::BenignService, || format!("DNS names it as {service}"));
+    }
+}
+
+/// Adds what it means how many monitored hosts use a destination.
+pub(crate) fn add_prevalence(prevalence: Prevalence, is_internal: bool, ledger: &mut Ledger<'_>) {
+    let thresholds = ledger.weights().destination;
+    let Prevalence { hosts, users } = prevalence;
+    let share = f64::from(users) / f64::from(hosts.max(1));
+    let value = || format!("used by {users} of {hosts} monitored hosts");
+    let is_rare = users == 1 || share <= thresholds.rare_share;
+    if hosts >= thresholds.rare_hosts && is_rare && !is_internal {
+        ledger.add(Term::RareDestination, value);
+    } else if hosts >= thresholds.common_hosts && users > 1 {
+        // A stolen host or two look alike; what many hosts do alike is the fleet's software.
+        let doublings = f64::from(users).log2().min(thresholds.most_doublings);
+        ledger.add_times(Term::CommonDestination, doublings, value);
     }
 }
 

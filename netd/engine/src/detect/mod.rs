@@ -1,7 +1,7 @@
 //! Detectors: each reads one kind of evidence and says what it saw, never what to do about it.
 //!
 //! To add one: a file here that implements [`Evidence`], a line in [`Detector`], its prior, thresholds and terms in
-//! `weights.toml`, the place in `engine::judge` where its evidence arises, a scenario.
+//! `weights.toml`, the hook in `engine/signals.rs` from which its evidence is raised, a scenario.
 
 pub mod beacon;
 pub(crate) mod brute;
@@ -20,7 +20,7 @@ pub(crate) mod upload;
 
 use std::sync::Arc;
 
-pub(crate) use context::{Context, add as add_context};
+pub(crate) use context::{Context, add as add_context, add_prevalence};
 pub(crate) use reverse_shell::Session;
 use serde::Deserialize;
 pub(crate) use signs::{Sign, Signs};

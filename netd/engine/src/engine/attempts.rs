@@ -34,7 +34,7 @@ impl Engine {
         }
     }
 
-    /// Raises the attempts that nobody answered until `until_ns`.
+    /// Raises the attempts whose time is over at `until_ns`: in silence, unless more is known by then.
     pub(super) fn release_attempts(&mut self, until_ns: u64) {
         while let Some((due_ns, handle)) = self.awaited.front().copied() {
             if due_ns > until_ns {
@@ -45,7 +45,8 @@ impl Engine {
                 && entry.attempt == Attempt::Awaited(due_ns)
             {
                 entry.attempt = Attempt::Decided;
-                self.on_attempt(handle, Outcome::Silent);
+                let outcome = entry.outcome().unwrap_or(Outcome::Silent);
+                self.on_attempt(handle, outcome);
             }
         }
     }

@@ -102,7 +102,7 @@ impl Engine {
             name: name.clone(),
             conversation: None,
             history: Some(handle),
-            subject: super::judge::subject(&history.key),
+            subject: super::about::subject(&history.key),
         };
         let judged = history.beats.timing(beat).rhythm().map(|rhythm| {
             let same_interval = self.histories.same_interval(history.latest.originator, rhythm.interval_s);

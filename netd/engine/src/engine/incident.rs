@@ -1,11 +1,13 @@
 //! Incidents: one for a pair, a name, or both where they belong together; one for each other subject of a detector.
 
 use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
 
 use netd_common::key::Address;
 
 use crate::detect::{About, Detector, Subject};
 use crate::finding::{Finding, Severity};
+use crate::history::PairKey;
 use crate::slab::{Handle, Slab};
 
 /// Subjects remembered of one incident: addresses behind one name.
@@ -17,10 +19,24 @@ pub(super) struct Incident {
     /// As last told, and when; record time.
     pub(super) severity: Severity,
     pub(super) reported_ns: u64,
+    /// Nats, as last told.
+    pub(super) log_odds: f64,
+    /// As last told, where it is to be looked at again.
+    rare: Option<(Box<Finding>, Rare)>,
     pub(super) detector: Detector,
     pub(super) name: Option<String>,
     subjects: Vec<Subject>,
     ends: (Address, Address),
+}
+
+/// Why a finding of more than low severity might be explained later: few use its destination so far.
+#[derive(Clone, Debug)]
+pub(super) struct Rare {
+    pub(super) pair: PairKey,
+    /// The name by which DNS told the client the address.
+    pub(super) resolved: Option<Arc<str>>,
+    /// Whether the evidence was sure enough for its detector's highest severities.
+    pub(super) is_sure: bool,
 }
 
 #[derive(Debug)]
@@ -60,24 +76,39 @@ impl Incidents {
         self.by_ends.get(&(originator, responder)).map_or(&[], Vec::as_slice)
     }
 
-    /// Notes a finding's severity in the incident that is known, or opens one; returns the incident's number, and
-    /// whether it is new.
+    /// Returns the incidents that rest on a destination that few use.
+    pub(super) fn rare(&self) -> impl Iterator<Item = (Handle, Detector, &Finding, &Rare)> {
+        self.order.iter().filter_map(|handle| {
+            let incident = self.incidents.get(*handle)?;
+            let (finding, rare) = incident.rare.as_ref()?;
+            Some((*handle, incident.detector, &**finding, rare))
+        })
+    }
+
+    /// Notes what is told of an incident; returns it with the incident's number.
+    pub(super) fn tell(&mut self, told: Handle, finding: Finding, log_odds: f64, rare: Option<Rare>) -> Finding {
+        let Some(incident) = self.incidents.get_mut(told) else { return finding };
+        let finding = Finding { id: incident.id, ..finding };
+        (incident.severity, incident.reported_ns) = (finding.severity, finding.time.0);
+        incident.log_odds = log_odds;
+        incident.rare = rare.map(|rare| (Box::new(finding.clone()), rare));
+        finding
+    }
+
+    /// Adds a subject to the incident that is known, or opens one, which is to be told; returns it, and whether it is new.
     pub(super) fn note(
         &mut self,
         known: Option<Handle>,
         detector: Detector,
         about: &About,
-        finding: &Finding,
-    ) -> (u64, bool) {
+        name: Option<&str>,
+    ) -> (Handle, bool) {
         if let Some((handle, incident)) = known.and_then(|known| Some((known, self.incidents.get_mut(known)?))) {
-            if incident.severity != finding.severity {
-                (incident.severity, incident.reported_ns) = (finding.severity, finding.time.0);
-            }
             if !incident.subjects.contains(&about.subject) && incident.subjects.len() < SUBJECTS {
                 incident.subjects.push(about.subject.clone());
                 self.by_subject.insert((detector, about.subject.clone()), handle);
             }
-            return (incident.id, false);
+            return (handle, false);
         }
         if self.order.len() >= self.limit {
             self.forget_oldest();
@@ -86,17 +117,19 @@ impl Incidents {
         let ends = (about.pair.originator, about.pair.responder);
         let handle = self.incidents.insert(Incident {
             id: self.last_id,
-            severity: finding.severity,
-            reported_ns: finding.time.0,
+            severity: Severity::Info,
+            reported_ns: 0,
+            log_odds: 0.0,
+            rare: None,
             detector,
-            name: finding.name.clone(),
+            name: name.map(str::to_owned),
             subjects: vec![about.subject.clone()],
             ends,
         });
         self.by_subject.insert((detector, about.subject.clone()), handle);
         self.by_ends.entry(ends).or_default().push(detector);
         self.order.push_back(handle);
-        (self.last_id, true)
+        (handle, true)
     }
 
     fn forget_oldest(&mut self) {

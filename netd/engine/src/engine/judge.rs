@@ -1,36 +1,44 @@
-//! From what a detector saw to a finding: one for each incident, raised again only when its severity rises.
+//! From what a detector saw to a finding: one for each incident, told again when its severity changes, or its odds have.
 
-use std::sync::Arc;
-
+use super::incident::Rare;
 use super::verdicts::Outcome;
 use super::{Command, Engine};
 use crate::detect::beacon::Shape;
 use crate::detect::checkin::CheckIns;
 use crate::detect::{self, About, Context, Detector, Evidence, Subject};
 use crate::finding::{Finding, Severity};
-use crate::history::{Beat, Key, PairKey, Place};
-use crate::intel::Listed;
-use crate::opening::{Facts, Opening};
-use crate::process::Process;
+use crate::history::Beat;
 use crate::score::Ledger;
 use crate::slab::Handle;
 use crate::time::Timestamp;
+use crate::weights::Term;
 
-/// An incident's severity falls at the earliest so long after it was last told.
-const FALLS_AFTER_NS: u64 = 3_600_000_000_000;
+/// An incident is told again at the earliest so long after it was last told, unless its severity rises.
+pub(super) const AGAIN_AFTER_NS: u64 = 3_600_000_000_000;
+/// Change of the odds that is worth being told, nats: by a factor of about seven.
+const MOVES_BY: f64 = 2.0;
 
 /// A finding about to be raised, or to be acted on again.
 pub(super) struct Judged {
     detector: Detector,
     finding: Finding,
     known: Option<Handle>,
-    rises: bool,
+    /// None: there is nothing new to tell, it is only acted on.
+    told: Option<Told>,
     is_protected: bool,
+}
+
+/// What is remembered of a finding that is told.
+struct Told {
+    log_odds: f64,
+    rare: Option<Rare>,
 }
 
 /// What evidence permits.
 struct Fitness {
     block: bool,
+    /// Sure enough for its detector's highest severities.
+    is_sure: bool,
     severity: Severity,
     is_protected: bool,
 }
@@ -72,37 +80,6 @@ impl Engine {
         }
     }
 
-    fn about_history(&self, handle: Handle, conversation: Handle) -> Option<About> {
-        let history = self.histories.get(handle)?;
-        let name = history.name().or(self.table.get(conversation)?.name.as_ref());
-        Some(About {
-            pair: history.latest,
-            name: name.cloned(),
-            conversation: Some(conversation),
-            history: Some(handle),
-            subject: subject(&history.key),
-        })
-    }
-
-    /// Returns what evidence of one conversation is about: its two ends and the port.
-    pub(super) fn about_conversation(&self, conversation: Handle) -> Option<About> {
-        let entry = self.table.get(conversation)?;
-        let flow = entry.key.flow(entry.originator());
-        let port = if matches!(entry.key.proto, 1 | 58) { 0 } else { flow.dst_port() };
-        let pair = PairKey { originator: flow.src, responder: flow.dst, port, proto: entry.key.proto };
-        let history = match entry.place {
-            Place::At { pair, name } => name.filter(|name| self.histories.get(*name).is_some()).or(Some(pair)),
-            Place::Unknown | Place::Outside | Place::Excluded(_) => None,
-        };
-        Some(About {
-            pair,
-            name: entry.name.as_ref().or_else(|| self.answers.name(flow.src, flow.dst, self.now_ns)).cloned(),
-            conversation: Some(conversation),
-            history,
-            subject: Subject::Pair(pair),
-        })
-    }
-
     /// Weighs evidence; returns the finding that it amounts to, unless there is nothing new in it.
     pub(super) fn judge(&self, evidence: &dyn Evidence, about: &About, at_ns: u64) -> Option<Judged> {
         let mut context = self.context(about, at_ns);
@@ -114,23 +91,32 @@ impl Engine {
         if !is_finding && known.is_none() {
             return None;
         }
-        let Fitness { is_protected, severity, .. } = self.fitness(evidence, &context, &ledger);
+        let Fitness { is_protected, is_sure, severity, .. } = self.fitness(evidence, &context, &ledger);
         // What is no finding any more stays known, for information.
         let severity = if is_finding { severity } else { Severity::Info };
         let incident = known.and_then(|known| self.incidents.get(known));
         let rises = incident.is_none_or(|known| severity > known.severity);
-        // Severity falls when the evidence has: once in a while, so that it does not waver.
-        let falls = incident.is_some_and(|known| {
-            let is_standing = evidence.is_standing(&self.weights);
-            is_standing && severity < known.severity && at_ns.saturating_sub(known.reported_ns) >= FALLS_AFTER_NS
+        // The rest once in a while, so that it does not waver; less only where the evidence itself stands.
+        let moves = incident.is_some_and(|known| {
+            let by = ledger.log_odds() - known.log_odds;
+            let is_less = severity < known.severity || by <= -MOVES_BY;
+            let is_due = at_ns.saturating_sub(known.reported_ns) >= AGAIN_AFTER_NS;
+            is_due && (is_less && evidence.is_standing(&self.weights) || severity == known.severity && by >= MOVES_BY)
         });
         let may_act = is_finding && self.verdicts.may_act();
-        if !rises && !falls && !may_act {
+        if !rises && !moves && !may_act {
             return None;
         }
         let finding = Finding { severity, ..self.describe(evidence, about, at_ns) };
-        let rises = rises || falls;
-        Some(Judged { detector: evidence.detector(), finding, known, rises, is_protected })
+        let told = (rises || moves).then(|| {
+            let is_rare = finding.reasons.iter().any(|reason| reason.evidence == Term::RareDestination.name());
+            // What a client asks of somebody else than the responder is no matter of who speaks to the responder.
+            let is_direct = matches!(about.subject, Subject::Pair(_) | Subject::Name(_));
+            let is_open = is_rare && is_direct && severity > Severity::Low;
+            let resolved = context.resolved_name.cloned();
+            Told { log_odds: ledger.log_odds(), rare: is_open.then(|| Rare { pair: about.pair, resolved, is_sure }) }
+        });
+        Some(Judged { detector: evidence.detector(), finding, known, told, is_protected })
     }
 
     fn fitness(&self, evidence: &dyn Evidence, context: &Context<'_>, ledger: &Ledger<'_>) -> Fitness {
@@ -138,8 +124,8 @@ impl Engine {
         let is_sure = ledger.suffices_for_block() && evidence.is_two_way();
         let block = is_sure && !is_protected;
         // Evidence about something else than the responder is as urgent whoever the responder is.
-        let severity = ledger.severity(block || is_sure && !evidence.may_block());
-        Fitness { block, severity: severity.min(evidence.most()), is_protected }
+        let is_sure = block || is_sure && !evidence.may_block();
+        Fitness { block, is_sure, severity: ledger.severity(is_sure).min(evidence.most()), is_protected }
     }
 
     /// Returns the finding that evidence amounts to, sufficient or not, in words. It has no number yet.
@@ -175,16 +161,20 @@ impl Engine {
 
     /// Raises a finding and asks for the verdict that the policy wants.
     pub(super) fn act(&mut self, judged: Judged, about: &About) {
-        let Judged { detector, finding, known, rises, is_protected } = judged;
-        let (id, is_new) = self.incidents.note(known, detector, about, &finding);
+        let Judged { detector, finding, known, told, is_protected } = judged;
+        let (incident, is_new) = self.incidents.note(known, detector, about, finding.name.as_deref());
         self.counts.findings += u64::from(is_new);
         if let Some(history) = about.history.and_then(|history| self.histories.get_mut(history)) {
             history.has_incident = true;
         }
-        let finding = Finding { id, ..finding };
-        if rises {
-            self.commands.push_back(Command::Report(Box::new(finding.clone())));
-        }
+        let finding = match told {
+            Some(Told { log_odds, rare }) => {
+                let finding = self.incidents.tell(incident, finding, log_odds, rare);
+                self.commands.push_back(Command::Report(Box::new(finding.clone())));
+                finding
+            }
+            None => Finding { id: self.incidents.get(incident).map_or(0, |incident| incident.id), ..finding },
+        };
         if self.suppressions.iter().any(|suppression| suppression.covers(&finding, finding.time)) {
             return;
         }
@@ -198,92 +188,9 @@ impl Engine {
             Outcome::NotWanted | Outcome::InForce => {}
         }
     }
-
-    fn context<'a>(&'a self, about: &'a About, at_ns: u64) -> Context<'a> {
-        let history = about.history.and_then(|history| self.histories.get(history));
-        let conversation = about.conversation.and_then(|conversation| self.table.get(conversation));
-        let process = conversation.and_then(|conversation| conversation.process.as_ref());
-        let seconds = |from_ns: u64| at_ns.saturating_sub(from_ns) as f64 / 1e9;
-        let facts = history.map_or_else(|| conversation.map_or(Facts::default(), |c| c.facts), |h| h.facts);
-        let originator = about.pair.originator;
-        let resolved_name = self.answers.name(originator, about.pair.responder, at_ns);
-        let is_internal = self.scope.is_local(about.pair.responder.ip());
-        Context {
-            pair: about.pair.pair(),
-            name: about.name.as_ref(),
-            facts,
-            is_internal,
-            surroundings: if is_internal { None } else { self.regions.around(about.pair.responder) },
-            prevalence: self.histories.prevalence(&about.pair, resolved_name.map(|name| &**name)),
-            age_s: history.map_or(0.0, |history| seconds(history.first_ns)),
-            watched_s: seconds(self.began_ns.unwrap_or(at_ns)),
-            unrelated_answers: if about.name.is_some() || self.dns_watch.is_hiding(originator) {
-                0
-            } else {
-                self.answers.answers_of(originator)
-            },
-            process,
-            provenance: process.and_then(|process| self.processes.provenance(process.id.pid)).map(|(_, known)| *known),
-            services: &self.services,
-            listed: self.listed(about),
-            resolved_name,
-            companions: self.incidents.companions(originator, about.pair.responder),
-        }
-    }
-
-    /// Returns the matches of threat intelligence: at most one for the destination and one for the TLS client.
-    pub(super) fn listed(&self, about: &About) -> Vec<Listed<'_>> {
-        if self.intel.is_empty() {
-            return Vec::new();
-        }
-        let by_name = about.name.as_ref().and_then(|name| self.intel.name(name));
-        let destination = by_name.or_else(|| self.intel.address(about.pair.responder.ip(), about.pair.port));
-        let opening = self.opening(about);
-        let mut fingerprints = opening.into_iter().flat_map(|opening| [opening.ja4.as_ref(), opening.ja3.as_ref()]);
-        let client = fingerprints.find_map(|fingerprint| self.intel.fingerprint(fingerprint?));
-        destination.into_iter().chain(client).collect()
-    }
-
-    /// Returns what the first bytes of the conversation said, or of the latest one of the history.
-    fn opening(&self, about: &About) -> Option<&Arc<Opening>> {
-        let conversation = about.conversation.and_then(|conversation| self.table.get(conversation));
-        let history = about.history.and_then(|history| self.histories.get(history));
-        let own = conversation.and_then(|conversation| conversation.opening.as_ref());
-        own.or_else(|| history.and_then(|history| history.opening.as_ref()))
-    }
-
-    /// What the shell learned of a process may come later than its socket.
-    fn with_executable(&self, process: &Arc<Process>) -> Process {
-        let exe = self.processes.provenance(process.id.pid).and_then(|(exe, _)| exe.clone());
-        Process { exe: exe.or_else(|| process.exe.clone()), ..(**process).clone() }
-    }
-
-    /// Returns the incident that evidence belongs to: its own subject's, or that of the same traffic by the other key.
-    fn known_incident(&self, detector: Detector, about: &About) -> Option<Handle> {
-        let own = self.incidents.find(detector, &about.subject);
-        if own.is_some() || about.history.is_none() {
-            return own;
-        }
-        let conversation = about.conversation.and_then(|conversation| self.table.get(conversation))?;
-        let Place::At { pair, name } = conversation.place else { return None };
-        let others = [Some(pair), name].into_iter().flatten().filter_map(|other| self.histories.get(other));
-        let known = others.filter_map(|other| self.incidents.find(detector, &subject(&other.key)));
-        let agrees = |known: &Handle| {
-            let known = self.incidents.get(*known).and_then(|known| known.name.as_deref());
-            known.is_none() || about.name.is_none() || known == about.name.as_deref()
-        };
-        known.into_iter().find(agrees)
-    }
 }
 
 fn weigh(evidence: &dyn Evidence, context: &Context<'_>, ledger: &mut Ledger<'_>) {
     evidence.weigh(context, ledger);
     detect::add_context(context, ledger);
-}
-
-pub(super) fn subject(key: &Key) -> Subject {
-    match key {
-        Key::Pair(key) => Subject::Pair(*key),
-        Key::Name(key) => Subject::Name(key.clone()),
-    }
 }

@@ -3,14 +3,17 @@
 //! It asks and does not act: whatever the shell must do is a [`Command`]. Its time is that of the records and of
 //! [`Engine::tick`], Unix time in nanoseconds; the same calls in the same order give the same commands.
 
+mod about;
 mod attempts;
 mod command;
+mod context;
 mod conversations;
 mod counts;
 mod explain;
 mod incident;
 mod judge;
 mod names;
+mod review;
 mod sessions;
 mod signals;
 mod snapshot;
@@ -76,6 +79,8 @@ pub struct Engine {
     /// Turns that wait for their name, or for the end that would make them a goodbye: until when, whose, which.
     held: VecDeque<(u64, Handle, u64)>,
     incidents: incident::Incidents,
+    /// When incidents are looked at again.
+    review_ns: u64,
     /// Attempts that nobody has answered so far: until when, whose.
     awaited: VecDeque<(u64, Handle)>,
     awaited_limit: usize,
@@ -118,6 +123,7 @@ impl Engine {
             regions: Regions::new(config.geography),
             held: VecDeque::new(),
             incidents: incident::Incidents::new(config.histories.limit),
+            review_ns: 0,
             awaited: VecDeque::new(),
             awaited_limit: config.flows.limit,
             scans: Scans::new(),
@@ -198,6 +204,7 @@ impl Engine {
         while let Some(handle) = self.table.expired(self.now_ns) {
             self.expire(handle);
         }
+        self.review();
         self.verdicts.release(Timestamp(self.now_ns), &mut self.commands);
     }
 
@@ -233,7 +240,8 @@ impl Engine {
         self.intel = intel;
     }
 
-    /// Changes what operators suppress. A finding that is suppressed asks for no verdict, and those it asked for end.
+    /// Changes what operators suppress. A finding that is suppressed asks for no verdict; releasing those
+    /// that it asked for before is the caller's.
     pub fn set_suppressions(&mut self, suppressions: Arc<[Suppression]>) {
         self.suppressions = suppressions;
     }

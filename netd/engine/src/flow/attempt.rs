@@ -47,8 +47,10 @@ impl Entry {
             return has_answer.then_some(Outcome::Answered);
         }
         let (from, to) = (self.flags[originator], self.flags[responder]);
-        // Whoever acknowledges has been answered, also where the other direction takes another way.
-        let is_established = to & SYN != 0 || from & ACK != 0 || self.state & state::PAYLOAD != 0;
+        // Whoever acknowledges has been answered, also where the other direction takes another way. A turn is payload
+        // that no counters have told of yet.
+        let has_payload = self.state & state::PAYLOAD != 0 || self.turns > 0;
+        let is_established = to & SYN != 0 || from & ACK != 0 || has_payload;
         match (is_established, to & RST != 0) {
             (true, _) => Some(Outcome::Answered),
             (false, true) => Some(Outcome::Refused),

@@ -4,7 +4,6 @@ use serde::{Deserialize, Serialize};
 
 use super::Side;
 use crate::detect::beacon::Timing;
-use crate::weights;
 
 /// A sequence of events that may follow a timer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,6 +30,12 @@ impl Beat {
     }
 }
 
+/// Shares of the e-values in their mean, by [`Beat`]: intervals, pauses, the responder's intervals, which are keep-alives
+/// more often than polls, attempts. No weights of evidence: any that add up to at most 1 give an e-value.
+const SHARES: [f64; 4] = [0.5, 0.35, 0.1, 0.05];
+const _: () = assert!(SHARES[0] + SHARES[1] + SHARES[2] + SHARES[3] <= 1.0);
+/// Weighted ln E of intervals above which pauses are not followed: well above what counts (`beacon.most_timing`).
+const SETTLED: f64 = 24.0;
 /// Work that takes at least this share of an interval, and this long, tells pauses from intervals.
 const WORK_SHARE: u64 = 50;
 const WORK_NS: u64 = 50_000_000;
@@ -90,7 +95,7 @@ impl Beats {
         }
         let pause_ns = at_ns.saturating_sub(self.active_ns);
         // Where intervals say all that timing may say, pauses are not worth their time.
-        let is_settled = self.weighed(Beat::Interval) > weights::SETTLED;
+        let is_settled = self.weighed(Beat::Interval) > SETTLED;
         if let Some(pauses) = self.pauses.as_mut().filter(|_| !is_settled && pause_ns > gap_ns) {
             pauses.clock_ns += pause_ns;
             pauses.timing.observe(pauses.clock_ns, gap_ns);
@@ -156,7 +161,7 @@ impl Beats {
     }
 
     fn weighed(&self, beat: Beat) -> f64 {
-        self.timing(beat).ln_e() + weights::BEATS[beat as usize].ln()
+        self.timing(beat).ln_e() + SHARES[beat as usize].ln()
     }
 
     pub(crate) fn timing(&self, beat: Beat) -> &Timing {

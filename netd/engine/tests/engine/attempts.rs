@@ -99,6 +99,23 @@ fn the_retry_loop_of_a_dead_server_is_a_rhythm_and_no_scan() {
     assert!(findings.iter().all(|finding| finding.detector == "beacon" && finding.severity <= Severity::Low));
 }
 
+/// Between its beginning and its first counters a connection tells of itself by its turns alone.
+#[test]
+fn a_connection_that_speaks_is_no_attempt_that_fails() {
+    let mut world = World::new(Config::default());
+    for n in 0..60 {
+        let at_s = 30.0 * f64::from(n);
+        let mut flow = Flow::new(&format!("10.0.0.7:{}", 40_000 + n), &format!("10.1.0.{n}:445"), TCP, at_s);
+        (flow.packets, flow.bytes, flow.flags) = ([1, 0], [60, 0], [SYN, 0]);
+        world.engine.observe_flow(&flow.record(FlowEvent::Begin, at_s));
+        world.engine.observe_turn(&flow.turn(true, 300, at_s + 0.1));
+    }
+    world.engine.tick(at(2_000.0));
+
+    assert_eq!(world.engine.counts().attempts_failed, 0);
+    assert!(of(&world.findings(), "port_scan").is_none());
+}
+
 #[test]
 fn a_client_that_backs_off_is_not_found() {
     let mut now_s = 0.0;

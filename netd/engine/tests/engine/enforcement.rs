@@ -2,9 +2,11 @@
 
 use netd_engine::Command;
 use netd_engine::config::Config;
+use netd_engine::finding::Severity;
 use netd_engine::policy::{Mode, Policy, PolicyFile};
 use netd_engine::verdict::{Target, Verdict};
 
+use super::beacons::severities_of_a_fleet;
 use super::support::{World, at, check_ins, ip};
 
 /// A policy that blocks on timing alone, explicitly.
@@ -113,6 +115,14 @@ fn the_budget_bounds_what_an_hour_may_cut() {
 
     assert_eq!(enforced(&mut world).len(), 2);
     assert!(world.engine.counts().spared_budget > 0);
+}
+
+/// What is acted on without being told changes nothing of what was told.
+#[test]
+fn enforcement_tells_the_same_severities_as_observation() {
+    let told = severities_of_a_fleet(world(policy()));
+
+    assert_eq!(told, [Severity::Low, Severity::Medium, Severity::Low]);
 }
 
 #[test]

@@ -12,6 +12,7 @@ mod names;
 mod protocols;
 mod regions;
 mod restarts;
+mod retold;
 mod shells;
 mod support;
 mod tools;
