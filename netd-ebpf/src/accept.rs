@@ -4,6 +4,8 @@
 //! peer's name is made by whoever asks for the peer's address while accepting, io_uring too, or later. A connection
 //! that io_uring accepts without asking for the address is its listener's.
 
+use core::mem::MaybeUninit;
+
 use aya_ebpf::{
     EbpfContext,
     helpers::{bpf_get_current_pid_tgid, bpf_get_netns_cookie, bpf_get_socket_cookie},
@@ -31,8 +33,10 @@ pub fn accept(ctx: TracePointContext) -> u32 {
     if descriptor < 0 {
         return 0;
     }
-    let mut stream = Stream::default();
-    look(Descriptors::current().file(descriptor as u32), &mut stream);
+    let mut stream = MaybeUninit::<Stream>::uninit();
+    // SAFETY: `look` writes it in whole before anything is read.
+    let stream = unsafe { &mut *stream.as_mut_ptr() };
+    look(Descriptors::current().file(descriptor as u32), stream);
     if stream.kind == StreamKind::Inet as u8 && stream.key.proto == IPPROTO_TCP {
         taken(stream.cookie, &stream.key, 0);
     }

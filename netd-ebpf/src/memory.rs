@@ -80,3 +80,16 @@ pub fn text(destination: *mut u8, room: u32, from: u64) -> u32 {
         unsafe { generated::bpf_probe_read_kernel_str(destination.cast(), room, from as *const core::ffi::c_void) };
     if copied <= 0 { 0 } else { (copied as u32 - 1).min(room - 1) }
 }
+
+/// Fills a value of words with zeros: by words, because the compiler would call a loop over bytes.
+#[inline(always)]
+pub fn clear<T>(value: &mut T) {
+    const { assert!(size_of::<T>().is_multiple_of(8) && align_of::<T>() == 8) };
+    let words = core::ptr::from_mut(value).cast::<u64>();
+    let mut index = 0;
+    while index < size_of::<T>() / 8 {
+        // SAFETY: the word lies in the value, and callers pass plain bytes and words.
+        unsafe { words.add(index).write_volatile(0) };
+        index += 1;
+    }
+}

@@ -1,5 +1,7 @@
 //! What processes do: execve(2), their end, and where their standard streams are put.
 
+use core::mem::MaybeUninit;
+
 use aya_ebpf::{
     bindings::{BPF_RB_AVAIL_DATA, BPF_RB_FORCE_WAKEUP, BPF_RB_NO_WAKEUP, BPF_RB_RING_SIZE},
     helpers::generated,
@@ -136,8 +138,10 @@ fn redirected(descriptor: i64) {
         return;
     }
     let descriptor = descriptor as u32;
-    let mut stream = Stream::default();
-    look(Descriptors::current().file(descriptor), &mut stream);
+    let mut stream = MaybeUninit::<Stream>::uninit();
+    // SAFETY: `look` writes it in whole before anything is read.
+    let stream = unsafe { &mut *stream.as_mut_ptr() };
+    look(Descriptors::current().file(descriptor), stream);
     let is_heard = match StreamKind::from_number(stream.kind) {
         StreamKind::Inet | StreamKind::Unix | StreamKind::Socket => true,
         StreamKind::Pipe | StreamKind::Fifo | StreamKind::Terminal | StreamKind::TerminalMaster => is_due(),

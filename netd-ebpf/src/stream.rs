@@ -85,7 +85,7 @@ impl Descriptors {
 /// Says what an open file of [`Descriptors`] leads to, in whole: `stream` may be memory that was never written.
 #[inline(never)]
 pub fn look(file: u64, stream: &mut Stream) {
-    *stream = Stream::default();
+    memory::clear(stream);
     if !knows(group::TASK | group::STREAMS) {
         return;
     }
@@ -198,10 +198,14 @@ fn inet(sk: u64, stream: &mut Stream) {
 /// Writes both ends of an IPv4 or IPv6 socket, directed from this host; zero where an end is not bound.
 #[inline(always)]
 pub fn ends(sk: u64, key: &mut FlowKey) {
-    *key = FlowKey::default();
-    key.proto = read::<u16>(sk, offset!(sk_protocol)) as u8;
-    key.src_port = read::<u16>(sk, offset!(sk_local_port)).to_be_bytes();
-    key.dst_port = read::<u16>(sk, offset!(sk_peer_port)).to_ne_bytes();
+    let protocol = u64::from(read::<u16>(sk, offset!(sk_protocol)) as u8);
+    let local_port = u64::from(read::<u16>(sk, offset!(sk_local_port)).to_be());
+    let peer_port = u64::from(read::<u16>(sk, offset!(sk_peer_port)));
+    // SAFETY: ports, protocol and padding are the key's last word. Written in one piece: the compiler would join it in
+    // other ways, which the verifier refuses on the stack.
+    unsafe {
+        (&raw mut key.src_port).cast::<u64>().write_volatile(local_port | peer_port << 16 | protocol << 32);
+    }
     if read::<u16>(sk, offset!(sk_family)) == AF_INET6 {
         memory::fill(&mut key.src, sk + offset!(sk_v6_local));
         memory::fill(&mut key.dst, sk + offset!(sk_v6_peer));

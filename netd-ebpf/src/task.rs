@@ -101,7 +101,7 @@ pub fn climb(ancestors: &mut [Ancestor; ANCESTORS]) {
         // The idle task is its own parent, and number 0.
         ancestor.tgid = read(above, offset!(task_tgid));
         if above == 0 || ancestor.tgid == 0 {
-            *ancestor = Ancestor::default();
+            memory::clear(ancestor);
             leader = 0;
             continue;
         }

@@ -46,6 +46,7 @@ pub use events::{Event, EventRef, Events};
 use filter::Place;
 pub use flows::{FlowTable, LiveSlot};
 pub use maps::VerdictMaps;
+pub use offsets::find as find_offsets;
 use pins::Pins;
 use table::Table;
 

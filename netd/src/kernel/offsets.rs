@@ -122,8 +122,9 @@ const GROUPS: [Group; 6] = [
     },
 ];
 
-/// Finds every offset; for a group that is not whole, says what is missed.
-pub(super) fn find() -> (Offsets, Vec<Degraded>) {
+/// Finds where the running kernel keeps what the programs read; for what is not found, says what is missed.
+#[must_use]
+pub fn find() -> (Offsets, Vec<Degraded>) {
     // The programs would be refused, not just left without what they ask.
     if fs::read_to_string(LOCKDOWN).is_ok_and(|text| text.contains("[confidentiality]")) {
         return (Offsets::UNKNOWN, degraded_all("the kernel is locked down: its memory must not be read"));
