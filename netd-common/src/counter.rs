@@ -56,11 +56,20 @@ pub enum Counter {
     FailOpenPackets,
     /// Socket owners that found no room in `SOCKETS`.
     OwnersLost,
+    /// Records of processes: execs, ends and redirected streams, written and lost because their ring buffer was full.
+    ExecRecords,
+    ExecRecordsLost,
+    ExitRecords,
+    ExitRecordsLost,
+    RedirectRecords,
+    RedirectRecordsLost,
+    /// Redirections to pipes and terminals beyond what a process is heard for in a second.
+    RedirectsUnheard,
 }
 
 impl Counter {
     /// Every counter, in index order.
-    pub const ALL: [Self; 34] = [
+    pub const ALL: [Self; 41] = [
         Self::IngressPackets,
         Self::IngressBytes,
         Self::EgressPackets,
@@ -95,6 +104,13 @@ impl Counter {
         Self::ConnectsRefused,
         Self::FailOpenPackets,
         Self::OwnersLost,
+        Self::ExecRecords,
+        Self::ExecRecordsLost,
+        Self::ExitRecords,
+        Self::ExitRecordsLost,
+        Self::RedirectRecords,
+        Self::RedirectRecordsLost,
+        Self::RedirectsUnheard,
     ];
 
     /// Slots in [`Counters`]: room for counters of later versions without a new map.
@@ -110,7 +126,7 @@ mod tests {
         for (index, counter) in Counter::ALL.iter().enumerate() {
             assert_eq!(*counter as usize, index);
         }
-        assert_eq!(Counter::OwnersLost as usize + 1, Counter::ALL.len());
+        assert_eq!(Counter::RedirectsUnheard as usize + 1, Counter::ALL.len());
         assert!(Counter::ALL.len() <= Counter::SLOTS);
     }
 }

@@ -13,6 +13,8 @@ pub mod counter;
 pub mod flow;
 pub mod key;
 pub mod names;
+pub mod offsets;
 pub mod packet;
+pub mod process;
 pub mod record;
 pub mod verdict;

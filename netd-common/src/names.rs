@@ -2,7 +2,7 @@
 
 /// Version of every pinned map's layout; the pins live in a directory of this number, so that a daemon never
 /// adopts maps it would misread.
-pub const ABI: u32 = 2;
+pub const ABI: u32 = 3;
 
 /// Programs.
 pub const TC_INGRESS: &str = "tc_ingress";
@@ -15,7 +15,22 @@ pub const CONNECT4: &str = "connect4";
 pub const CONNECT6: &str = "connect6";
 pub const SENDMSG4: &str = "sendmsg4";
 pub const SENDMSG6: &str = "sendmsg6";
+pub const POST_BIND4: &str = "post_bind4";
+pub const POST_BIND6: &str = "post_bind6";
+pub const SOCK_RELEASE: &str = "sock_release";
+pub const GETPEERNAME4: &str = "getpeername4";
+pub const GETPEERNAME6: &str = "getpeername6";
 pub const SOCK_OPS: &str = "sock_ops";
+pub const PROCESS_EXEC: &str = "process_exec";
+pub const PROCESS_EXIT: &str = "process_exit";
+/// The same program for accept(2) and accept4(2).
+pub const ACCEPT: &str = "accept";
+/// The same program for dup(2), dup2(2) and dup3(2).
+pub const DUP: &str = "dup";
+pub const FCNTL: &str = "fcntl";
+
+/// Read-only data: an `offsets::Offsets`, written before the programs are loaded.
+pub const OFFSETS: &str = "OFFSETS";
 
 /// Maps. All are pinned by these names.
 pub mod maps {
@@ -27,8 +42,12 @@ pub mod maps {
     pub const FLOWS: &str = "FLOWS";
     /// Ring buffer of records.
     pub const EVENTS: &str = "EVENTS";
-    /// Hash, socket cookie to `Owner`.
+    /// Ring buffer of records of processes: a flood of them takes no flow's room.
+    pub const PROCESSES: &str = "PROCESSES";
+    /// Hash, socket cookie to `record::Socket`.
     pub const SOCKETS: &str = "SOCKETS";
+    /// Hash, process number to how many redirections it was heard for this second.
+    pub const REDIRECTS: &str = "REDIRECTS";
     /// Array of `Rule`.
     pub const RULES: &str = "RULES";
     /// Array of `u64`: a throttle's theoretical arrival time, by rule.

@@ -19,6 +19,9 @@ pub enum Kind {
     Turn = 2,
     Payload = 3,
     Socket = 4,
+    /// See [`crate::process`], as for `Exit`.
+    Process = 5,
+    Exit = 6,
 }
 
 impl Kind {
@@ -30,6 +33,8 @@ impl Kind {
             2 => Some(Self::Turn),
             3 => Some(Self::Payload),
             4 => Some(Self::Socket),
+            5 => Some(Self::Process),
+            6 => Some(Self::Exit),
             _ => None,
         }
     }
@@ -200,7 +205,7 @@ const _: () = assert!(size_of::<PayloadRecord>() == 72);
 #[repr(u8)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SocketEvent {
-    /// connect(2) or a first unconnected send: source address and port may be unknown (zero).
+    /// connect(2) or a first unconnected send: source address and port are zero where the socket is not bound to them.
     Open = 1,
     /// TCP established by connect(2).
     Connected = 2,
@@ -212,6 +217,12 @@ pub enum SocketEvent {
     Refused = 5,
     /// listen(2): names the process behind later `Accepted` records of that port.
     Listen = 6,
+    /// bind(2), or the port that listen(2) chose: only the local end is known.
+    Bound = 7,
+    /// The last descriptor of a UDP socket was closed: the end of the conversation where it had one peer.
+    Released = 8,
+    /// accept(2): the owner is the process that took the connection, which need not be the one that listens.
+    AcceptedBy = 9,
 }
 
 impl SocketEvent {
@@ -225,27 +236,54 @@ impl SocketEvent {
             4 => Some(Self::Closed),
             5 => Some(Self::Refused),
             6 => Some(Self::Listen),
+            7 => Some(Self::Bound),
+            8 => Some(Self::Released),
+            9 => Some(Self::AcceptedBy),
             _ => None,
         }
     }
 }
 
-/// Who owns a socket: written by the cgroup programs in the process's own context, kept by socket cookie.
+/// A process as the kernel sees it where it acts, kept by socket cookie for the sockets it owns.
+///
+/// Number and start together name it for good. Start, executable, parent and namespace are zero where the running
+/// kernel's layout is not known.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
 pub struct Owner {
     pub cgroup_id: u64,
+    /// 0 where only the process is known, not a socket of its.
     pub netns_cookie: u64,
-    /// Thread group id: the process.
+    /// Start of the thread group's leader, `CLOCK_BOOTTIME` nanoseconds.
+    pub start_ns: u64,
+    /// With `exe_device` the executable, which names it when the process is gone.
+    pub exe_inode: u64,
+    /// As stat(2) tells it, except on file systems that give each subvolume a number of its own.
+    pub exe_device: u32,
+    /// Inode of the process's network namespace.
+    pub netns: u32,
+    /// Thread group id: the process. As the thread's, in the initial pid namespace.
     pub tgid: u32,
     /// Thread id.
     pub pid: u32,
     pub uid: u32,
-    pub pad: u32,
+    /// Thread group id of the parent.
+    pub parent: u32,
     pub comm: [u8; 16],
 }
 
-const _: () = assert!(size_of::<Owner>() == 48);
+const _: () = assert!(size_of::<Owner>() == 72);
+
+/// What is kept of a socket.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+pub struct Socket {
+    /// All zero until somebody accepts it.
+    pub owner: Owner,
+    /// A [`crate::process::Side`].
+    pub side: u32,
+    pub pad: u32,
+}
 
 /// A socket's event, directed from this host.
 #[repr(C)]
@@ -266,4 +304,4 @@ pub struct SocketRecord {
     pub pad: [u8; 7],
 }
 
-const _: () = assert!(size_of::<SocketRecord>() == 128);
+const _: () = assert!(size_of::<SocketRecord>() == 152);

@@ -5,10 +5,7 @@
 use aya_ebpf::{
     EbpfContext,
     bindings::bpf_sock_addr,
-    helpers::{
-        bpf_get_current_cgroup_id, bpf_get_current_pid_tgid, bpf_get_current_uid_gid, bpf_get_netns_cookie,
-        bpf_get_socket_cookie, generated,
-    },
+    helpers::{bpf_get_netns_cookie, bpf_get_socket_cookie},
     macros::cgroup_sock_addr,
     programs::SockAddrContext,
 };
@@ -17,16 +14,32 @@ use netd_common::{
     counter::Counter,
     key::{Address, FlowKey},
     packet::Packet,
-    record::{Header, Kind, Owner, SocketEvent, SocketRecord},
+    process::Side,
+    record::SocketEvent,
 };
 
 use crate::{
-    context::{Context, Count, coarse_ns, control, cpu, precise_ns},
-    maps::{EVENTS, SOCKETS},
+    context::{Context, Count, coarse_ns, control},
+    maps::SOCKETS,
+    processes,
+    sockets::{Told, remember, tell},
+    stream,
     verdicts::{Fate, Weight, apply, rule_for},
 };
 
-const ALLOW: i32 = 1;
+/// Reads one field of a context or of a socket: volatile, because the verifier allows neither wider loads nor computed
+/// pointers.
+macro_rules! field {
+    ($context:ident . $($field:tt)+) => {
+        // SAFETY: context and socket outlive the program's run, and the field lies in them.
+        unsafe { core::ptr::addr_of!((*$context).$($field)+).read_volatile() }
+    };
+}
+pub(crate) use field;
+
+const AF_INET: u32 = 2;
+
+pub const ALLOW: i32 = 1;
 /// The system call fails with EPERM.
 const REFUSE: i32 = 0;
 
@@ -51,21 +64,26 @@ pub fn sendmsg6(ctx: SockAddrContext) -> i32 {
 }
 
 #[inline(always)]
-fn to_v4(ctx: &SockAddrContext) -> Packet {
+pub fn to_v4(ctx: &SockAddrContext) -> Packet {
     let addr = addr(ctx);
     destination(Address::v4(addr.user_ip4.to_ne_bytes()), addr)
 }
 
 #[inline(always)]
-fn to_v6(ctx: &SockAddrContext) -> Packet {
+pub fn to_v6(ctx: &SockAddrContext) -> Packet {
     let addr = addr(ctx);
-    let [a, b, c, d] = [addr.user_ip6[0], addr.user_ip6[1], addr.user_ip6[2], addr.user_ip6[3]].map(u32::to_ne_bytes);
-    let address = [a[0], a[1], a[2], a[3], b[0], b[1], b[2], b[3], c[0], c[1], c[2], c[3], d[0], d[1], d[2], d[3]];
-    destination(Address(address), addr)
+    destination(v6([addr.user_ip6[0], addr.user_ip6[1], addr.user_ip6[2], addr.user_ip6[3]]), addr)
+}
+
+/// Returns the address that four words of the kernel's hold, in network order.
+#[inline(always)]
+pub fn v6(words: [u32; 4]) -> Address {
+    let [a, b, c, d] = words.map(u32::to_ne_bytes);
+    Address([a[0], a[1], a[2], a[3], b[0], b[1], b[2], b[3], c[0], c[1], c[2], c[3], d[0], d[1], d[2], d[3]])
 }
 
 #[inline(always)]
-fn addr(ctx: &SockAddrContext) -> &bpf_sock_addr {
+pub fn addr(ctx: &SockAddrContext) -> &bpf_sock_addr {
     // SAFETY: the context outlives the program's run.
     unsafe { &*ctx.sock_addr }
 }
@@ -89,66 +107,51 @@ fn open(ctx: &SockAddrContext, packet: Packet, connects: bool) -> i32 {
     if control.kill_switch == 0 && !matches!(Mode::from_number(control.mode), Mode::Observe) {
         let rule = rule_for(&packet, control);
         if rule != 0 && apply(rule, Weight { bytes: 0, packets: 1 }, coarse_ns(), Context::Process) != Fate::Pass {
-            report(ctx, SocketEvent::Refused, &packet, cookie, rule);
+            report(ctx, SocketEvent::Refused, packet.flow(), cookie, rule);
             return REFUSE;
         }
     }
     // A socket that sends to many is reported once; the flows it opens carry its cookie.
-    // SAFETY: the value is not read.
-    if connects || unsafe { SOCKETS.get(&cookie) }.is_none() {
-        report(ctx, SocketEvent::Open, &packet, cookie, 0);
+    // SAFETY: one word of the value is read, and not kept.
+    let is_open = match unsafe { SOCKETS.get(&cookie) } {
+        Some(socket) => socket.side == Side::Opened as u32,
+        None => false,
+    };
+    if connects || !is_open {
+        report(ctx, SocketEvent::Open, packet.flow(), cookie, 0);
+    }
+    if connects {
+        processes::connects(cookie);
     }
     ALLOW
 }
 
 /// Writes a socket record, and remembers the owner of a socket that is opened.
 #[inline(never)]
-fn report(ctx: &SockAddrContext, event: SocketEvent, packet: &Packet, cookie: u64, rule: u32) {
-    let Some(count) = Count::new() else { return };
-    let owner = owner(ctx);
-    if rule != 0 {
+fn report(ctx: &SockAddrContext, event: SocketEvent, mut key: FlowKey, cookie: u64, rule: u32) {
+    // SAFETY: the helper takes the program's context.
+    let netns_cookie = unsafe { bpf_get_netns_cookie(ctx.as_ptr()) };
+    if rule == 0 {
+        remember(cookie, netns_cookie, Side::Opened);
+    } else if let Some(count) = Count::new() {
         count.add_in(Context::Process, Counter::ConnectsRefused, 1);
-    } else if SOCKETS.insert(&cookie, &owner, 0).is_err() {
-        count.add_in(Context::Process, Counter::OwnersLost, 1);
     }
-    let Some(mut entry) = EVENTS.reserve::<SocketRecord>(0) else {
-        count.add_in(Context::Process, Counter::SocketRecordsLost, 1);
-        return;
-    };
-    entry.write(SocketRecord {
-        header: Header {
-            kind: Kind::Socket as u16,
-            cpu: cpu() as u16,
-            len: size_of::<SocketRecord>() as u32,
-            time_ns: precise_ns(),
-        },
-        key: packet.flow(),
-        cookie,
-        owner,
-        rtt_us: 0,
-        rule,
-        event: event as u8,
-        pad: [0; 7],
-    });
-    entry.submit(0);
-    count.add_in(Context::Process, Counter::SocketRecords, 1);
+    bound_to(ctx, &mut key);
+    tell(&Told { event, key: &key, cookie, rule }, netns_cookie);
 }
 
+/// Writes the end that a socket is bound to, as far as it is.
 #[inline(always)]
-fn owner(ctx: &SockAddrContext) -> Owner {
-    let pid_tgid = bpf_get_current_pid_tgid();
-    let mut owner = Owner {
-        // SAFETY: the helper has no preconditions.
-        cgroup_id: unsafe { bpf_get_current_cgroup_id() },
-        // SAFETY: the helper takes the program's context.
-        netns_cookie: unsafe { bpf_get_netns_cookie(ctx.as_ptr()) },
-        tgid: (pid_tgid >> 32) as u32,
-        pid: pid_tgid as u32,
-        uid: bpf_get_current_uid_gid() as u32,
-        pad: 0,
-        comm: [0; 16],
+pub fn bound_to(ctx: &SockAddrContext, key: &mut FlowKey) {
+    // SAFETY: the context outlives the program's run; the kernel gives a socket with every one.
+    let sock = unsafe { addr(ctx).__bindgen_anon_1.sk }.cast_const();
+    if sock.is_null() {
+        return;
+    }
+    key.src_port = (field!(sock.src_port) as u16).to_be_bytes();
+    key.src = if field!(sock.family) == AF_INET {
+        stream::v4(field!(sock.src_ip4))
+    } else {
+        v6([field!(sock.src_ip6[0]), field!(sock.src_ip6[1]), field!(sock.src_ip6[2]), field!(sock.src_ip6[3])])
     };
-    // SAFETY: the helper writes at most 16 bytes; without them the name stays empty.
-    unsafe { generated::bpf_get_current_comm(owner.comm.as_mut_ptr().cast(), 16) };
-    owner
 }

@@ -1,8 +1,9 @@
 //! netd's kernel programs, one file a hook over shared rooms.
 //!
 //! `tc` accounts every packet and applies verdicts, `xdp` drops listed hosts early, `cgroup` says who opens a socket
-//! and refuses it when a verdict says so, `sock_ops` joins socket and five-tuple. What a packet is, how it is
-//! accounted and what a verdict means stands in `netd-common`, which the host runs too.
+//! and refuses it when a verdict says so, `bind` and `accept` say who serves, `sock_ops` joins socket and five-tuple,
+//! `processes` says what runs and where its standard streams lead. What a packet is, how it is accounted and what a
+//! verdict means stands in `netd-common`, which the host runs too.
 
 #![no_std]
 #![no_main]
@@ -12,13 +13,21 @@
     reason = "the target has atomic addition, but `core` offers it with compare-and-swap only"
 )]
 
+mod accept;
+mod bind;
 mod cgroup;
 mod context;
 mod maps;
+mod memory;
+mod processes;
 mod reader;
 mod reset;
 mod sink;
 mod sock_ops;
+mod sockets;
+mod stream;
+mod system_call;
+mod task;
 mod tc;
 mod verdicts;
 mod xdp;

@@ -11,7 +11,7 @@ use netd_common::{
     flow::Set,
     key::{Address, Endpoint, FlowKey},
     packet::Packet,
-    record::{Owner, PAYLOAD_SNAP, PayloadRecord},
+    record::{PAYLOAD_SNAP, PayloadRecord, Socket},
     verdict::{FRONT_WORDS, Hits, MAX_RULES, Rule},
 };
 
@@ -30,9 +30,17 @@ pub static FLOWS: Array<Set> = Array::with_max_entries(1024, BPF_F_MMAPABLE);
 #[map]
 pub static EVENTS: RingBuf = RingBuf::with_byte_size(8 << 20, 0);
 
+/// What processes do, apart from what packets do: a flood of the one takes no room from the other.
+#[map]
+pub static PROCESSES: RingBuf = RingBuf::with_byte_size(2 << 20, 0);
+
+/// By process: a second in the upper half, and how many redirections were told in it.
+#[map]
+pub static REDIRECTS: LruHashMap<u32, u64> = LruHashMap::with_max_entries(4_096, 0);
+
 /// Owners by socket cookie. LRU: who opened a socket long ago is in user space by then.
 #[map]
-pub static SOCKETS: LruHashMap<u64, Owner> = LruHashMap::with_max_entries(65_536, 0);
+pub static SOCKETS: LruHashMap<u64, Socket> = LruHashMap::with_max_entries(65_536, 0);
 
 #[map]
 pub static RULES: Array<Rule> = Array::with_max_entries(MAX_RULES, 0);

@@ -14,21 +14,15 @@ use netd_common::{
     counter::Counter,
     key::{Address, FlowKey},
     packet::IPPROTO_TCP,
-    record::{Header, Kind, Owner, SocketEvent, SocketRecord},
+    process::Side,
+    record::{Header, Kind, Owner, Socket, SocketEvent, SocketRecord},
 };
 
 use crate::{
+    cgroup::{field, v6},
     context::{Context, Count, cpu, precise_ns},
     maps::{EVENTS, SOCKETS},
 };
-
-/// Reads one field of a context: volatile, because the verifier allows neither wider loads nor computed pointers.
-macro_rules! field {
-    ($context:ident . $($field:tt)+) => {
-        // SAFETY: the context outlives the program's run, and the field lies in it.
-        unsafe { core::ptr::addr_of!((*$context).$($field)+).read_volatile() }
-    };
-}
 
 const AF_INET: u32 = 2;
 const AF_INET6: u32 = 10;
@@ -61,6 +55,7 @@ fn report(ctx: &SockOpsContext, event: SocketEvent) {
     if family != AF_INET && family != AF_INET6 {
         return;
     }
+    take_side(cookie, event);
     let Some(mut entry) = EVENTS.reserve::<SocketRecord>(0) else {
         count.add_in(Context::Process, Counter::SocketRecordsLost, 1);
         return;
@@ -76,8 +71,8 @@ fn report(ctx: &SockOpsContext, event: SocketEvent) {
     };
     // SAFETY: the owner is copied at once; a torn one would need the same socket to be opened again meanwhile.
     record.owner = match unsafe { SOCKETS.get(&cookie) } {
-        Some(owner) => *owner,
-        None => NOBODY,
+        Some(socket) => socket.owner,
+        None => Owner::default(),
     };
     record.key.src_port = (field!(ops.local_port) as u16).to_be_bytes();
     // The remote port stands in the word's upper half, in network order.
@@ -102,7 +97,32 @@ fn report(ctx: &SockOpsContext, event: SocketEvent) {
     }
 }
 
-const NOBODY: Owner = Owner { cgroup_id: 0, netns_cookie: 0, tgid: 0, pid: 0, uid: 0, pad: 0, comm: [0; 16] };
+/// Remembers which side began: what a process's streams lead to is judged by it.
+#[inline(never)]
+fn take_side(cookie: u64, event: SocketEvent) {
+    let side = match event {
+        SocketEvent::Accepted => Side::Accepted,
+        SocketEvent::Listen => Side::Listening,
+        SocketEvent::Open
+        | SocketEvent::Connected
+        | SocketEvent::Closed
+        | SocketEvent::Refused
+        | SocketEvent::Bound
+        | SocketEvent::Released
+        | SocketEvent::AcceptedBy => return,
+    };
+    if let Some(socket) = SOCKETS.get_ptr_mut(&cookie) {
+        // SAFETY: a word of a live value, written in one piece.
+        unsafe { (&raw mut (*socket).side).write_volatile(side as u32) };
+        return;
+    }
+    let socket = Socket { owner: Owner::default(), side: side as u32, pad: 0 };
+    if SOCKETS.insert(&cookie, &socket, 0).is_err()
+        && let Some(count) = Count::new()
+    {
+        count.add_in(Context::Process, Counter::OwnersLost, 1);
+    }
+}
 
 // Not inlined: merged, the two would read through a computed context pointer.
 
@@ -122,10 +142,4 @@ fn set_v6(ops: *const bpf_sock_ops, key: &mut FlowKey) {
         field!(ops.remote_ip6[2]),
         field!(ops.remote_ip6[3]),
     ]);
-}
-
-#[inline(always)]
-fn v6(words: [u32; 4]) -> Address {
-    let [a, b, c, d] = words.map(u32::to_ne_bytes);
-    Address([a[0], a[1], a[2], a[3], b[0], b[1], b[2], b[3], c[0], c[1], c[2], c[3], d[0], d[1], d[2], d[3]])
 }

@@ -37,7 +37,7 @@ fn a_connect_to_a_blocked_host_is_refused_with_an_error_and_so_is_a_send() {
     pair.here
         .run(|| {
             let kernel = with_cgroup("netd");
-            assert_eq!(links(), 5);
+            assert_eq!(links(), 10);
             block(&mut kernel.verdict_maps().unwrap(), THERE);
 
             let refused = TcpStream::connect((THERE, 80)).unwrap_err();

@@ -75,12 +75,17 @@ impl Hook {
 const XDP_PINS: [(&str, u32, Xdp); 2] =
     [("xdp-native", sys::XDP_NATIVE, Xdp::Native), ("xdp-generic", sys::XDP_GENERIC, Xdp::Generic)];
 
-const CGROUP_PROGRAMS: [(&str, AttachType); 5] = [
+const CGROUP_PROGRAMS: [(&str, AttachType); 10] = [
     (names::CONNECT4, AttachType::CONNECT4),
     (names::CONNECT6, AttachType::CONNECT6),
     (names::SENDMSG4, AttachType::SENDMSG4),
     (names::SENDMSG6, AttachType::SENDMSG6),
     (names::SOCK_OPS, AttachType::SOCK_OPS),
+    (names::POST_BIND4, AttachType::POST_BIND4),
+    (names::POST_BIND6, AttachType::POST_BIND6),
+    (names::SOCK_RELEASE, AttachType::SOCK_RELEASE),
+    (names::GETPEERNAME4, AttachType::GETPEERNAME4),
+    (names::GETPEERNAME6, AttachType::GETPEERNAME6),
 ];
 
 const NO_CGROUP: &str =
@@ -110,6 +115,9 @@ impl Kernel {
         }
         if self.cgroup {
             self.attach_cgroup(&mut degraded);
+        }
+        if self.processes {
+            self.attach_tracepoints(&mut degraded);
         }
         self.count_interfaces()?;
         self.detach_leftovers(&mut degraded);

@@ -7,7 +7,10 @@ use std::{
 };
 
 use aya::maps::{MapData, RingBuf};
-use netd_common::record::{FlowRecord, Header, Kind, PayloadRecord, SocketRecord, TurnRecord};
+use netd_common::{
+    process::{ExitRecord, ProcessRecord},
+    record::{FlowRecord, Header, Kind, PayloadRecord, SocketRecord, TurnRecord},
+};
 use tokio::io::{Interest, unix::AsyncFd};
 use zerocopy::FromBytes;
 
@@ -19,6 +22,9 @@ pub enum EventRef<'a> {
     /// With the bytes that were captured.
     Payload(&'a PayloadRecord, &'a [u8]),
     Socket(&'a SocketRecord),
+    /// With path and arguments, which are empty unless it is an exec.
+    Process(&'a ProcessRecord, &'a [u8], &'a [u8]),
+    Exit(&'a ExitRecord),
 }
 
 /// A record.
@@ -28,6 +34,8 @@ pub enum Event {
     Turn(TurnRecord),
     Payload(PayloadRecord, Vec<u8>),
     Socket(SocketRecord),
+    Process(Box<ProcessRecord>, Vec<u8>, Vec<u8>),
+    Exit(ExitRecord),
 }
 
 impl From<EventRef<'_>> for Event {
@@ -37,6 +45,10 @@ impl From<EventRef<'_>> for Event {
             EventRef::Turn(record) => Self::Turn(*record),
             EventRef::Payload(record, bytes) => Self::Payload(*record, bytes.to_vec()),
             EventRef::Socket(record) => Self::Socket(*record),
+            EventRef::Process(record, filename, args) => {
+                Self::Process(Box::new(*record), filename.to_vec(), args.to_vec())
+            }
+            EventRef::Exit(record) => Self::Exit(*record),
         }
     }
 }
@@ -54,6 +66,12 @@ impl<'a> EventRef<'a> {
                 let (record, rest): (&PayloadRecord, _) = prefix(bytes)?;
                 Some(Self::Payload(record, rest.get(..usize::from(record.captured))?))
             }
+            Kind::Process => {
+                let (record, rest): (&ProcessRecord, _) = prefix(bytes)?;
+                let (filename, rest) = rest.split_at_checked(record.filename_len.into())?;
+                Some(Self::Process(record, filename, rest.get(..usize::from(record.args_len))?))
+            }
+            Kind::Exit => prefix(bytes).map(|(record, _)| Self::Exit(record)),
         }
     }
 }
@@ -170,10 +188,21 @@ mod tests {
         assert_eq!(EventRef::decode(record.as_bytes()), None);
     }
 
+    #[test]
+    fn a_process_record_comes_with_path_and_arguments() {
+        let mut bytes = Aligned([7; size_of::<ProcessRecord>() + 8]);
+        let header = Header { kind: Kind::Process as u16, ..Header::default() };
+        let record = ProcessRecord { header, filename_len: 3, args_len: 4, ..ProcessRecord::default() };
+        bytes.0[..size_of::<ProcessRecord>()].copy_from_slice(record.as_bytes());
+
+        assert_eq!(EventRef::decode(&bytes.0), Some(EventRef::Process(&record, &[7; 3], &[7; 4])));
+        assert_eq!(EventRef::decode(&bytes.0[..size_of::<ProcessRecord>() + 6]), None);
+    }
+
     proptest! {
         #[test]
-        fn no_record_makes_the_decoder_panic(kind in 0_u8..6, random in any::<[u8; 31]>(), len in 0_usize..256) {
-            let mut bytes = Aligned([0; 256]);
+        fn no_record_makes_the_decoder_panic(kind in 0_u8..8, random in any::<[u8; 31]>(), len in 0_usize..768) {
+            let mut bytes = Aligned([0; 768]);
             for (byte, random) in bytes.0.iter_mut().zip(random.iter().cycle()) {
                 *byte = *random;
             }

@@ -11,22 +11,24 @@ use std::{
 };
 
 use aya::{
-    Btf, Ebpf, EbpfLoader,
+    Ebpf, EbpfLoader,
     maps::{Map, MapData},
-    programs::{CgroupSockAddr, Program, ProgramError, SchedClassifier, SockOps, Xdp as XdpProgram},
     util::KernelVersion,
 };
 use netd_common::{
     flow::{HashKeys, WAYS},
     names::{self, maps},
+    offsets::Offsets,
 };
 use rustix::process::{Resource, Rlimit, setrlimit};
+use zerocopy::IntoBytes;
 
 use super::{
     Counters, Degraded, Error, Events, FlowTable, Kernel, Options, Steering, VerdictMaps, chain,
     filter::Place,
+    offsets,
     pins::{Pins, open_pin},
-    sys,
+    programs, sys,
     table::{Plain, Table},
 };
 
@@ -42,12 +44,14 @@ const LPM_TRIE: u32 = 11;
 const RING_BUFFER: u32 = 27;
 
 /// Every map of the object, and its kind.
-const MAPS: [(&str, u32); 18] = [
+const MAPS: [(&str, u32); 20] = [
     (maps::CONTROL, ARRAY),
     (maps::COUNTERS, PER_CPU_ARRAY),
     (maps::FLOWS, ARRAY),
     (maps::EVENTS, RING_BUFFER),
+    (maps::PROCESSES, RING_BUFFER),
     (maps::SOCKETS, LRU_HASH),
+    (maps::REDIRECTS, LRU_HASH),
     (maps::RULES, ARRAY),
     (maps::BUCKETS, ARRAY),
     (maps::HITS, PER_CPU_ARRAY),
@@ -61,37 +65,6 @@ const MAPS: [(&str, u32); 18] = [
     (maps::LAST_INGRESS, PER_CPU_ARRAY),
     (maps::SCRATCH, PER_CPU_ARRAY),
     (maps::PACKET, PER_CPU_ARRAY),
-];
-
-/// How much is lost without a program.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Need {
-    Required,
-    /// What happens without it.
-    Optional(&'static str),
-}
-
-#[derive(Clone, Copy, Debug)]
-enum ProgramKind {
-    Classifier,
-    Xdp,
-    SocketAddress,
-    SocketOperations,
-}
-
-const NO_OWNER: &str = "some connections are not joined to the process that opened them, nor refused with an error";
-
-const PROGRAMS: [(&str, ProgramKind, Need); 10] = [
-    (names::TC_INGRESS, ProgramKind::Classifier, Need::Required),
-    (names::TC_EGRESS, ProgramKind::Classifier, Need::Required),
-    (names::TC_INGRESS_L3, ProgramKind::Classifier, Need::Optional("devices without a link layer are not watched")),
-    (names::TC_EGRESS_L3, ProgramKind::Classifier, Need::Optional("devices without a link layer are not watched")),
-    (names::XDP_INGRESS, ProgramKind::Xdp, Need::Optional("listed hosts are dropped later, by the TC programs")),
-    (names::CONNECT4, ProgramKind::SocketAddress, Need::Optional(NO_OWNER)),
-    (names::CONNECT6, ProgramKind::SocketAddress, Need::Optional(NO_OWNER)),
-    (names::SENDMSG4, ProgramKind::SocketAddress, Need::Optional(NO_OWNER)),
-    (names::SENDMSG6, ProgramKind::SocketAddress, Need::Optional(NO_OWNER)),
-    (names::SOCK_OPS, ProgramKind::SocketOperations, Need::Optional(NO_OWNER)),
 ];
 
 impl Kernel {
@@ -116,14 +89,29 @@ impl Kernel {
         }
     }
 
-    /// Returns the reader of events. There must be one at a time: two would take each other's records.
+    /// Returns the reader of flows, turns, payload and sockets. There must be one at a time: two would take each other's
+    /// records.
     ///
     /// # Errors
     ///
     /// When the ring buffer cannot be mapped.
     pub fn events(&self) -> Result<Events, Error> {
-        let failed = |source| Error::RingBuffer { name: maps::EVENTS, source: Box::new(source) };
-        let data = MapData::from_fd(self.map(maps::EVENTS)?).map_err(failed)?;
+        self.reader(maps::EVENTS)
+    }
+
+    /// Returns the reader of processes: what starts, ends and puts its streams elsewhere. It is woken at once for what may
+    /// be a shell. As [`Kernel::events`], there must be one at a time.
+    ///
+    /// # Errors
+    ///
+    /// When the ring buffer cannot be mapped.
+    pub fn processes(&self) -> Result<Events, Error> {
+        self.reader(maps::PROCESSES)
+    }
+
+    fn reader(&self, name: &'static str) -> Result<Events, Error> {
+        let failed = |source| Error::RingBuffer { name, source: Box::new(source) };
+        let data = MapData::from_fd(self.map(name)?).map_err(failed)?;
         Ok(Events::new(Map::from_map_data(data).and_then(TryInto::try_into).map_err(failed)?))
     }
 
@@ -215,8 +203,11 @@ impl Loaded {
             watched,
             attached: BTreeMap::new(),
             cgroup_links: Vec::new(),
+            tracepoints: Vec::new(),
             xdp: options.xdp,
             cgroup: options.cgroup,
+            processes: options.processes,
+            returns: options.returns,
             tcx: !options.force_clsact,
             keep: false,
         };
@@ -232,27 +223,21 @@ fn load(pins: &Pins, options: &Options) -> Result<Loaded, Error> {
         name: maps::COUNTERS,
         source,
     })?;
-    let mut degraded = Vec::new();
+    let (offsets, mut degraded) = if options.offsets { offsets::find() } else { (Offsets::UNKNOWN, Vec::new()) };
 
-    let mut object = open_object(pins, options, possible_cpus)?;
-    let programs = load_programs(&mut object, &mut degraded)?;
+    let mut object = open_object(pins, options, possible_cpus, &offsets)?;
+    let programs = programs::load(&mut object, &mut degraded)?;
     let maps = open_maps(pins)?;
 
     let steering = steering(&maps, possible_cpus)?;
     let watched = Table::open(maps::WATCHED, duplicate(&maps, maps::WATCHED)?)?;
-    if Btf::from_sys_fs().is_err() {
-        degraded.push(Degraded::new(
-            "BTF",
-            "this kernel does not describe its types (/sys/kernel/btf/vmlinux)",
-            "nothing yet: no program depends on it",
-        ));
-    }
     Ok(Loaded { programs, maps, possible_cpus, steering, watched, namespace, degraded })
 }
 
 /// Parses the object and makes its maps, or opens those that are pinned.
-fn open_object(pins: &Pins, options: &Options, possible_cpus: usize) -> Result<Ebpf, Error> {
+fn open_object(pins: &Pins, options: &Options, possible_cpus: usize, offsets: &Offsets) -> Result<Ebpf, Error> {
     let mut loader = EbpfLoader::new();
+    loader.override_global(names::OFFSETS, offsets.as_bytes(), true);
     let wanted = sizes(options, possible_cpus);
     for (name, kind) in MAPS {
         let path = pins.map(name);
@@ -275,6 +260,7 @@ fn sizes(options: &Options, possible_cpus: usize) -> BTreeMap<&'static str, u32>
     BTreeMap::from([
         (maps::FLOWS, sets),
         (maps::EVENTS, options.ring_bytes.max(4_096).next_power_of_two()),
+        (maps::PROCESSES, options.process_ring_bytes.max(4_096).next_power_of_two()),
         (maps::SOCKETS, options.sockets.max(1)),
         (maps::ALLOW, options.allowed.max(1)),
         (maps::BLOCK_FLOWS, options.flow_verdicts.max(1)),
@@ -305,33 +291,6 @@ fn adopted_size(name: &'static str, kind: u32, map: BorrowedFd<'_>, wanted: Opti
         );
     }
     Ok(info.max_entries)
-}
-
-fn load_programs(object: &mut Ebpf, degraded: &mut Vec<Degraded>) -> Result<BTreeMap<&'static str, OwnedFd>, Error> {
-    let mut programs = BTreeMap::new();
-    for (name, kind, need) in PROGRAMS {
-        let program = object.program_mut(name).ok_or(Error::Missing { what: "program", name })?;
-        match (load_program(program, kind), need) {
-            (Ok(fd), _) => {
-                programs.insert(name, fd);
-            }
-            (Err(error), Need::Optional(consequence)) => {
-                degraded.push(Degraded::new(format!("program {name}"), chain(&error), consequence));
-            }
-            (Err(source), Need::Required) => return Err(Error::Program { name, source: Box::new(source) }),
-        }
-    }
-    Ok(programs)
-}
-
-fn load_program(program: &mut Program, kind: ProgramKind) -> Result<OwnedFd, ProgramError> {
-    match kind {
-        ProgramKind::Classifier => <&mut SchedClassifier>::try_from(&mut *program)?.load()?,
-        ProgramKind::Xdp => <&mut XdpProgram>::try_from(&mut *program)?.load()?,
-        ProgramKind::SocketAddress => <&mut CgroupSockAddr>::try_from(&mut *program)?.load()?,
-        ProgramKind::SocketOperations => <&mut SockOps>::try_from(&mut *program)?.load()?,
-    }
-    Ok(program.fd()?.as_fd().try_clone_to_owned()?)
 }
 
 /// Opens every map where the loader has pinned it.

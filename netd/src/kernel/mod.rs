@@ -10,6 +10,7 @@
 //! Everything here belongs to the network namespace of the thread that calls.
 
 mod attach;
+mod btf;
 mod cgroup;
 mod control;
 mod counters;
@@ -19,9 +20,13 @@ mod flows;
 pub mod interfaces;
 mod load;
 mod maps;
+mod offsets;
+mod perf;
 mod pins;
+mod programs;
 mod sys;
 mod table;
+mod tracepoints;
 
 use std::{
     collections::BTreeMap,
@@ -41,6 +46,7 @@ pub use events::{Event, EventRef, Events};
 use filter::Place;
 pub use flows::{FlowTable, LiveSlot};
 pub use maps::VerdictMaps;
+pub use offsets::find as find_offsets;
 use pins::Pins;
 use table::Table;
 
@@ -138,6 +144,8 @@ pub struct Options {
     pub flows_per_cpu: u32,
     /// Rounded up to a power of two of pages.
     pub ring_bytes: u32,
+    /// The same for records of processes.
+    pub process_ring_bytes: u32,
     /// Sockets whose owners are kept.
     pub sockets: u32,
     /// Addresses that can be listed, and so on for the other tables.
@@ -149,6 +157,13 @@ pub struct Options {
     pub xdp: Xdp,
     /// Whether to attach to the cgroup tree: who opens a socket, and refusal with an error.
     pub cgroup: bool,
+    /// Whether to see processes start, end and put their standard streams elsewhere.
+    pub processes: bool,
+    /// Whether to run at the return of accept(2), dup(2) and fcntl(2), for the price of a few nanoseconds on every
+    /// system call of the host.
+    pub returns: bool,
+    /// Whether to look up where this kernel keeps what the programs read; without, they do without.
+    pub offsets: bool,
     /// Use filters even where there are TCX links.
     pub force_clsact: bool,
 }
@@ -159,6 +174,7 @@ impl Default for Options {
             bpffs: PathBuf::from(DEFAULT_BPFFS),
             flows_per_cpu: 65_536,
             ring_bytes: 8 << 20,
+            process_ring_bytes: 2 << 20,
             sockets: 65_536,
             hosts: 1 << 20,
             prefixes: 1 << 18,
@@ -167,6 +183,9 @@ impl Default for Options {
             allowed: 65_536,
             xdp: Xdp::default(),
             cgroup: true,
+            processes: true,
+            returns: true,
+            offsets: true,
             force_clsact: false,
         }
     }
@@ -187,8 +206,12 @@ pub struct Kernel {
     attached: BTreeMap<u32, Attached>,
     /// Pins of links to the cgroup tree.
     cgroup_links: Vec<String>,
+    /// What holds the programs that see processes.
+    tracepoints: Vec<OwnedFd>,
     xdp: Xdp,
     cgroup: bool,
+    processes: bool,
+    returns: bool,
     /// Whether to try TCX links first; false once the kernel has said that it has none.
     tcx: bool,
     keep: bool,

@@ -25,6 +25,7 @@ mod command {
     pub(super) const OBJ_PIN: libc::c_int = 6;
     pub(super) const OBJ_GET: libc::c_int = 7;
     pub(super) const OBJ_GET_INFO_BY_FD: libc::c_int = 15;
+    pub(super) const RAW_TRACEPOINT_OPEN: libc::c_int = 17;
     pub(super) const MAP_LOOKUP_BATCH: libc::c_int = 24;
     pub(super) const MAP_UPDATE_BATCH: libc::c_int = 26;
     pub(super) const MAP_DELETE_BATCH: libc::c_int = 27;
@@ -41,8 +42,13 @@ impl AttachType {
     pub(super) const SOCK_OPS: Self = Self(3);
     pub(super) const CONNECT4: Self = Self(10);
     pub(super) const CONNECT6: Self = Self(11);
+    pub(super) const POST_BIND4: Self = Self(12);
+    pub(super) const POST_BIND6: Self = Self(13);
     pub(super) const SENDMSG4: Self = Self(14);
     pub(super) const SENDMSG6: Self = Self(15);
+    pub(super) const GETPEERNAME4: Self = Self(29);
+    pub(super) const GETPEERNAME6: Self = Self(30);
+    pub(super) const SOCK_RELEASE: Self = Self(34);
     pub(super) const XDP: Self = Self(37);
     pub(super) const TCX_INGRESS: Self = Self(46);
     pub(super) const TCX_EGRESS: Self = Self(47);
@@ -123,6 +129,7 @@ struct Batch {
 #[repr(C)]
 #[derive(Clone, Copy, Default, FromBytes, IntoBytes, Immutable, KnownLayout)]
 struct Object {
+    /// Or a tracepoint's name.
     path: u64,
     fd: i32,
     flags: u32,
@@ -235,6 +242,15 @@ fn link_create(program: &impl AsFd, target: u32, attach_type: AttachType, flags:
         LinkCreate { program: raw(program), target, attach_type: attach_type.0, flags, ..LinkCreate::default() };
     // SAFETY: the attributes hold no address.
     let fd = unsafe { bpf(command::LINK_CREATE, &mut attributes)? };
+    owned(fd)
+}
+
+/// Runs `program` at a tracepoint of the kernel's, for as long as what is returned is open.
+pub(super) fn raw_tracepoint(program: impl AsFd, tracepoint: &str) -> io::Result<OwnedFd> {
+    let name = CString::new(tracepoint)?;
+    let mut attributes = Object { path: address(name.as_bytes_with_nul()), fd: raw(&program), flags: 0 };
+    // SAFETY: the name is a live, terminated string; the kernel only reads it.
+    let fd = unsafe { bpf(command::RAW_TRACEPOINT_OPEN, &mut attributes)? };
     owned(fd)
 }
 

@@ -43,6 +43,7 @@ pub(super) struct Analyst {
     pub(super) shift: Shift,
     pub(super) saver: Saver,
     pub(super) events: Events,
+    pub(super) processes: Events,
     pub(super) sweeper: Sweeper,
     pub(super) steering: Steering,
     pub(super) findings: Arc<Findings>,
@@ -62,7 +63,7 @@ impl Analyst {
         let mut verdicts_lost = 0;
         let (mut next_beat, mut next_view) = (Instant::now(), Instant::now());
         loop {
-            let waited = shutdown.run_until_cancelled(self.events.wait(PATIENCE)).await;
+            let waited = shutdown.run_until_cancelled(self.wait()).await;
             let taken = self.take(&mut inspector);
             self.engine.tick(time::now());
             self.hear();
@@ -79,7 +80,11 @@ impl Analyst {
                 }
                 next_view = now + VIEW.max(now.elapsed() * VIEW_SHARE);
             }
-            let tally = Tally { counts: self.engine.counts(), undecoded: self.events.undecoded(), verdicts_lost };
+            let tally = Tally {
+                counts: self.engine.counts(),
+                undecoded: self.events.undecoded() + self.processes.undecoded(),
+                verdicts_lost,
+            };
             self.tally.send_replace(tally);
             self.saver.save_now_and_then(&self.engine);
             match waited {
@@ -91,6 +96,14 @@ impl Analyst {
                 }
                 None => {}
             }
+        }
+    }
+
+    /// Waits for records of either ring buffer.
+    async fn wait(&mut self) -> std::io::Result<()> {
+        tokio::select! {
+            waited = self.events.wait(PATIENCE) => waited,
+            waited = self.processes.wait(PATIENCE) => waited,
         }
     }
 
@@ -110,12 +123,15 @@ impl Analyst {
 
     fn take(&mut self, inspector: &mut Inspector) -> usize {
         let (engine, shift) = (&mut self.engine, self.shift);
-        self.events.poll_batch(BATCH, |event| match event {
+        let mut hear = |event: EventRef<'_>| match event {
             EventRef::Flow(record) => engine.observe_flow(&shift.flow(record)),
             EventRef::Turn(record) => engine.observe_turn(&shift.turn(record)),
             EventRef::Payload(record, bytes) => engine.observe_payload(&shift.payload(record), bytes),
             EventRef::Socket(record) => observe_socket(engine, inspector, record, shift),
-        })
+            EventRef::Process(..) | EventRef::Exit(_) => {}
+        };
+        self.processes.poll_batch(BATCH, &mut hear);
+        self.events.poll_batch(BATCH, &mut hear)
     }
 
     /// Carries out what the engine asks for; returns how many verdicts found no room.

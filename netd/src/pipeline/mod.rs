@@ -192,6 +192,7 @@ fn start(options: Options) -> anyhow::Result<(Kernel, Parts)> {
         shift: shift::Shift::measure(),
         saver: snapshot::Saver::new(disk_for_histories),
         events: kernel.events()?,
+        processes: kernel.processes()?,
         sweeper: sweep::Sweeper::new(kernel.flows()?),
         steering,
         findings: Arc::clone(&findings),

@@ -131,6 +131,7 @@ pub(crate) fn options(directory: &str) -> Options {
         bpffs: PathBuf::from("/sys/fs/bpf").join(directory),
         flows_per_cpu: 1_024,
         ring_bytes: 1 << 20,
+        process_ring_bytes: 1 << 16,
         sockets: 1_024,
         hosts: 1 << 15,
         prefixes: 1_024,
@@ -140,6 +141,9 @@ pub(crate) fn options(directory: &str) -> Options {
         xdp: Xdp::Off,
         // The cgroup tree is the machine's, whatever namespace one is in.
         cgroup: false,
+        processes: false,
+        returns: false,
+        offsets: true,
         force_clsact: false,
     }
 }

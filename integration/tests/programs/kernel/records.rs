@@ -22,7 +22,7 @@ impl Record {
                 let (head, data) = PayloadRecord::read_from_prefix(bytes).unwrap();
                 Self::Payload(head, data.to_vec())
             }
-            Some(Kind::Socket) | None => panic!("no classifier writes {header:?}"),
+            Some(Kind::Socket | Kind::Process | Kind::Exit) | None => panic!("no classifier writes {header:?}"),
         }
     }
 

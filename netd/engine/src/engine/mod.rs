@@ -180,8 +180,12 @@ impl Engine {
         let is_whole = record.key.src_port != [0; 2] && record.key.dst_port != [0; 2];
         let Some(event) = SocketEvent::from_number(record.event) else { return };
         let names_conversation = match event {
-            SocketEvent::Connected | SocketEvent::Accepted => true,
-            SocketEvent::Open | SocketEvent::Closed | SocketEvent::Refused | SocketEvent::Listen => false,
+            SocketEvent::Connected | SocketEvent::Accepted | SocketEvent::AcceptedBy | SocketEvent::Released => true,
+            SocketEvent::Open
+            | SocketEvent::Closed
+            | SocketEvent::Refused
+            | SocketEvent::Listen
+            | SocketEvent::Bound => false,
         };
         if !is_whole || !names_conversation {
             return;
