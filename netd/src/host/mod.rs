@@ -3,6 +3,7 @@
 
 pub mod addresses;
 pub mod clock;
+pub mod containers;
 pub(crate) mod netlink;
 pub mod process;
 pub mod sockets;
