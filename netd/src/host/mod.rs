@@ -5,5 +5,6 @@ pub mod addresses;
 pub mod clock;
 pub mod containers;
 pub(crate) mod netlink;
+pub mod packages;
 pub mod process;
 pub mod sockets;
