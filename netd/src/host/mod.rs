@@ -4,6 +4,7 @@
 pub mod addresses;
 pub mod clock;
 pub mod containers;
+pub mod executable;
 pub(crate) mod netlink;
 pub mod packages;
 pub mod process;
