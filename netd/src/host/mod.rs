@@ -9,3 +9,4 @@ pub(crate) mod netlink;
 pub mod packages;
 pub mod process;
 pub mod sockets;
+pub mod table;
