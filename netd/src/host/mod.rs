@@ -2,8 +2,10 @@
 //! clocks.
 
 pub mod addresses;
+pub mod attribution;
 pub mod clock;
 pub mod containers;
+pub mod descriptors;
 pub mod executable;
 pub(crate) mod netlink;
 pub mod packages;
