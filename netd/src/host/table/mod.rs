@@ -210,7 +210,7 @@ impl Table {
         }
         if let Some(container) = &entry.process.container
             && let Some(named) = self.names.get(&container.id)
-            && (&named.name, &named.image) != (&container.name, &container.image)
+            && named != container
         {
             Arc::make_mut(&mut entry.process).container = Some(named.clone());
         }
