@@ -2,7 +2,14 @@
 //! clocks.
 
 pub mod addresses;
+pub mod attribution;
 pub mod clock;
+pub mod containers;
+pub mod descriptors;
+pub mod executable;
+pub mod inspector;
 pub(crate) mod netlink;
+pub mod packages;
 pub mod process;
 pub mod sockets;
+pub mod table;

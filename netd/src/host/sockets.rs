@@ -12,7 +12,7 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 use super::netlink::{Message, Netlink};
 
-const BY_FAMILY: u16 = 20;
+pub(super) const BY_FAMILY: u16 = 20;
 const DESTROY: u16 = 21;
 
 /// States in which a socket has a remote end that it can still exchange data with (1 << `TCP_ESTABLISHED`, ...):
@@ -22,42 +22,42 @@ const STATES: u32 = 1 << 1 | 1 << 2 | 1 << 3 | 1 << 4 | 1 << 5 | 1 << 8 | 1 << 9
 /// `struct inet_diag_sockid`.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, Immutable, KnownLayout)]
-struct SocketId {
+pub(super) struct SocketId {
     /// Network byte order, as the addresses.
-    local_port: [u8; 2],
-    remote_port: [u8; 2],
-    local: [u8; 16],
-    remote: [u8; 16],
-    ifindex: u32,
-    cookie: [u32; 2],
+    pub(super) local_port: [u8; 2],
+    pub(super) remote_port: [u8; 2],
+    pub(super) local: [u8; 16],
+    pub(super) remote: [u8; 16],
+    pub(super) ifindex: u32,
+    pub(super) cookie: [u32; 2],
 }
 
 /// `struct inet_diag_req_v2`.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, Immutable, KnownLayout)]
-struct Request {
-    family: u8,
-    protocol: u8,
-    extensions: u8,
-    pad: u8,
-    states: u32,
-    id: SocketId,
+pub(super) struct Request {
+    pub(super) family: u8,
+    pub(super) protocol: u8,
+    pub(super) extensions: u8,
+    pub(super) pad: u8,
+    pub(super) states: u32,
+    pub(super) id: SocketId,
 }
 
 /// `struct inet_diag_msg`.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
-struct Answer {
-    family: u8,
-    state: u8,
-    timer: u8,
-    retransmissions: u8,
-    id: SocketId,
-    expires: u32,
-    receive_queue: u32,
-    send_queue: u32,
-    uid: u32,
-    inode: u32,
+pub(super) struct Answer {
+    pub(super) family: u8,
+    pub(super) state: u8,
+    pub(super) timer: u8,
+    pub(super) retransmissions: u8,
+    pub(super) id: SocketId,
+    pub(super) expires: u32,
+    pub(super) receive_queue: u32,
+    pub(super) send_queue: u32,
+    pub(super) uid: u32,
+    pub(super) inode: u32,
 }
 
 /// Why sockets could not be listed or destroyed.
@@ -196,6 +196,11 @@ fn list_with(netlink: &mut Netlink, mut wanted: impl FnMut(&Socket) -> bool) -> 
 /// Reads one answer; `None` for one that is too short or of another family.
 fn socket(body: &[u8]) -> Option<Socket> {
     let (answer, _) = Answer::read_from_prefix(body).ok()?;
+    described(&answer, libc::IPPROTO_TCP as u8)
+}
+
+/// Reads an answer about a socket of `proto`; `None` for one of another family.
+pub(super) fn described(answer: &Answer, proto: u8) -> Option<Socket> {
     let id = answer.id;
     let (src, dst) = match i32::from(answer.family) {
         libc::AF_INET => (first_four(&id.local), first_four(&id.remote)),
@@ -204,14 +209,7 @@ fn socket(body: &[u8]) -> Option<Socket> {
     };
     let [low, high] = id.cookie;
     Some(Socket {
-        key: FlowKey {
-            src,
-            dst,
-            src_port: id.local_port,
-            dst_port: id.remote_port,
-            proto: libc::IPPROTO_TCP as u8,
-            pad: [0; 3],
-        },
+        key: FlowKey { src, dst, src_port: id.local_port, dst_port: id.remote_port, proto, pad: [0; 3] },
         uid: answer.uid,
         inode: answer.inode,
         cookie: u64::from(low) | u64::from(high) << 32,
