@@ -22,7 +22,7 @@ const FALLS_AFTER_NS: u64 = 3_600_000_000_000;
 /// A finding about to be raised, or to be acted on again.
 pub(super) struct Judged {
     detector: Detector,
-    finding: Finding,
+    pub(super) finding: Finding,
     known: Option<Handle>,
     rises: bool,
     is_protected: bool,
@@ -162,7 +162,7 @@ impl Engine {
             score: ledger.posterior(),
             pair: context.pair,
             name: about.name.as_ref().map(|name| name.to_string()),
-            process: context.process.map(|process| self.with_executable(process)),
+            process: context.process.map(|process| self.with_details(process)),
             responder_region: context.surroundings.as_ref().map(|around| around.region.clone()),
             block,
             rhythm: evidence.rhythm(),
@@ -170,6 +170,7 @@ impl Engine {
             attack: techniques.iter().map(|technique| technique.id).collect(),
             techniques,
             reasons: ledger.into_reasons(),
+            host: evidence.host(),
         }
     }
 
@@ -202,7 +203,7 @@ impl Engine {
     fn context<'a>(&'a self, about: &'a About, at_ns: u64) -> Context<'a> {
         let history = about.history.and_then(|history| self.histories.get(history));
         let conversation = about.conversation.and_then(|conversation| self.table.get(conversation));
-        let process = conversation.and_then(|conversation| conversation.process.as_ref());
+        let process = conversation.and_then(|conversation| conversation.own_process());
         let seconds = |from_ns: u64| at_ns.saturating_sub(from_ns) as f64 / 1e9;
         let facts = history.map_or_else(|| conversation.map_or(Facts::default(), |c| c.facts), |h| h.facts);
         let originator = about.pair.originator;
@@ -223,7 +224,7 @@ impl Engine {
                 self.answers.answers_of(originator)
             },
             process,
-            provenance: process.and_then(|process| self.processes.provenance(process.id.pid)).map(|(_, known)| *known),
+            provenance: process.and_then(|process| self.processes.provenance(process.id)),
             services: &self.services,
             listed: self.listed(about),
             resolved_name,
@@ -253,9 +254,8 @@ impl Engine {
     }
 
     /// What the shell learned of a process may come later than its socket.
-    fn with_executable(&self, process: &Arc<Process>) -> Process {
-        let exe = self.processes.provenance(process.id.pid).and_then(|(exe, _)| exe.clone());
-        Process { exe: exe.or_else(|| process.exe.clone()), ..(**process).clone() }
+    fn with_details(&self, process: &Arc<Process>) -> Process {
+        self.processes.details(process.id).map_or_else(|| (**process).clone(), |(known, _)| (**known).clone())
     }
 
     /// Returns the incident that evidence belongs to: its own subject's, or that of the same traffic by the other key.
