@@ -6,6 +6,7 @@ use ipnet::IpNet;
 use serde::Deserialize;
 
 use crate::policy::Policy;
+use crate::process::Programs;
 use crate::region::Geography;
 use crate::services::Services;
 use crate::tools::Tools;
@@ -29,6 +30,9 @@ pub struct Config {
     /// Tunnel and remote-access tools.
     #[serde(skip)]
     pub tools: Tools,
+    /// Programs that hold others' streams for a living.
+    #[serde(skip)]
+    pub programs: Programs,
     #[serde(skip)]
     pub policy: Policy,
     /// Says where addresses are; none: nothing is said of countries and autonomous systems.

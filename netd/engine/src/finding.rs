@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::attack;
 use crate::process::Process;
 use crate::region::Region;
+use crate::streams::Graph;
 use crate::time::Timestamp;
 
 /// What a history is about: who speaks to whom, on which port.
@@ -70,6 +71,20 @@ pub struct Beats {
     pub turns: u32,
 }
 
+/// What a host tells of a process that leads to the network.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct HostEvidence {
+    /// One line for each way from the process to a socket.
+    pub lines: Vec<String>,
+    pub graph: Graph,
+    /// From the oldest known parent to the process: `systemd[1] > apache2[812] > sh[900]`.
+    pub tree: String,
+    /// Command lines that it started since, first ones first, 16 at most.
+    pub commands: Vec<String>,
+    /// Seconds from what triggered the look to the finding.
+    pub latency_s: f64,
+}
+
 /// A finding: one per incident; it is told once, and again when its severity rises or falls.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Finding {
@@ -101,4 +116,7 @@ pub struct Finding {
     pub attack: Vec<&'static str>,
     /// The same with names and tactics.
     pub techniques: Vec<attack::Entry>,
+    /// What the host itself told, where it did.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub host: Option<HostEvidence>,
 }

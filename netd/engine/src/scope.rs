@@ -21,13 +21,14 @@ pub(crate) enum Side {
 pub(crate) struct Scope {
     local: Vec<IpNet>,
     protected: Vec<IpNet>,
+    own: Vec<IpNet>,
 }
 
 impl Scope {
     pub(crate) fn new(networks: &Networks) -> Self {
         let mut local = if networks.local.is_empty() { default_local() } else { networks.local.clone() };
         local.extend(&networks.own);
-        Self { local, protected: networks.protected.clone() }
+        Self { local, protected: networks.protected.clone(), own: networks.own.clone() }
     }
 
     pub(crate) fn side(&self, address: IpAddr) -> Side {
@@ -53,6 +54,11 @@ impl Scope {
 
     pub(crate) fn is_local(&self, address: IpAddr) -> bool {
         self.side(address) == Side::Local
+    }
+
+    /// Whether it is an address of this host.
+    pub(crate) fn is_own(&self, address: IpAddr) -> bool {
+        address.is_loopback() || self.own.iter().any(|net| net.contains(&address))
     }
 
     pub(crate) fn is_protected(&self, address: IpAddr) -> bool {

@@ -99,6 +99,7 @@ mod tests {
             considered: Vec::new(),
             attack: Vec::new(),
             techniques: Vec::new(),
+            host: None,
         }
     }
 

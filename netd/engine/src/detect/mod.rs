@@ -8,6 +8,7 @@ pub(crate) mod brute;
 pub(crate) mod checkin;
 mod context;
 pub(crate) mod dns;
+pub(crate) mod host_shell;
 pub(crate) mod icmp;
 pub(crate) mod intel;
 pub(crate) mod long_connection;
@@ -26,7 +27,7 @@ use serde::Deserialize;
 pub(crate) use signs::{Sign, Signs};
 
 use crate::attack::Technique;
-use crate::finding::{Beats, Severity};
+use crate::finding::{Beats, HostEvidence, Severity};
 use crate::history::{NameKey, PairKey};
 use crate::score::Ledger;
 use crate::slab::Handle;
@@ -75,6 +76,12 @@ detectors! {
     FastFlux = "fast_flux"
     /// A person at the far end of a connection that this side opened.
     ReverseShell = "reverse_shell"
+    /// A shell of this host whose standard streams lead to a connection that this host opened.
+    HostReverseShell = "host_reverse_shell"
+    /// A shell of this host whose standard streams lead to a connection that others opened.
+    BindShell = "bind_shell"
+    /// A shell that takes its commands from the network, and answers to somebody else.
+    PipedScript = "piped_script"
     /// Tunnel and remote-access tools: a matter of policy.
     TunnelTool = "tunnel_tool"
     /// A protocol where it is not at home.
@@ -102,6 +109,10 @@ pub(crate) trait Evidence {
     /// explain it: only then may an incident's severity fall.
     fn is_standing(&self, _weights: &Weights) -> bool {
         false
+    }
+    /// Returns what the host itself told.
+    fn host(&self) -> Option<HostEvidence> {
+        None
     }
     fn rhythm(&self) -> Option<Beats> {
         None

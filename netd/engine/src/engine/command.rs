@@ -8,6 +8,8 @@ use crate::verdict::{Target, Verdict};
 pub enum Command {
     /// Tell everybody.
     Report(Box<Finding>),
+    /// More is known of a finding that was told: nobody needs to be told again.
+    Update(Box<Finding>),
     /// Make a verdict act.
     Enforce { verdict: Verdict, finding: u64 },
     /// The verdict on this target has expired.

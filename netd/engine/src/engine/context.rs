@@ -13,7 +13,7 @@ impl Engine {
     pub(super) fn context<'a>(&'a self, about: &'a About, at_ns: u64) -> Context<'a> {
         let history = about.history.and_then(|history| self.histories.get(history));
         let conversation = about.conversation.and_then(|conversation| self.table.get(conversation));
-        let process = conversation.and_then(|conversation| conversation.process.as_ref());
+        let process = conversation.and_then(|conversation| conversation.own_process());
         let seconds = |from_ns: u64| at_ns.saturating_sub(from_ns) as f64 / 1e9;
         let facts = history.map_or_else(|| conversation.map_or(Facts::default(), |c| c.facts), |h| h.facts);
         let originator = about.pair.originator;
@@ -34,7 +34,7 @@ impl Engine {
                 self.answers.answers_of(originator)
             },
             process,
-            provenance: process.and_then(|process| self.processes.provenance(process.id.pid)).map(|(_, known)| *known),
+            provenance: process.and_then(|process| self.processes.provenance(process.id)),
             services: &self.services,
             listed: self.listed(about),
             resolved_name,
@@ -64,8 +64,7 @@ impl Engine {
     }
 
     /// What the shell learned of a process may come later than its socket.
-    pub(super) fn with_executable(&self, process: &Arc<Process>) -> Process {
-        let exe = self.processes.provenance(process.id.pid).and_then(|(exe, _)| exe.clone());
-        Process { exe: exe.or_else(|| process.exe.clone()), ..(**process).clone() }
+    pub(super) fn with_details(&self, process: &Arc<Process>) -> Process {
+        self.processes.details(process.id).map_or_else(|| (**process).clone(), |(known, _)| (**known).clone())
     }
 }

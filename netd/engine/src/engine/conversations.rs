@@ -3,6 +3,7 @@
 use netd_common::key::{ConversationKey, Direction};
 use netd_common::record::{FlowEvent, FlowRecord, TurnRecord, state};
 
+use super::host::attribute;
 use super::{Command, Engine};
 use crate::flow::{ClosedTurn, Conversation, EndReason, Entry, Phase, Relation, SizedTurn, Step, Totals};
 use crate::history::{PairKey, Place, Side};
@@ -61,8 +62,8 @@ impl Engine {
         let had_payload = entry.totals.payload != [0; 2] || entry.turns > 0;
         let idle_ns = time_ns.saturating_sub(entry.last_ns);
         let share = entry.absorb(record);
-        if entry.process.is_none() && entry.cookie != 0 {
-            entry.process = self.processes.owner(entry.cookie).cloned();
+        if record.event != FlowEvent::Active as u8 || entry.own_process().is_none() && entry.cookie != 0 {
+            attribute(entry, &self.processes, &self.scope);
         }
         self.counts.packets += share.packets[0] + share.packets[1];
         self.counts.bytes += share.bytes[0] + share.bytes[1];
@@ -197,9 +198,7 @@ impl Engine {
         {
             (entry.name, entry.name_source) = (Some(name.clone()), NameSource::Dns);
         }
-        if entry.process.is_none() && entry.cookie != 0 {
-            entry.process = self.processes.owner(entry.cookie).cloned();
-        }
+        attribute(entry, &self.processes, &self.scope);
         let resolved = self.answers.name(key.originator, key.responder, self.now_ns);
         self.histories.note_user(&key, resolved.map(|name| &**name), self.now_ns);
         entry.place = self.histories.place(key, entry.name.as_ref(), self.now_ns);

@@ -45,4 +45,7 @@ pub struct Counts {
     pub attempts_failed: u64,
     pub noise_unraised: u64,
     pub backing_off: u64,
+    /// Looks at standard streams, and graphs of them that reached a bound.
+    pub streams_traced: u64,
+    pub graphs_cut: u64,
 }

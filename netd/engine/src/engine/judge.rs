@@ -21,7 +21,7 @@ const MOVES_BY: f64 = 2.0;
 /// A finding about to be raised, or to be acted on again.
 pub(super) struct Judged {
     detector: Detector,
-    finding: Finding,
+    pub(super) finding: Finding,
     known: Option<Handle>,
     /// None: there is nothing new to tell, it is only acted on.
     told: Option<Told>,
@@ -148,7 +148,7 @@ impl Engine {
             score: ledger.posterior(),
             pair: context.pair,
             name: about.name.as_ref().map(|name| name.to_string()),
-            process: context.process.map(|process| self.with_executable(process)),
+            process: context.process.map(|process| self.with_details(process)),
             responder_region: context.surroundings.as_ref().map(|around| around.region.clone()),
             block,
             rhythm: evidence.rhythm(),
@@ -156,6 +156,7 @@ impl Engine {
             attack: techniques.iter().map(|technique| technique.id).collect(),
             techniques,
             reasons: ledger.into_reasons(),
+            host: evidence.host(),
         }
     }
 

@@ -10,6 +10,7 @@ mod context;
 mod conversations;
 mod counts;
 mod explain;
+mod host;
 mod incident;
 mod judge;
 mod names;
@@ -17,6 +18,7 @@ mod review;
 mod sessions;
 mod signals;
 mod snapshot;
+mod suspects;
 mod verdicts;
 mod watch;
 
@@ -46,7 +48,7 @@ use crate::intel::Intel;
 use crate::name::NameSource;
 use crate::opening::{FirstData, Openings};
 use crate::policy::Policy;
-use crate::process::{Processes, Provenance};
+use crate::process::{Processes, Programs, Role};
 use crate::regions::Regions;
 use crate::scope::Scope;
 use crate::services::Services;
@@ -75,6 +77,8 @@ pub struct Engine {
     answers: Answers,
     openings: Openings,
     processes: Processes,
+    programs: Programs,
+    suspects: suspects::Suspects,
     regions: Regions,
     /// Turns that wait for their name, or for the end that would make them a goodbye: until when, whose, which.
     held: VecDeque<(u64, Handle, u64)>,
@@ -120,6 +124,8 @@ impl Engine {
             answers: Answers::new(&config.names),
             openings: Openings::new(),
             processes: Processes::new(),
+            programs: config.programs,
+            suspects: suspects::Suspects::default(),
             regions: Regions::new(config.geography),
             held: VecDeque::new(),
             incidents: incident::Incidents::new(config.histories.limit),
@@ -176,30 +182,36 @@ impl Engine {
     pub fn observe_socket(&mut self, record: &SocketRecord) {
         self.counts.socket_records += 1;
         self.advance(record.header.time_ns);
-        let owner = self.processes.learn_owner(record.cookie, &record.owner);
-        let is_whole = record.key.src_port != [0; 2] && record.key.dst_port != [0; 2];
         let Some(event) = SocketEvent::from_number(record.event) else { return };
-        let names_conversation = match event {
-            SocketEvent::Connected | SocketEvent::Accepted | SocketEvent::AcceptedBy | SocketEvent::Released => true,
-            SocketEvent::Open
-            | SocketEvent::Closed
-            | SocketEvent::Refused
-            | SocketEvent::Listen
-            | SocketEvent::Bound => false,
+        let (role, names_conversation) = match event {
+            SocketEvent::Connected => (Role::Originator, true),
+            SocketEvent::Accepted | SocketEvent::AcceptedBy => (Role::Responder, true),
+            // A datagram socket with a peer is this host's side of it.
+            SocketEvent::Released if record.key.dst_port != [0; 2] => (Role::Originator, true),
+            SocketEvent::Released => {
+                self.processes.release_bound(&record.key);
+                return;
+            }
+            SocketEvent::Open | SocketEvent::Refused => (Role::Originator, false),
+            SocketEvent::Listen | SocketEvent::Bound => {
+                self.processes.learn_bound(&record.key, &record.owner);
+                (Role::Responder, false)
+            }
+            // It says nothing of who began.
+            SocketEvent::Closed => return,
         };
-        if !is_whole || !names_conversation {
+        let owner = self.processes.learn_owner(record.cookie, &record.owner, role);
+        if record.key.src_port == [0; 2] || record.key.dst_port == [0; 2] || !names_conversation {
             return;
         }
         let (key, _) = record.key.conversation();
         if let Some(entry) = self.table.find(&key).and_then(|handle| self.table.get_mut(handle)) {
             entry.cookie = record.cookie;
-            entry.process = owner.or_else(|| entry.process.take());
+            match role {
+                Role::Originator => entry.process = owner.or_else(|| entry.process.take()),
+                Role::Responder => entry.responder_process = owner.or_else(|| entry.responder_process.take()),
+            }
         }
-    }
-
-    /// Takes in what the shell found out about a process.
-    pub fn observe_process(&mut self, pid: u32, exe: Option<String>, provenance: Provenance) {
-        self.processes.learn_provenance(pid, exe, provenance);
     }
 
     /// Ends what has been idle, releases what has expired.

@@ -81,8 +81,12 @@ pub struct Conversation {
     /// How the flow asks for names in secret, and whom: `dns-over-https (Quad9)`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub encrypted_dns: Option<String>,
+    /// Of the end that is this host's; where both are, the originator's.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub process: Option<Process>,
+    /// The responder's, where that is another.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub responder_process: Option<Process>,
     #[serde(skip_serializing_if = "is_zero")]
     pub vlan: u16,
     pub ifindex: u32,
@@ -126,7 +130,8 @@ impl Conversation {
             alpn: entry.opening.as_ref().and_then(|opening| opening.alpn.as_deref().map(str::to_owned)),
             ja4: entry.opening.as_ref().and_then(|opening| opening.ja4.as_deref().map(str::to_owned)),
             encrypted_dns: encrypted_dns(entry),
-            process: entry.process.as_deref().cloned(),
+            process: entry.own_process().map(|process| (**process).clone()),
+            responder_process: entry.responder_process.as_deref().filter(|_| entry.process.is_some()).cloned(),
             vlan: entry.vlan,
             ifindex: entry.ifindex,
             rule: entry.rule,

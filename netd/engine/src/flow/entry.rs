@@ -111,7 +111,9 @@ pub(crate) struct Entry {
     pub(crate) opening: Option<Arc<Opening>>,
     /// The first bytes are those of a hello or request whose name is yet to come.
     pub(crate) awaits_name: bool,
+    /// The originator's process and the responder's, where they are this host's.
     pub(crate) process: Option<Arc<Process>>,
+    pub(crate) responder_process: Option<Arc<Process>>,
     pub(crate) place: Place,
     /// Already held against the lists of threat intelligence, with its name.
     pub(crate) is_matched: bool,
@@ -151,6 +153,7 @@ impl Entry {
             opening: None,
             awaits_name: false,
             process: None,
+            responder_process: None,
             place: Place::Unknown,
             is_matched: false,
             attempt: Attempt::Unknown,
@@ -158,6 +161,11 @@ impl Entry {
             session: None,
             age_steps: 0,
         }
+    }
+
+    /// Returns the process of the end that is this host's; of both the originator's.
+    pub(crate) fn own_process(&self) -> Option<&Arc<Process>> {
+        self.process.as_ref().or(self.responder_process.as_ref())
     }
 
     pub(crate) const fn originator(&self) -> Direction {
@@ -183,7 +191,8 @@ impl Entry {
         let parts = std::mem::take(&mut self.parts);
         let (originator, certainty, place) = (self.originator, self.certainty, self.place);
         let (name, name_source, facts) = (self.name.take(), self.name_source, self.facts);
-        let (process, opening, attempt) = (self.process.take(), self.opening.take(), self.attempt);
+        let (process, responder_process) = (self.process.take(), self.responder_process.take());
+        let (opening, attempt) = (self.opening.take(), self.attempt);
         let signs = self.signs;
         *self = Self {
             attempt,
@@ -196,6 +205,7 @@ impl Entry {
             facts,
             opening,
             process,
+            responder_process,
             signs,
             flags: self.flags,
             state: self.state,

@@ -1,59 +1,111 @@
 //! Who owns a socket, and what kind of program that is.
 
 mod identity;
+mod image;
+mod programs;
 
 use std::collections::{HashMap, VecDeque};
 use std::hash::Hash;
 use std::sync::Arc;
 
+use netd_common::key::{Address, FlowKey};
 use netd_common::record::Owner;
 
 pub use identity::{Ancestor, Container, Missing, Pod, Process, ProcessId, Provenance, Runtime};
+pub use image::Image;
+pub(crate) use image::{Script, is_system, is_temporary, program_of};
+pub use programs::{Class, Programs};
 
 /// Sockets and processes remembered at once.
 const LIMIT: usize = 65_536;
 
-/// Owners by socket cookie, provenance by process.
+/// Which end of a conversation a socket's owner stands at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Role {
+    Originator,
+    Responder,
+}
+
+/// A port of this host: protocol, address (all zero for every address), port in network byte order.
+type Bound = (u8, Address, [u8; 2]);
+
+/// Owners by socket cookie and by what they bound, details by process.
 pub(crate) struct Processes {
-    owners: Recent<u64, Arc<Process>>,
-    provenance: Recent<u32, (Option<String>, Provenance)>,
+    owners: Recent<u64, (Arc<Process>, Role)>,
+    /// None: released, and nobody has taken it since.
+    bound: Recent<Bound, Option<Arc<Process>>>,
+    /// By number: the latest that bore it.
+    details: Recent<u32, (Arc<Process>, Provenance)>,
 }
 
 impl Processes {
     pub(crate) fn new() -> Self {
-        Self { owners: Recent::new(LIMIT), provenance: Recent::new(LIMIT) }
+        Self { owners: Recent::new(LIMIT), bound: Recent::new(LIMIT), details: Recent::new(LIMIT) }
     }
 
     /// Remembers who owns a socket, and returns it.
-    pub(crate) fn learn_owner(&mut self, cookie: u64, owner: &Owner) -> Option<Arc<Process>> {
+    pub(crate) fn learn_owner(&mut self, cookie: u64, owner: &Owner, role: Role) -> Option<Arc<Process>> {
         if owner.tgid == 0 {
             return None;
         }
-        let exe = self.provenance.get(&owner.tgid).and_then(|(exe, _)| exe.clone());
-        let process = Arc::new(Process {
-            id: ProcessId { pid: owner.tgid, start_ticks: 0 },
-            uid: owner.uid,
-            comm: comm(&owner.comm),
-            exe,
-            cgroup_id: owner.cgroup_id,
-            ..Process::default()
-        });
+        let process = self.process(owner);
         if cookie != 0 {
-            self.owners.insert(cookie, process.clone());
+            self.owners.insert(cookie, (process.clone(), role));
         }
         Some(process)
     }
 
-    pub(crate) fn learn_provenance(&mut self, pid: u32, exe: Option<String>, provenance: Provenance) {
-        self.provenance.insert(pid, (exe, provenance));
+    /// Remembers who waits on a port for datagrams or connections.
+    pub(crate) fn learn_bound(&mut self, key: &FlowKey, owner: &Owner) {
+        if owner.tgid != 0 && key.src_port != [0; 2] {
+            let process = self.process(owner);
+            self.bound.insert((key.proto, key.src, key.src_port), Some(process));
+        }
     }
 
-    pub(crate) fn owner(&self, cookie: u64) -> Option<&Arc<Process>> {
+    /// Forgets who had a port.
+    pub(crate) fn release_bound(&mut self, key: &FlowKey) {
+        let bound = (key.proto, key.src, key.src_port);
+        if self.bound.get(&bound).is_some() {
+            self.bound.insert(bound, None);
+        }
+    }
+
+    fn process(&self, owner: &Owner) -> Arc<Process> {
+        let id = ProcessId { pid: owner.tgid, start_ticks: 0 };
+        let name = comm(&owner.comm);
+        // After exec the details are those of what ran before, until the shell has looked again.
+        if let Some((known, _)) = self.details(id).filter(|(known, _)| known.comm == name) {
+            return known.clone();
+        }
+        let exe = self.details(id).and_then(|(known, _)| known.exe.clone());
+        Arc::new(Process { id, uid: owner.uid, comm: name, exe, cgroup_id: owner.cgroup_id, ..Process::default() })
+    }
+
+    pub(crate) fn learn_details(&mut self, process: Arc<Process>, provenance: Provenance) {
+        self.details.insert(process.id.pid, (process, provenance));
+    }
+
+    /// Returns the owner of a socket, and the end it stands at.
+    pub(crate) fn owner(&self, cookie: u64) -> Option<&(Arc<Process>, Role)> {
         self.owners.get(&cookie)
     }
 
-    pub(crate) fn provenance(&self, pid: u32) -> Option<&(Option<String>, Provenance)> {
-        self.provenance.get(&pid)
+    /// Returns who has the port that a flow comes from: a port of every address only where the flow is this host's own.
+    pub(crate) fn bound(&self, flow: &FlowKey, is_own: bool) -> Option<&Arc<Process>> {
+        let any = [Address::v4([0; 4]), Address::default()];
+        let mut addresses = std::iter::once(flow.src).chain(any.into_iter().filter(|_| is_own));
+        addresses.find_map(|address| self.bound.get(&(flow.proto, address, flow.src_port))?.as_ref())
+    }
+
+    /// Returns what is known of a process: of this one, where its start is known on both sides.
+    pub(crate) fn details(&self, id: ProcessId) -> Option<&(Arc<Process>, Provenance)> {
+        let is_same = |start: u64| start == id.start_ticks || start == 0 || id.start_ticks == 0;
+        self.details.get(&id.pid).filter(|(known, _)| is_same(known.id.start_ticks))
+    }
+
+    pub(crate) fn provenance(&self, id: ProcessId) -> Option<Provenance> {
+        self.details(id).map(|(_, provenance)| *provenance)
     }
 }
 
@@ -109,7 +161,7 @@ mod tests {
 
     #[test]
     fn an_owner_the_kernel_did_not_see_is_nobody() {
-        assert_eq!(Processes::new().learn_owner(7, &Owner::default()), None);
+        assert_eq!(Processes::new().learn_owner(7, &Owner::default(), Role::Originator), None);
     }
 
     #[test]

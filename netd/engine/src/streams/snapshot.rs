@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use netd_common::key::FlowKey;
+use serde::Serialize;
 
 use crate::process::Process;
 
@@ -75,7 +76,8 @@ pub struct InetSocket {
 }
 
 /// Who began a connection.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Opened {
     /// This host: connect(2), or a datagram socket that was given a peer.
     Connected,

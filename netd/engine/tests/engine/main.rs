@@ -6,6 +6,7 @@ mod conversations;
 mod dns;
 mod enforcement;
 mod explanations;
+mod host;
 mod intel;
 mod lasting;
 mod names;

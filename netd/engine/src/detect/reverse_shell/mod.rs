@@ -164,6 +164,9 @@ impl Evidence for Interactive<'_> {
         self.shape(ledger);
         self.content(context, ledger);
         self.destination(context, ledger);
+        if context.companions.contains(&Detector::HostReverseShell) {
+            ledger.add(Term::HostAgrees, || "the host saw the shell behind it".to_owned());
+        }
         protocol_port::weigh_port(context, ledger);
     }
 

@@ -101,7 +101,10 @@ impl Upload {
         if let Some(process) = context.process.filter(|process| TOOLS.contains(&process.comm.as_str())) {
             ledger.add(Term::UploadTool, || format!("by {}", process.comm));
         }
-        let company = context.companions.iter().find(|other| **other != Detector::Exfiltration);
+        let company = context.companions.iter().find(|other| {
+            // What was piped to a shell was a download.
+            !matches!(other, Detector::Exfiltration | Detector::PipedScript)
+        });
         if let Some(other) = company {
             ledger.add(Term::UploadCompany, || format!("an open incident with the same ends: {}", other.name()));
         }
