@@ -50,15 +50,14 @@ pub(super) struct Looked {
 }
 
 /// What the threads need.
-#[derive(Debug)]
 pub(super) struct Tools {
     pub(super) packages: Arc<Packages>,
     pub(super) hashes: Asker,
-    pub(super) new_reader: fn() -> Reader,
+    /// Each thread has its own.
+    pub(super) new_reader: Box<dyn Fn() -> Reader + Send + Sync>,
 }
 
 /// The threads that look.
-#[derive(Debug)]
 pub(super) struct Looks {
     queue: SyncSender<Look>,
     waiting: Arc<Mutex<Receiver<Look>>>,
@@ -187,4 +186,46 @@ fn still(path: &Path, file: FileId) -> Option<(PathBuf, Stamp)> {
     let path = std::fs::canonicalize(path).ok()?;
     let stamp = Stamp::read(&path).ok().filter(|stamp| stamp.file == file)?;
     Some((path, stamp))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Instant;
+
+    use super::*;
+    use crate::host::executable::Hashes;
+
+    #[test]
+    fn a_process_that_holds_back_who_looks_at_it_does_not_hide_the_others() {
+        let proc = tempfile::tempdir().unwrap();
+        std::fs::create_dir(proc.path().join("7")).unwrap();
+        // Opening a pipe that nobody writes to waits, as reading the arguments of a hostile process may.
+        let pipe = proc.path().join("7/stat");
+        nix::unistd::mkfifo(&pipe, nix::sys::stat::Mode::S_IRWXU).unwrap();
+        let path = proc.path().to_owned();
+        let hashes = Hashes::start().unwrap();
+        let packages = Arc::new(Packages::start(path.clone()).unwrap());
+        let new_reader = Box::new(move || Reader::of(path.clone()));
+        let mut looks = Looks::start(Tools { packages, hashes: hashes.asker(), new_reader }).unwrap();
+        for pid in [7, 8] {
+            let id = ProcessId { pid, start_ticks: 1 };
+            assert!(looks.ask(Look { id, seen: Seen::Now, hint: None }));
+        }
+
+        let deadline = Instant::now() + Duration::from_secs(30);
+        let answer = loop {
+            assert!(Instant::now() < deadline, "no answer");
+            // As if the patience were over.
+            let later = crate::host::clock::boot_ns() + 2 * PATIENCE.as_nanos() as u64;
+            if let Some(answer) = looks.answers(later).pop() {
+                break answer;
+            }
+            thread::sleep(Duration::from_millis(2));
+        };
+
+        assert_eq!((answer.id.pid, answer.found), (8, Err(Missing::Gone)));
+        assert!((2..=MAX_THREADS).contains(&looks.threads()));
+        // Lets the held thread go.
+        drop(std::fs::File::options().write(true).open(&pipe));
+    }
 }

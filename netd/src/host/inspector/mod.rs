@@ -78,7 +78,6 @@ pub struct Counts {
 }
 
 /// The processes of this host.
-#[derive(Debug)]
 pub struct Inspector {
     table: Table,
     tree: Tree,
@@ -105,7 +104,7 @@ impl Inspector {
     pub fn start(settings: Settings) -> io::Result<Self> {
         let hashes = Hashes::start()?;
         let packages = Arc::new(Packages::start(settings.root)?);
-        let tools = Tools { packages: packages.clone(), hashes: hashes.asker(), new_reader };
+        let tools = Tools { packages: packages.clone(), hashes: hashes.asker(), new_reader: Box::new(new_reader) };
         Ok(Self {
             table: Table::new(settings.limits),
             tree: Tree::open(),

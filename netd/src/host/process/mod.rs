@@ -75,6 +75,12 @@ impl Reader {
         Self { proc: "/proc".into(), cgroups, users: Users::read("/etc/passwd".into()) }
     }
 
+    /// Reads a directory that looks like `/proc`.
+    #[cfg(test)]
+    pub(crate) fn of(proc: PathBuf) -> Self {
+        Self { proc, cgroups: None, users: Users::read("/dev/null".into()) }
+    }
+
     /// Returns what is known of process `pid`. A few dozen system calls: about 100 microseconds.
     ///
     /// Reading its arguments may wait for the process itself, which can hold its memory back: not for a thread that
