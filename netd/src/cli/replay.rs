@@ -247,7 +247,7 @@ impl Heard {
                     self.written = line(out, &FlowLine::of(&conversation, self.databases.as_deref()));
                 }
             }
-            Command::Enforce { .. } | Command::Release { .. } => {}
+            Command::Update(_) | Command::Enforce { .. } | Command::Release { .. } => {}
         }
     }
 }

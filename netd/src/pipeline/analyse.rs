@@ -5,13 +5,17 @@ use std::{
     time::{Duration, Instant},
 };
 
-use netd_common::record::SocketRecord;
 use netd_engine::{Command, Counts, Engine, intel::Intel, suppress::Suppression, verdict::Verdict};
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use super::{processes::Inspector, shift::Shift, snapshot::Saver, sweep::Sweeper};
+use super::{
+    host::{self, Host},
+    shift::Shift,
+    snapshot::Saver,
+    sweep::Sweeper,
+};
 use crate::{
     kernel::{EventRef, Events, Steering},
     store::{Findings, Flows, questions::Asked},
@@ -36,6 +40,8 @@ pub(super) struct Tally {
     pub(super) undecoded: u64,
     /// Automatic verdicts that found the service's queue full.
     pub(super) verdicts_lost: u64,
+    /// Attribution and tracing.
+    pub(super) host: host::Tally,
 }
 
 pub(super) struct Analyst {
@@ -43,7 +49,7 @@ pub(super) struct Analyst {
     pub(super) shift: Shift,
     pub(super) saver: Saver,
     pub(super) events: Events,
-    pub(super) processes: Events,
+    pub(super) host: Host,
     pub(super) sweeper: Sweeper,
     pub(super) steering: Steering,
     pub(super) findings: Arc<Findings>,
@@ -59,12 +65,12 @@ pub(super) struct Analyst {
 impl Analyst {
     /// Analyses until `shutdown`, then what is still in the ring buffer.
     pub(super) async fn run(mut self, shutdown: CancellationToken) -> anyhow::Result<()> {
-        let mut inspector = Inspector::new();
+        self.host.begin(&mut self.engine);
         let mut verdicts_lost = 0;
         let (mut next_beat, mut next_view) = (Instant::now(), Instant::now());
         loop {
             let waited = shutdown.run_until_cancelled(self.wait()).await;
-            let taken = self.take(&mut inspector);
+            let taken = self.take();
             self.engine.tick(time::now());
             self.hear();
             verdicts_lost += self.carry_out();
@@ -82,7 +88,8 @@ impl Analyst {
             }
             let tally = Tally {
                 counts: self.engine.counts(),
-                undecoded: self.events.undecoded() + self.processes.undecoded(),
+                undecoded: self.events.undecoded() + self.host.tally().undecoded,
+                host: self.host.tally(),
                 verdicts_lost,
             };
             self.tally.send_replace(tally);
@@ -103,7 +110,7 @@ impl Analyst {
     async fn wait(&mut self) -> std::io::Result<()> {
         tokio::select! {
             waited = self.events.wait(PATIENCE) => waited,
-            waited = self.processes.wait(PATIENCE) => waited,
+            waited = self.host.wait(PATIENCE) => waited,
         }
     }
 
@@ -121,17 +128,21 @@ impl Analyst {
         }
     }
 
-    fn take(&mut self, inspector: &mut Inspector) -> usize {
-        let (engine, shift) = (&mut self.engine, self.shift);
-        let mut hear = |event: EventRef<'_>| match event {
+    fn take(&mut self) -> usize {
+        let Self { engine, host, shift, .. } = self;
+        // Who a process is comes before what its sockets do.
+        let heard = host.take(engine, *shift);
+        let taken = self.events.poll_batch(BATCH, |event| match event {
             EventRef::Flow(record) => engine.observe_flow(&shift.flow(record)),
             EventRef::Turn(record) => engine.observe_turn(&shift.turn(record)),
             EventRef::Payload(record, bytes) => engine.observe_payload(&shift.payload(record), bytes),
-            EventRef::Socket(record) => observe_socket(engine, inspector, record, shift),
+            EventRef::Socket(record) => {
+                host.meet(engine, &record.owner);
+                engine.observe_socket(&shift.socket(record));
+            }
             EventRef::Process(..) | EventRef::Exit(_) => {}
-        };
-        self.processes.poll_batch(BATCH, &mut hear);
-        self.events.poll_batch(BATCH, &mut hear)
+        });
+        heard.max(taken)
     }
 
     /// Carries out what the engine asks for; returns how many verdicts found no room.
@@ -153,6 +164,7 @@ impl Analyst {
                     );
                     self.findings.report(*finding);
                 }
+                Command::Update(finding) => self.findings.update(*finding),
                 Command::Enforce { verdict, finding } => {
                     if self.enforce.try_send(verdict).is_err() {
                         warn!(finding, "no room for a verdict");
@@ -166,12 +178,4 @@ impl Analyst {
         }
         lost
     }
-}
-
-/// Looks the process up before the engine hears of its socket: short-lived ones are gone soon.
-fn observe_socket(engine: &mut Engine, inspector: &mut Inspector, record: &SocketRecord, shift: Shift) {
-    if let Some((exe, provenance)) = inspector.inspect(&record.owner, record.header.time_ns) {
-        engine.observe_process(record.owner.tgid, exe, provenance);
-    }
-    engine.observe_socket(&shift.socket(record));
 }

@@ -10,8 +10,8 @@
 
 mod analyse;
 mod geoip;
+mod host;
 mod intel;
-mod processes;
 mod shift;
 mod snapshot;
 mod sweep;
@@ -192,7 +192,7 @@ fn start(options: Options) -> anyhow::Result<(Kernel, Parts)> {
         shift: shift::Shift::measure(),
         saver: snapshot::Saver::new(disk_for_histories),
         events: kernel.events()?,
-        processes: kernel.processes()?,
+        host: host::Host::start(kernel.processes()?).context("cannot start the threads that look at processes")?,
         sweeper: sweep::Sweeper::new(kernel.flows()?),
         steering,
         findings: Arc::clone(&findings),

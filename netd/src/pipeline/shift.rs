@@ -14,7 +14,7 @@ impl Shift {
         Self(u64::try_from(Offsets::measure().wall_ns).unwrap_or(0))
     }
 
-    const fn time(self, ns: u64) -> u64 {
+    pub(super) const fn time(self, ns: u64) -> u64 {
         // Zero means that the time is not known.
         if ns == 0 { 0 } else { ns.saturating_add(self.0) }
     }

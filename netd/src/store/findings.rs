@@ -70,6 +70,14 @@ impl Findings {
         }
     }
 
+    /// Takes in more about a finding that was reported; it is no report of its own.
+    pub fn update(&self, finding: Finding) {
+        let mut inner = self.inner.write().unwrap_or_else(PoisonError::into_inner);
+        if let Some(stored) = inner.by_id.get_mut(&finding.id) {
+            stored.finding = finding;
+        }
+    }
+
     /// Returns one finding.
     #[must_use]
     pub fn get(&self, id: u64) -> Option<Stored> {

@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use super::Engine;
 use crate::detect::{About, Context};
-use crate::process::Process;
 use crate::intel::Listed;
 use crate::opening::{Facts, Opening};
+use crate::process::Process;
 
 impl Engine {
     /// Returns who speaks with whom, and all that is known around them at `at_ns`.

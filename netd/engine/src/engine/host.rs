@@ -11,7 +11,7 @@ use crate::flow::Entry;
 use crate::history::PairKey;
 use crate::process::{Image, Process, ProcessId, Processes, Provenance, Role, program_of};
 use crate::scope::Scope;
-use crate::streams::{End, Graph, Look, Snapshot, Stream, is_worth_tracing, trace};
+use crate::streams::{End, Graph, Look, Opened, Snapshot, Stream, is_worth_tracing, trace};
 
 /// A command this soon after the far end began a turn follows it.
 const FOLLOWS_NS: u64 = 2_000_000_000;
@@ -52,8 +52,19 @@ impl Engine {
             image == Image::Interpreter && is_recon || self.suspects.get(parent.id).is_some()
         });
         let [input, output, _] = streams;
-        let is_joined = [input, output].iter().any(|stream| matches!(stream, Stream::Pipe | Stream::Socket | Stream::Fifo));
+        let is_joined =
+            [input, output].iter().any(|stream| matches!(stream, Stream::Pipe | Stream::Socket | Stream::Fifo));
         is_worth_tracing(child, streams) || runs_lines && is_joined
+    }
+
+    /// Returns who began the connection of a socket, by its cookie.
+    #[must_use]
+    pub fn opened(&self, cookie: u64) -> Option<Opened> {
+        let (_, role) = self.processes.owner(cookie).filter(|_| cookie != 0)?;
+        Some(match role {
+            Role::Originator => Opened::Connected,
+            Role::Responder => Opened::Accepted,
+        })
     }
 
     /// A process is gone: what it runs is no more to be expected.
@@ -143,9 +154,7 @@ fn takes_commands(finding: &crate::finding::Finding) -> bool {
 
 /// Names the processes at a conversation's ends: by the socket, or else by who waits on the port.
 pub(super) fn attribute(entry: &mut Entry, processes: &Processes, scope: &Scope) {
-    if entry.cookie != 0
-        && let Some((owner, role)) = processes.owner(entry.cookie)
-    {
+    if let Some((owner, role)) = processes.owner_of(&entry.key, entry.cookie) {
         let end = match role {
             Role::Originator => &mut entry.process,
             Role::Responder => &mut entry.responder_process,

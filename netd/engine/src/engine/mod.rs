@@ -205,12 +205,16 @@ impl Engine {
             return;
         }
         let (key, _) = record.key.conversation();
-        if let Some(entry) = self.table.find(&key).and_then(|handle| self.table.get_mut(handle)) {
-            entry.cookie = record.cookie;
-            match role {
-                Role::Originator => entry.process = owner.or_else(|| entry.process.take()),
-                Role::Responder => entry.responder_process = owner.or_else(|| entry.responder_process.take()),
+        let Some(entry) = self.table.find(&key).and_then(|handle| self.table.get_mut(handle)) else {
+            if let Some(owner) = owner {
+                self.processes.learn_conversation(key, owner, role);
             }
+            return;
+        };
+        entry.cookie = record.cookie;
+        match role {
+            Role::Originator => entry.process = owner.or_else(|| entry.process.take()),
+            Role::Responder => entry.responder_process = owner.or_else(|| entry.responder_process.take()),
         }
     }
 

@@ -17,6 +17,12 @@ pub struct ProcessId {
 impl ProcessId {
     /// Nanoseconds in a tick of [`Self::start_ticks`].
     pub const TICK_NS: u64 = 10_000_000;
+
+    /// Returns the process of a number and the kernel's own time of its start.
+    #[must_use]
+    pub const fn new(pid: u32, start_ns: u64) -> Self {
+        Self { pid, start_ticks: start_ns / Self::TICK_NS }
+    }
 }
 
 /// A process: at a conversation's end, or somewhere in a graph of standard streams.

@@ -8,7 +8,7 @@ use std::collections::{HashMap, VecDeque};
 use std::hash::Hash;
 use std::sync::Arc;
 
-use netd_common::key::{Address, FlowKey};
+use netd_common::key::{Address, ConversationKey, FlowKey};
 use netd_common::record::Owner;
 
 pub use identity::{Ancestor, Container, Missing, Pod, Process, ProcessId, Provenance, Runtime};
@@ -32,6 +32,8 @@ type Bound = (u8, Address, [u8; 2]);
 /// Owners by socket cookie and by what they bound, details by process.
 pub(crate) struct Processes {
     owners: Recent<u64, (Arc<Process>, Role)>,
+    /// By five-tuple, of sockets whose packets have not been seen or bear no cookie.
+    conversations: Recent<ConversationKey, (Arc<Process>, Role)>,
     /// None: released, and nobody has taken it since.
     bound: Recent<Bound, Option<Arc<Process>>>,
     /// By number: the latest that bore it.
@@ -40,7 +42,12 @@ pub(crate) struct Processes {
 
 impl Processes {
     pub(crate) fn new() -> Self {
-        Self { owners: Recent::new(LIMIT), bound: Recent::new(LIMIT), details: Recent::new(LIMIT) }
+        Self {
+            owners: Recent::new(LIMIT),
+            conversations: Recent::new(LIMIT),
+            bound: Recent::new(LIMIT),
+            details: Recent::new(LIMIT),
+        }
     }
 
     /// Remembers who owns a socket, and returns it.
@@ -53,6 +60,11 @@ impl Processes {
             self.owners.insert(cookie, (process.clone(), role));
         }
         Some(process)
+    }
+
+    /// Remembers whose a conversation is, until its packets are seen.
+    pub(crate) fn learn_conversation(&mut self, key: ConversationKey, owner: Arc<Process>, role: Role) {
+        self.conversations.insert(key, (owner, role));
     }
 
     /// Remembers who waits on a port for datagrams or connections.
@@ -72,7 +84,7 @@ impl Processes {
     }
 
     fn process(&self, owner: &Owner) -> Arc<Process> {
-        let id = ProcessId { pid: owner.tgid, start_ticks: 0 };
+        let id = ProcessId::new(owner.tgid, owner.start_ns);
         let name = comm(&owner.comm);
         // After exec the details are those of what ran before, until the shell has looked again.
         if let Some((known, _)) = self.details(id).filter(|(known, _)| known.comm == name) {
@@ -89,6 +101,12 @@ impl Processes {
     /// Returns the owner of a socket, and the end it stands at.
     pub(crate) fn owner(&self, cookie: u64) -> Option<&(Arc<Process>, Role)> {
         self.owners.get(&cookie)
+    }
+
+    /// Returns whose a conversation is, by its socket or else by its ends.
+    pub(crate) fn owner_of(&self, key: &ConversationKey, cookie: u64) -> Option<&(Arc<Process>, Role)> {
+        let by_socket = if cookie == 0 { None } else { self.owner(cookie) };
+        by_socket.or_else(|| self.conversations.get(key))
     }
 
     /// Returns who has the port that a flow comes from: a port of every address only where the flow is this host's own.

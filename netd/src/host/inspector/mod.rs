@@ -91,7 +91,9 @@ pub struct Inspector {
     counts: Counts,
 }
 
-fn new_reader() -> Reader {
+/// Returns a reader that knows where this machine mounts its cgroups.
+#[must_use]
+pub fn new_reader() -> Reader {
     Reader::new(Tree::open().mount().map(PathBuf::from))
 }
 
@@ -169,9 +171,9 @@ impl Inspector {
         grown
     }
 
-    /// Looks at every process that holds a descriptor, and returns who owns the sockets that are there: once, when the
-    /// daemon starts, for the connections that are older.
-    pub fn begin(&mut self, opened: &(dyn Fn(u64) -> Option<Opened> + Sync)) -> Vec<Owned> {
+    /// Looks at every process that holds a descriptor, and returns who owns the sockets that are there, with what was
+    /// seen: once, when the daemon starts, for the connections that are older.
+    pub fn begin(&mut self, opened: &(dyn Fn(u64) -> Option<Opened> + Sync)) -> (Vec<Owned>, Taken) {
         let taken = self.snapshot(Scope::First(&[]), opened);
         for process in taken.snapshot.processes.values() {
             self.learn(Facts {
@@ -183,7 +185,7 @@ impl Inspector {
                 ..Facts::default()
             });
         }
-        attribution::owners(&taken)
+        (attribution::owners(&taken), taken)
     }
 
     /// Reads who holds which descriptor; see [`descriptors::read`]. Blocks for milliseconds.
