@@ -22,7 +22,7 @@ use netd_common::{
 use crate::{
     cgroup::{ALLOW, addr, bound_to, to_v4, to_v6},
     maps::SOCKETS,
-    sockets::{Told, remember, tell},
+    sockets::{Told, tell},
     stream::{Descriptors, look},
     system_call,
 };
@@ -84,7 +84,8 @@ fn taken(cookie: u64, key: &FlowKey, netns_cookie: u64) {
         {
             return;
         }
-        remember(cookie, netns_cookie, Side::Accepted);
     }
-    tell(&Told { event: SocketEvent::AcceptedBy, key, cookie, rule: 0 }, netns_cookie);
+    // Without `sock_ops` nobody has given it a cookie: then the five-tuple names it.
+    let side = if cookie != 0 { Some(Side::Accepted) } else { None };
+    tell(&Told { event: SocketEvent::AcceptedBy, key, cookie, rule: 0 }, netns_cookie, side);
 }

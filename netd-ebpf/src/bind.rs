@@ -19,7 +19,7 @@ use crate::{
     cgroup::{ALLOW, field, v6},
     maps::SOCKETS,
     memory::knows,
-    sockets::{Told, remember, tell, tell_of},
+    sockets::{Told, tell, tell_of},
     stream,
 };
 
@@ -53,8 +53,7 @@ fn bound(ctx: &SockContext, src: Address) -> i32 {
     };
     // SAFETY: the helpers take the program's context.
     let (cookie, netns_cookie) = unsafe { (bpf_get_socket_cookie(ctx.as_ptr()), bpf_get_netns_cookie(ctx.as_ptr())) };
-    remember(cookie, netns_cookie, Side::Unknown);
-    tell(&Told { event: SocketEvent::Bound, key: &key, cookie, rule: 0 }, netns_cookie);
+    tell(&Told { event: SocketEvent::Bound, key: &key, cookie, rule: 0 }, netns_cookie, Some(Side::Unknown));
     ALLOW
 }
 

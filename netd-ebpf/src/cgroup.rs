@@ -22,7 +22,7 @@ use crate::{
     context::{Context, Count, coarse_ns, control},
     maps::SOCKETS,
     processes,
-    sockets::{Told, remember, tell},
+    sockets::{Told, tell},
     stream,
     verdicts::{Fate, Weight, apply, rule_for},
 };
@@ -131,13 +131,15 @@ fn open(ctx: &SockAddrContext, packet: Packet, connects: bool) -> i32 {
 fn report(ctx: &SockAddrContext, event: SocketEvent, mut key: FlowKey, cookie: u64, rule: u32) {
     // SAFETY: the helper takes the program's context.
     let netns_cookie = unsafe { bpf_get_netns_cookie(ctx.as_ptr()) };
-    if rule == 0 {
-        remember(cookie, netns_cookie, Side::Opened);
-    } else if let Some(count) = Count::new() {
-        count.add_in(Context::Process, Counter::ConnectsRefused, 1);
+    let mut side = Some(Side::Opened);
+    if rule != 0 {
+        side = None;
+        if let Some(count) = Count::new() {
+            count.add_in(Context::Process, Counter::ConnectsRefused, 1);
+        }
     }
     bound_to(ctx, &mut key);
-    tell(&Told { event, key: &key, cookie, rule }, netns_cookie);
+    tell(&Told { event, key: &key, cookie, rule }, netns_cookie, side);
 }
 
 /// Writes the end that a socket is bound to, as far as it is.

@@ -1,5 +1,7 @@
 //! What is remembered and told of sockets that a process acts on.
 
+use core::mem::MaybeUninit;
+
 use netd_common::{
     counter::Counter,
     key::FlowKey,
@@ -13,19 +15,6 @@ use crate::{
     task,
 };
 
-/// Remembers the process at hand as a socket's owner.
-#[inline(never)]
-pub fn remember(cookie: u64, netns_cookie: u64, side: Side) {
-    let mut socket = Socket::default();
-    task::describe(&mut socket.owner, netns_cookie);
-    socket.side = side as u32;
-    if SOCKETS.insert(&cookie, &socket, 0).is_err()
-        && let Some(count) = Count::new()
-    {
-        count.add_in(Context::Process, Counter::OwnersLost, 1);
-    }
-}
-
 /// What a socket record says besides its owner.
 pub struct Told<'a> {
     pub event: SocketEvent,
@@ -35,20 +24,29 @@ pub struct Told<'a> {
     pub rule: u32,
 }
 
-/// Writes a socket record whose owner is the process at hand.
+/// Tells of a socket that the process at hand acts on, and, with a side, remembers the process as its owner. A network
+/// namespace's cookie of 0 is looked up.
 #[inline(never)]
-pub fn tell(told: &Told<'_>, netns_cookie: u64) {
-    write(told, |owner| task::describe(owner, netns_cookie));
+pub fn tell(told: &Told<'_>, netns_cookie: u64, side: Option<Side>) {
+    let mut socket = MaybeUninit::<Socket>::uninit();
+    // SAFETY: every field is written before anything is read.
+    let socket = unsafe { &mut *socket.as_mut_ptr() };
+    task::describe(&mut socket.owner, netns_cookie);
+    if let Some(side) = side {
+        socket.side = side as u32;
+        socket.pad = 0;
+        if SOCKETS.insert(&told.cookie, &*socket, 0).is_err()
+            && let Some(count) = Count::new()
+        {
+            count.add_in(Context::Process, Counter::OwnersLost, 1);
+        }
+    }
+    tell_of(told, &socket.owner);
 }
 
-/// Writes a socket record of a known owner.
-#[inline(never)]
-pub fn tell_of(told: &Told<'_>, known: &Owner) {
-    write(told, |owner| *owner = *known);
-}
-
+/// Tells of a socket whose owner is known.
 #[inline(always)]
-fn write(told: &Told<'_>, fill: impl FnOnce(&mut Owner)) {
+pub fn tell_of(told: &Told<'_>, owner: &Owner) {
     let Some(count) = Count::new() else { return };
     let Some(mut entry) = EVENTS.reserve::<SocketRecord>(0) else {
         count.add_in(Context::Process, Counter::SocketRecordsLost, 1);
@@ -64,7 +62,7 @@ fn write(told: &Told<'_>, fill: impl FnOnce(&mut Owner)) {
     };
     record.key = *told.key;
     record.cookie = told.cookie;
-    fill(&mut record.owner);
+    record.owner = *owner;
     record.rtt_us = 0;
     record.rule = told.rule;
     record.event = told.event as u8;

@@ -230,7 +230,12 @@ fn every_flow_that_begins_is_told_and_wakes_or_outwaits_its_reader() {
                     Event::Flow(record) if record.event == FlowEvent::Begin as u8 => {
                         Some([record.key.a_port, record.key.b_port])
                     }
-                    Event::Flow(_) | Event::Turn(_) | Event::Payload(..) | Event::Socket(_) => None,
+                    Event::Flow(_)
+                    | Event::Turn(_)
+                    | Event::Payload(..)
+                    | Event::Socket(_)
+                    | Event::Process(..)
+                    | Event::Exit(_) => None,
                 })
                 .collect();
             assert_eq!(ports.len(), sockets.len());

@@ -7,6 +7,7 @@ mod flood;
 mod growth;
 mod lists;
 mod memory;
+mod processes;
 mod replay;
 mod xdp;
 
@@ -16,7 +17,7 @@ use crate::support::{options::Options, report::Report};
 
 type Group = fn(&Options, &mut Report) -> Result<()>;
 
-pub(crate) const GROUPS: [(&str, Group); 9] = [
+pub(crate) const GROUPS: [(&str, Group); 10] = [
     ("established", established::measure),
     ("growth", growth::measure),
     ("flood", flood::measure),
@@ -24,6 +25,7 @@ pub(crate) const GROUPS: [(&str, Group); 9] = [
     ("xdp", xdp::measure),
     ("cpus", cpus::measure),
     ("memory", memory::measure),
+    ("processes", processes::measure),
     ("engine", engine::measure),
     ("replay", replay::measure),
 ];

@@ -11,6 +11,7 @@ use std::{
     process::Command,
 };
 
+use io_uring::{IoUring, opcode, types::Fd};
 use netd_common::record::SocketEvent;
 use netd_lab::require_root;
 
@@ -74,6 +75,28 @@ fn the_worker_is_named_without_tracepoints_where_it_asks_who_calls() {
         for local in ["127.0.0.1:0", "[::1]:0"] {
             expect_worker(watcher, local, true);
         }
+    });
+}
+
+#[test]
+fn a_connection_taken_through_io_uring_is_named_where_the_address_is_asked_for() {
+    require_root!();
+    watching(|watcher| {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let stream = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let expected = tcp(stream.peer_addr().unwrap(), stream.local_addr().unwrap());
+        let mut address = MaybeUninit::<libc::sockaddr_storage>::uninit();
+        let mut len = size_of_val(&address) as u32;
+        let mut ring = IoUring::new(2).unwrap();
+        let accept = opcode::Accept::new(Fd(listener.as_raw_fd()), address.as_mut_ptr().cast(), &raw mut len);
+        // SAFETY: the address, its length and the listener live until the call has completed, below.
+        unsafe { ring.submission().push(&accept.build()).unwrap() };
+        ring.submit_and_wait(1).unwrap();
+        assert!(ring.completion().next().unwrap().result() >= 0);
+
+        let record = watcher.socket(SocketEvent::AcceptedBy, |record| record.key == expected);
+
+        assert_eq!(record.owner.tgid, std::process::id());
     });
 }
 

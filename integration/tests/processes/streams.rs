@@ -12,6 +12,7 @@ use std::{
         },
     },
     process::{Command, Stdio},
+    time::Duration,
 };
 
 use netd_common::process::{Side, Stream, StreamKind, access};
@@ -174,5 +175,17 @@ fn files_devices_memory_and_nothing_are_told_apart() {
             });
         }
         assert_eq!(kind(&watcher.run(&mut command).record.streams[0]), StreamKind::Closed);
+    });
+}
+
+#[test]
+fn a_program_behind_a_pipe_is_heard_of_at_once() {
+    require_root!();
+    watching(|watcher| {
+        let (reader, _writer) = std::io::pipe().unwrap();
+
+        let took = watcher.time_to_wake(Command::new("/bin/true").stdin(reader), Duration::from_secs(10));
+
+        assert!(took < Duration::from_secs(2), "{took:?}");
     });
 }

@@ -96,6 +96,22 @@ impl Watcher {
         }
     }
 
+    /// Starts a program and returns how long it took until the sleeping reader was woken for its exec; `patience` is
+    /// what it sleeps otherwise.
+    pub(crate) fn time_to_wake(&mut self, command: &mut Command, patience: Duration) -> Duration {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        self.look();
+        let begin = Instant::now();
+        let mut child = command.spawn().unwrap();
+        while self.all_of(child.id(), ProcessEvent::Exec).next().is_none() {
+            runtime.block_on(self.processes.wait(patience)).unwrap();
+            self.look();
+        }
+        let took = begin.elapsed();
+        child.wait().unwrap();
+        took
+    }
+
     /// Starts a program, waits until it has ended, and returns its number and what its exec told.
     pub(crate) fn run(&mut self, command: &mut Command) -> Told {
         let mut child = command.spawn().unwrap();
