@@ -247,7 +247,8 @@ impl Heard {
                     self.written = line(out, &FlowLine::of(&conversation, self.databases.as_deref()));
                 }
             }
-            Command::Enforce { .. } | Command::Release { .. } => {}
+            // Only a host tells more of a finding.
+            Command::Update(_) | Command::Enforce { .. } | Command::Release { .. } => {}
         }
     }
 }

@@ -137,6 +137,7 @@ impl Analyst {
                     );
                     self.findings.report(*finding);
                 }
+                Command::Update(finding) => self.findings.update(*finding),
                 Command::Enforce { verdict, finding } => {
                     if self.enforce.try_send(verdict).is_err() {
                         warn!(finding, "no room for a verdict");
@@ -154,8 +155,8 @@ impl Analyst {
 
 /// Looks the process up before the engine hears of its socket: short-lived ones are gone soon.
 fn observe_socket(engine: &mut Engine, inspector: &mut Inspector, record: &SocketRecord, shift: Shift) {
-    if let Some((exe, provenance)) = inspector.inspect(&record.owner, record.header.time_ns) {
-        engine.observe_process(record.owner.tgid, exe, provenance);
+    if let Some((process, provenance)) = inspector.inspect(&record.owner, record.header.time_ns) {
+        engine.observe_process(process, provenance);
     }
     engine.observe_socket(&shift.socket(record));
 }

@@ -1,9 +1,12 @@
 //! Looks at the processes behind sockets, once each.
 
-use std::collections::{HashSet, VecDeque};
+use std::{
+    collections::{HashSet, VecDeque},
+    sync::Arc,
+};
 
 use netd_common::record::Owner;
-use netd_engine::process::Provenance;
+use netd_engine::process::{Process, ProcessId, Provenance};
 
 use crate::host::{clock, process};
 
@@ -25,9 +28,9 @@ impl Inspector {
         Self { seen: HashSet::new(), order: VecDeque::new() }
     }
 
-    /// Returns executable and provenance of a socket's owner the first time it is met; `None` when it is known, or
+    /// Returns a socket's owner and its provenance the first time it is met; `None` when it is known, or
     /// gone already.
-    pub(super) fn inspect(&mut self, owner: &Owner, monotonic_ns: u64) -> Option<(Option<String>, Provenance)> {
+    pub(super) fn inspect(&mut self, owner: &Owner, monotonic_ns: u64) -> Option<(Arc<Process>, Provenance)> {
         // The same number with another name is another process, or the same after exec: both are worth a look.
         let identity = (owner.tgid, owner.comm);
         if owner.tgid == 0 || !self.seen.insert(identity) {
@@ -41,7 +44,18 @@ impl Inspector {
         }
         let offset = u64::try_from(clock::Offsets::measure().boot_ns).unwrap_or(0);
         let details = process::inspect(owner.tgid, Some(monotonic_ns.saturating_add(offset)))?;
-        Some(provenance(&details))
+        let (exe, provenance) = provenance(&details);
+        let start_ticks = details.started_boot_ns / ProcessId::TICK_NS;
+        let process = Process {
+            id: ProcessId { pid: details.pid, start_ticks },
+            uid: details.uid,
+            comm: details.comm,
+            exe,
+            args: details.command_line,
+            cgroup_id: owner.cgroup_id,
+            ..Process::default()
+        };
+        Some((Arc::new(process), provenance))
     }
 }
 

@@ -70,6 +70,14 @@ impl Findings {
         }
     }
 
+    /// Takes in that more is known of a finding, without a new step of its severity.
+    pub fn update(&self, finding: Finding) {
+        let mut inner = self.inner.write().unwrap_or_else(PoisonError::into_inner);
+        if let Some(stored) = inner.by_id.get_mut(&finding.id) {
+            stored.finding.host = finding.host;
+        }
+    }
+
     /// Returns one finding.
     #[must_use]
     pub fn get(&self, id: u64) -> Option<Stored> {
@@ -154,6 +162,7 @@ pub(crate) mod tests {
             considered: Vec::new(),
             attack: vec!["T1071.001"],
             techniques: vec![Attack::default().entry(Technique::WebProtocols)],
+            host: None,
         }
     }
 

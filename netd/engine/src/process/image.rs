@@ -3,13 +3,30 @@
 use super::Process;
 
 const SHELLS: [&str; 17] = [
-    "sh", "bash", "dash", "ash", "zsh", "ksh", "ksh93", "mksh", "lksh", "pdksh", "fish", "csh", "tcsh", "bsd-csh", "rbash",
-    "pwsh", "yash",
+    "sh", "bash", "dash", "ash", "zsh", "ksh", "ksh93", "mksh", "lksh", "pdksh", "fish", "csh", "tcsh", "bsd-csh",
+    "rbash", "pwsh", "yash",
 ];
 /// By name without a version.
 const INTERPRETERS: [&str; 19] = [
-    "python", "pypy", "perl", "ruby", "php", "lua", "luajit", "node", "nodejs", "tclsh", "wish", "expect", "awk", "gawk",
-    "mawk", "nawk", "original-awk", "deno", "bun",
+    "python",
+    "pypy",
+    "perl",
+    "ruby",
+    "php",
+    "lua",
+    "luajit",
+    "node",
+    "nodejs",
+    "tclsh",
+    "wish",
+    "expect",
+    "awk",
+    "gawk",
+    "mawk",
+    "nawk",
+    "original-awk",
+    "deno",
+    "bun",
 ];
 /// Directories anybody may write to.
 const TEMPORARY: [&str; 5] = ["/tmp/", "/var/tmp/", "/dev/shm/", "/run/user/", "/run/lock/"];

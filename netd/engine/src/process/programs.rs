@@ -9,7 +9,7 @@ use super::image::{file_name, is_system, without_mark, without_version};
 use super::{Ancestor, Process, Provenance};
 
 /// The file that netd ships.
-pub const SHIPPED: &str = include_str!("../../programs.toml");
+pub(super) const SHIPPED: &str = include_str!("../../programs.toml");
 
 /// What a program is there for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Deserialize)]
@@ -175,9 +175,10 @@ impl Programs {
         line.is_some_and(|line| {
             let mut words = line.split(|c: char| c.is_ascii_whitespace() || ";|&".contains(c));
             words.any(|word| self.lists.recon_files.iter().any(|file| file == word))
-                || line.split(';').filter_map(|part| part.split_ascii_whitespace().next()).any(|first| {
-                    self.lists.recon.contains(file_name(first))
-                })
+                || line
+                    .split(';')
+                    .filter_map(|part| part.split_ascii_whitespace().next())
+                    .any(|first| self.lists.recon.contains(file_name(first)))
         })
     }
 }

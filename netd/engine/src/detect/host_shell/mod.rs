@@ -76,7 +76,8 @@ impl HostShell<'_> {
 
     fn image(&self, ledger: &mut Ledger<'_>) {
         let Case { shape, image, .. } = self.case;
-        let name = || format!("{} runs", self.graph.nodes.first().map_or_else(String::new, |node| node.process.program()));
+        let name =
+            || format!("{} runs", self.graph.nodes.first().map_or_else(String::new, |node| node.process.program()));
         match (shape, image) {
             (Shape::Commands, _) => {
                 ledger.add(Term::CommandLine, || "it runs single commands, as many programs do".to_owned());
@@ -124,7 +125,9 @@ impl HostShell<'_> {
         }
         if self.recon > 0 {
             let times = self.recon.min(MOST_COMMANDS);
-            ledger.add_times(Term::ReconCommands, times.into(), || format!("{} of them ask who and where one is", self.recon));
+            ledger.add_times(Term::ReconCommands, times.into(), || {
+                format!("{} of them ask who and where one is", self.recon)
+            });
         }
         if self.case.shape == Shape::Script {
             return;
@@ -171,7 +174,11 @@ impl Evidence for HostShell<'_> {
         match self.case.shape {
             Shape::Direct => format!("{who} takes its commands from {remote}"),
             Shape::Relayed(link) => {
-                format!("{who} takes its commands by {} from {}, connected to {remote}", link.name(), self.keeper_name())
+                format!(
+                    "{who} takes its commands by {} from {}, connected to {remote}",
+                    link.name(),
+                    self.keeper_name()
+                )
             }
             Shape::Output | Shape::Commands => format!("{who} runs commands for {remote}"),
             Shape::Script => format!("{who} runs a script piped from {remote}"),
