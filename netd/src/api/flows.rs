@@ -73,6 +73,8 @@ struct View<'a> {
     community_id: &'a Option<String>,
     name: &'a Option<String>,
     process: &'a Option<netd_engine::process::Process>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    responder_process: &'a Option<netd_engine::process::Process>,
     vlan: Option<u16>,
     ifindex: u32,
     /// The kernel rule that decided its packets.
@@ -166,6 +168,7 @@ fn view<'a>(row: &'a Row, scores: &Scores, databases: &Databases) -> View<'a> {
         community_id: &c.community_id,
         name: &c.name,
         process: &c.process,
+        responder_process: &c.responder_process,
         vlan: (c.vlan != 0).then_some(c.vlan),
         ifindex: c.ifindex,
         rule: (c.rule != 0).then_some(c.rule),

@@ -247,6 +247,7 @@ impl Heard {
                     self.written = line(out, &FlowLine::of(&conversation, self.databases.as_deref()));
                 }
             }
+            // Only a host tells more of a finding.
             Command::Update(_) | Command::Enforce { .. } | Command::Release { .. } => {}
         }
     }

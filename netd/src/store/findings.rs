@@ -70,11 +70,11 @@ impl Findings {
         }
     }
 
-    /// Takes in more about a finding that was reported; it is no report of its own.
+    /// Takes in that more is known of a finding, without a new step of its severity.
     pub fn update(&self, finding: Finding) {
         let mut inner = self.inner.write().unwrap_or_else(PoisonError::into_inner);
         if let Some(stored) = inner.by_id.get_mut(&finding.id) {
-            stored.finding = finding;
+            stored.finding.host = finding.host;
         }
     }
 
@@ -162,6 +162,7 @@ pub(crate) mod tests {
             considered: Vec::new(),
             attack: vec!["T1071.001"],
             techniques: vec![Attack::default().entry(Technique::WebProtocols)],
+            host: None,
         }
     }
 

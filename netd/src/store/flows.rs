@@ -181,6 +181,7 @@ pub(crate) mod tests {
             alpn: None,
             ja4: None,
             process: None,
+            responder_process: None,
             vlan: 0,
             ifindex: 2,
             rule: 0,

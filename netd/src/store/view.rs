@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use netd_engine::attack::Entry;
 use netd_engine::engine::{Explanation, Followed};
-use netd_engine::finding::{Beats, Finding, Pair, Reason, Severity};
+use netd_engine::finding::{Beats, Finding, HostEvidence, Pair, Reason, Severity};
 use netd_engine::flow::protocol_name;
 use netd_engine::process::Process;
 use netd_engine::region::Region;
@@ -41,6 +41,8 @@ pub struct FindingView<'a> {
     considered: &'a [String],
     attack: &'a [&'static str],
     techniques: &'a [Entry],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    host: &'a Option<HostEvidence>,
 }
 
 impl<'a> From<&'a Finding> for FindingView<'a> {
@@ -71,6 +73,7 @@ impl<'a> From<&'a Finding> for FindingView<'a> {
             considered: &finding.considered,
             attack: &finding.attack,
             techniques: &finding.techniques,
+            host: &finding.host,
         }
     }
 }

@@ -2,6 +2,9 @@
 
 use std::sync::Arc;
 
+use netd_common::key::FlowKey;
+use netd_common::record::Owner;
+
 use super::{Command, Engine};
 use crate::detect::About;
 use crate::detect::Subject;
@@ -65,6 +68,16 @@ impl Engine {
             Role::Originator => Opened::Connected,
             Role::Responder => Opened::Accepted,
         })
+    }
+
+    /// Takes in that a process waits on a port: bind(2) of a datagram socket, listen(2).
+    pub fn observe_bound(&mut self, key: &FlowKey, owner: &Owner) {
+        self.processes.learn_bound(key, owner);
+    }
+
+    /// Takes in that nobody waits on a port any more.
+    pub fn observe_released(&mut self, key: &FlowKey) {
+        self.processes.release_bound(key);
     }
 
     /// A process is gone: what it runs is no more to be expected.

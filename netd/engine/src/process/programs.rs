@@ -9,7 +9,7 @@ use super::image::{file_name, is_system, without_mark, without_version};
 use super::{Ancestor, Process, Provenance};
 
 /// The file that netd ships.
-pub const SHIPPED: &str = include_str!("../../programs.toml");
+pub(super) const SHIPPED: &str = include_str!("../../programs.toml");
 
 /// What a program is there for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Deserialize)]

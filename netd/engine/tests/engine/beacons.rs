@@ -1,5 +1,6 @@
 //! What is found, and what is not.
 
+use crate::support::process;
 use netd_common::record::FlowEvent;
 use netd_engine::config::Config;
 use netd_engine::finding::{Finding, Kind, Severity};
@@ -126,7 +127,7 @@ fn timing_alone_is_never_fit_for_a_block() {
 fn timing_with_a_suspect_process_is_fit_for_a_block() {
     let mut world = World::new(Config::default());
     let provenance = Provenance { is_memory: true, ..Provenance::default() };
-    world.engine.observe_process(77, Some("/memfd:a".to_owned()), provenance);
+    world.engine.observe_process(process(77, Some("/memfd:a")), provenance);
     for (n, at_s) in check_ins(30, 60.0, 0.1).enumerate() {
         let mut socket = netd_common::record::SocketRecord::default();
         socket.header.time_ns = super::support::ns(at_s);
@@ -156,7 +157,7 @@ fn timing_with_a_suspect_process_is_fit_for_a_block() {
 fn what_is_never_answered_is_never_fit_for_a_block() {
     let mut world = World::new(Config::default());
     let provenance = Provenance { is_memory: true, ..Provenance::default() };
-    world.engine.observe_process(77, None, provenance);
+    world.engine.observe_process(process(77, None), provenance);
     for (n, at_s) in check_ins(60, 60.0, 0.0).enumerate() {
         let mut flow = Flow::new(&port(n), "198.51.100.9:514", UDP, at_s);
         flow.payload[0] = 90;

@@ -1,5 +1,6 @@
 //! Connections that stay open for hours.
 
+use crate::support::process;
 use netd_engine::config::Config;
 use netd_engine::finding::{Finding, Severity};
 use netd_engine::process::Provenance;
@@ -9,7 +10,7 @@ use super::support::{Talk, World, ns};
 /// A connection of a process, used as much as this every minute for so many minutes.
 fn lasting(provenance: Provenance, responder: &str, bytes: u64, minutes: usize) -> Vec<Finding> {
     let mut world = World::new(Config::default());
-    world.engine.observe_process(77, None, provenance);
+    world.engine.observe_process(process(77, None), provenance);
     let mut socket = netd_common::record::SocketRecord::default();
     socket.header.time_ns = ns(0.0);
     socket.cookie = 9;

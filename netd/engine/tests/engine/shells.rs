@@ -1,5 +1,6 @@
 //! Interactive reverse shells: which sessions are found, and what looks alike and is not.
 
+use crate::support::process;
 use netd_engine::config::Config;
 use netd_engine::finding::{Finding, Severity};
 use netd_engine::process::Provenance;
@@ -134,7 +135,7 @@ fn a_name_that_dns_never_gave_is_no_excuse() {
 fn a_shell_of_a_suspect_process_is_fit_for_a_block() {
     let mut world = World::new(Config::default());
     let provenance = Provenance { is_memory: true, ..Provenance::default() };
-    world.engine.observe_process(77, None, provenance);
+    world.engine.observe_process(process(77, None), provenance);
     let mut socket = netd_common::record::SocketRecord::default();
     socket.header.time_ns = ns(0.0);
     socket.cookie = 9;

@@ -1,12 +1,14 @@
 //! Records as the kernel would write them, and what the engine says to them.
 
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 
 use netd_common::key::{ConversationKey, Direction, FlowKey};
 use netd_common::record::{FlowEvent, FlowRecord, Header, Kind, PayloadKind, PayloadRecord, TurnRecord, state};
 use netd_engine::config::Config;
 use netd_engine::finding::Finding;
 use netd_engine::flow::Conversation;
+use netd_engine::process::{Process, ProcessId};
 use netd_engine::time::Timestamp;
 use netd_engine::{Command, Engine};
 
@@ -205,6 +207,12 @@ impl Talk {
         let (originated, responded) = if by_originator { (request, answer) } else { (answer, request) };
         self.flow.carry(originated, responded);
     }
+}
+
+/// A process of which little is known.
+pub(crate) fn process(pid: u32, exe: Option<&str>) -> Arc<Process> {
+    let id = ProcessId { pid, start_ticks: 0 };
+    Arc::new(Process { id, exe: exe.map(str::to_owned), ..Process::default() })
 }
 
 /// An engine and what it said.

@@ -23,7 +23,7 @@ pub(crate) type At = (u32, u32);
 #[derive(Default)]
 pub(crate) struct Host {
     pub(crate) snapshot: Snapshot,
-    last: u64,
+    pub(crate) last: u64,
 }
 
 impl Host {
