@@ -1,0 +1,38 @@
+//! The red team: reverse shells run for real between two namespaces, and what of them netd finds and cuts.
+//!
+//! ```text
+//! victim (netd, the shells) ─── eth0 ─── attacker (listeners that play a fixed script of commands)
+//! ```
+//! Nothing here evades or persists: each variant is one command line that everybody knows, run in a namespace without a
+//! way out, for two seconds.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+pub mod arena;
+pub mod attacker;
+pub mod attribution;
+pub mod benign;
+pub mod control;
+pub mod findings;
+pub mod flood;
+pub mod implant;
+pub mod matrix;
+pub mod published;
+pub mod report;
+pub mod restart;
+pub mod tls;
+pub mod trace;
+pub mod tree;
+pub mod variant;
+pub mod variants;
+pub mod warden;
+
+/// The detectors that are about shells; what another detector says of a variant does not count as finding it.
+pub const SHELL_DETECTORS: [&str; 3] = ["host_reverse_shell", "bind_shell", "reverse_shell"];
+
+/// Returns nanoseconds since 1970, the clock that findings are dated with.
+#[must_use]
+pub fn now_ns() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_nanos()).unwrap_or(u64::MAX)
+}
