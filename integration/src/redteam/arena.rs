@@ -1,13 +1,17 @@
 //! Where the red team plays: a victim that netd watches, and the outside.
 
+use std::fs;
 use std::net::IpAddr;
+use std::os::unix::fs::MetadataExt as _;
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 
 use crate::api::Api;
 use crate::daemon::{Daemon, Setup};
 use crate::lab::{C2, IMPLANT, Lab, v6};
 use crate::namespace::Namespace;
+
+use super::tree;
 
 /// What netd is told to do about a shell: everything that its own rules call fit for a block, without a limit per hour.
 pub const POLICY: &str = "\
@@ -55,6 +59,15 @@ impl Arena {
         Ok(())
     }
 
+    /// Returns the inode that names the victim's network namespace.
+    ///
+    /// # Errors
+    ///
+    /// When the kernel does not tell.
+    pub fn victim_inode(&self) -> Result<u64> {
+        inode(self.victim())
+    }
+
     #[must_use]
     pub fn victim(&self) -> &Namespace {
         self.lab.watched()
@@ -76,6 +89,22 @@ impl Arena {
     pub fn api(&self) -> Option<Api> {
         self.daemon.as_ref().map(Daemon::api)
     }
+}
+
+impl Drop for Arena {
+    fn drop(&mut self) {
+        self.daemon = None;
+        // Sessions of a server have environments of their own, and no mark.
+        for namespace in [self.victim(), self.outside()] {
+            if let Ok(inode) = inode(namespace) {
+                tree::end_inside(inode);
+            }
+        }
+    }
+}
+
+fn inode(namespace: &Namespace) -> Result<u64> {
+    Ok(fs::metadata(namespace.path()).context("cannot tell the namespace's inode")?.ino())
 }
 
 /// Returns the victim's address.

@@ -13,7 +13,7 @@ use super::tls::Tls;
 use super::variant::{Role, Transport};
 use crate::namespace::Namespace;
 
-/// Between two commands, and before the first.
+/// A human's pace: between two commands, and before the first.
 pub const GAP: Duration = Duration::from_millis(300);
 /// How long a shell may take to connect, or to listen.
 const PATIENCE: Duration = Duration::from_secs(6);
@@ -32,6 +32,8 @@ pub struct Plan {
     pub address: SocketAddr,
     pub transport: Transport,
     pub role: Role,
+    /// Between two commands, and before the first.
+    pub gap: Duration,
 }
 
 /// What the attacker saw.
@@ -72,14 +74,14 @@ impl Attacker {
         let (ready, is_ready) = mpsc::channel();
         let inside = namespace.clone();
         let thread = namespace.spawn("attacker", move || match (plan.role, plan.transport) {
-            (Role::Listens, _) => play(dial(plan.address)?, &opened),
-            (Role::Connects, Transport::Udp) => datagrams(plan.address, &ready, &opened),
-            (Role::Connects, Transport::Tcp) => play(accept(&listen(plan.address, &ready)?)?, &opened),
+            (Role::Listens, _) => play(dial(plan.address)?, plan.gap, &opened),
+            (Role::Connects, Transport::Udp) => datagrams(plan, &ready, &opened),
+            (Role::Connects, Transport::Tcp) => play(accept(&listen(plan.address, &ready)?)?, plan.gap, &opened),
             (Role::Connects, Transport::Tls) => {
                 let listener = TcpListener::bind(plan.address)?;
                 let tls = Tls::start(&inside)?;
                 ready.send(())?;
-                play(tls.terminate(accept(&listener)?)?, &opened)
+                play(tls.terminate(accept(&listener)?)?, plan.gap, &opened)
             }
         })?;
         if plan.role == Role::Connects && is_ready.recv_timeout(PATIENCE).is_err() {
@@ -152,7 +154,7 @@ fn dial(address: SocketAddr) -> Result<TcpStream> {
     }
 }
 
-fn play(mut line: impl Line, opened: &mpsc::Sender<()>) -> Result<Session> {
+fn play(mut line: impl Line, gap: Duration, opened: &mpsc::Sender<()>) -> Result<Session> {
     let mut session = Session { opened_ns: now_ns(), ..Session::default() };
     // Whoever waited for this may have given up.
     let _ = opened.send(());
@@ -167,12 +169,12 @@ fn play(mut line: impl Line, opened: &mpsc::Sender<()>) -> Result<Session> {
             }
         }
     })?;
-    script(&mut session, &received, |command| writer.write_all(command).and_then(|()| writer.flush()));
+    script(&mut session, gap, &received, |command| writer.write_all(command).and_then(|()| writer.flush()));
     Ok(session)
 }
 
-fn datagrams(address: SocketAddr, ready: &mpsc::Sender<()>, opened: &mpsc::Sender<()>) -> Result<Session> {
-    let socket = UdpSocket::bind(address).with_context(|| format!("cannot listen at {address}"))?;
+fn datagrams(plan: Plan, ready: &mpsc::Sender<()>, opened: &mpsc::Sender<()>) -> Result<Session> {
+    let socket = UdpSocket::bind(plan.address).with_context(|| format!("cannot listen at {}", plan.address))?;
     ready.send(())?;
     socket.set_read_timeout(Some(PATIENCE))?;
     let mut buffer = [0; 16 << 10];
@@ -183,7 +185,7 @@ fn datagrams(address: SocketAddr, ready: &mpsc::Sender<()>, opened: &mpsc::Sende
     let (send, received) = mpsc::channel();
     send.send((session.opened_ns, buffer[..length].to_vec()))?;
     let inbound = socket.try_clone()?;
-    inbound.set_read_timeout(Some(GAP * 8))?;
+    inbound.set_read_timeout(Some(plan.gap * 8))?;
     thread::Builder::new().name("listener".into()).spawn(move || {
         // A datagram that nobody took comes back as a refusal: the next one may be taken.
         loop {
@@ -194,19 +196,20 @@ fn datagrams(address: SocketAddr, ready: &mpsc::Sender<()>, opened: &mpsc::Sende
             }
         }
     })?;
-    script(&mut session, &received, |command| socket.send(command).map(drop));
+    script(&mut session, plan.gap, &received, |command| socket.send(command).map(drop));
     Ok(session)
 }
 
 /// Sends the commands, each after a gap, and writes down what comes meanwhile.
 fn script(
     session: &mut Session,
+    gap: Duration,
     received: &Receiver<(u64, Vec<u8>)>,
     mut send: impl FnMut(&[u8]) -> io::Result<()>,
 ) {
     let mut kept = Vec::new();
     for command in COMMANDS {
-        listen_for(GAP, session, received, &mut kept);
+        listen_for(gap, session, received, &mut kept);
         if session.first_command_ns == 0 {
             session.first_command_ns = now_ns();
         }

@@ -9,7 +9,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result};
 
 use super::arena::{Arena, outside_address, victim_address};
-use super::attacker::{Attacker, Plan, Session};
+use super::attacker::{Attacker, GAP, Plan, Session};
 use super::findings::{self, Found};
 use super::published::Published;
 use super::tree::{Scratch, Streams, Tree};
@@ -56,7 +56,7 @@ impl Trial {
             Role::Connects => outside_address(self.is_v6),
             Role::Listens => victim_address(self.is_v6),
         };
-        Plan { address: (ip, self.port).into(), transport, role }
+        Plan { address: (ip, self.port).into(), transport, role, gap: GAP }
     }
 
     /// Returns the command line, for a run in `folder`.

@@ -10,16 +10,17 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 pub mod arena;
 pub mod attacker;
-pub mod attribution;
+
 pub mod benign;
+pub mod campaign;
 pub mod control;
 pub mod findings;
-pub mod flood;
+
 pub mod implant;
 pub mod matrix;
 pub mod published;
 pub mod report;
-pub mod restart;
+
 pub mod tls;
 pub mod trace;
 pub mod tree;

