@@ -2,13 +2,14 @@
 //! kernel for.
 
 use std::fs;
+use std::path::Path;
 use std::sync::mpsc;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
 
-use super::attacker::{Attacker, Session};
 use super::arena::Arena;
+use super::attacker::{Attacker, Session};
 use super::matrix::Trial;
 use super::published::{Published, judge};
 use super::trace;
@@ -27,18 +28,18 @@ const SETTLED: Duration = Duration::from_millis(200);
 /// When no shell answers: then the variant says nothing about netd either.
 pub fn run(arena: &Arena, trial: &Trial) -> Result<Option<Published>> {
     let folder = Scratch::new()?;
-    let strace = program("strace");
     let record = folder.path().join("strace");
-    let mut words = trial.words(folder.path())?;
-    if strace.is_some() {
-        let options = ["strace", "-f", "-qq", "-yy", "-s", "200", "-e", "signal=none"].map(str::to_owned);
-        let calls = ["-e".to_owned(), format!("trace={}", trace::CALLS), "-o".to_owned()];
-        let separator = [record.display().to_string(), "--".to_owned()];
-        words = [options.as_slice(), &calls, &separator, &words].concat();
-    }
+    let words = trial.words(folder.path())?;
+    let traced = traced(&words, &record);
     let (opened, is_open) = mpsc::channel();
     let attacker = Attacker::start(arena.outside(), trial.plan(), opened)?;
-    let tree = Tree::start(arena.victim(), &words, folder.path(), &trial.port().to_string(), Streams::default())?;
+    let tree = Tree::start(
+        arena.victim(),
+        traced.as_ref().unwrap_or(&words),
+        folder.path(),
+        &trial.port().to_string(),
+        Streams::default(),
+    )?;
     let mut terminals = Vec::new();
     if is_open.recv_timeout(PATIENCE).is_ok() {
         std::thread::sleep(SETTLED);
@@ -47,11 +48,21 @@ pub fn run(arena: &Arena, trial: &Trial) -> Result<Option<Published>> {
     let session = attacker.wait();
     drop(tree);
     shell(&session?)?;
-    if strace.is_none() {
+    if traced.is_none() {
         return Ok(None);
     }
     let record = fs::read(&record).context("strace wrote nothing")?;
     Ok(Some(judge(&trace::read(&String::from_utf8_lossy(&record)), &terminals)))
+}
+
+/// Puts strace before a command line, if there is one.
+#[must_use]
+pub fn traced(words: &[String], record: &Path) -> Option<Vec<String>> {
+    program("strace")?;
+    let options = ["strace", "-f", "-qq", "-yy", "-s", "200", "-e", "signal=none"].map(str::to_owned);
+    let calls = ["-e".to_owned(), format!("trace={}", trace::CALLS), "-o".to_owned()];
+    let record = [record.display().to_string(), "--".to_owned()];
+    Some([options.as_slice(), &calls, &record, words].concat())
 }
 
 fn shell(session: &Session) -> Result<()> {

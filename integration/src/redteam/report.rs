@@ -1,12 +1,12 @@
 //! The table of the matrix, its totals, and whether its goals are met.
 
-use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
 use serde_json::{Value, json};
 
 use super::benign::{self, Verdict};
 use super::matrix::{Outcome, Played, Row};
+use super::published::Published;
 
 /// Goals: milliseconds from the exec to the finding.
 const MEDIAN_MS: f64 = 50.0;
@@ -82,20 +82,18 @@ pub fn missed(rows: &[Row], verdicts: &[Verdict]) -> Vec<String> {
 /// Writes the table of the matrix.
 #[must_use]
 pub fn table(rows: &[Row]) -> String {
-    let mut text = format!(
-        "{:<34} {:<3} {:<44} {:>8} {:>6}  {:<26} Tracee\n",
-        "variant", "ip", "found", "ms", "after", "Falco"
-    );
+    let mut text =
+        format!("{:<34} {:<3} {:<44} {:>8} {:>6}  {:<26} Tracee\n", "variant", "ip", "found", "ms", "after", "Falco");
     for row in rows {
         let (found, latency, after) = cells(&row.outcome);
         let version = if row.is_v6 { "v6" } else { "v4" };
-        let (falco, tracee) = row.published.as_ref().map_or_else(
-            || ("not asked".to_owned(), "not asked".to_owned()),
-            |published| (listed(&published.falco), listed(&published.tracee)),
-        );
+        let (falco, tracee) = Published::cells(row.published.as_ref());
         // Writing to a string cannot fail.
-        let _ =
-            writeln!(text, "{:<34} {version:<3} {found:<44} {latency:>8} {after:>6}  {falco:<26} {tracee}", row.variant.name);
+        let _ = writeln!(
+            text,
+            "{:<34} {version:<3} {found:<44} {latency:>8} {after:>6}  {falco:<26} {tracee}",
+            row.variant.name
+        );
     }
     text + &summary(rows)
 }
@@ -180,10 +178,6 @@ fn row_json(row: &Row) -> Value {
 
 fn is_played(row: &Row) -> bool {
     matches!(row.outcome, Outcome::Played(_))
-}
-
-fn listed(rules: &BTreeSet<&'static str>) -> String {
-    if rules.is_empty() { "-".to_owned() } else { rules.iter().copied().collect::<Vec<_>>().join(" ") }
 }
 
 fn millis(ns: u64) -> f64 {

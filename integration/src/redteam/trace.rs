@@ -150,15 +150,13 @@ mod tests {
 
         let address = "2001:db8::9".parse().unwrap();
         let connect = What::Connect { descriptor: 3, address, port: 443 };
-        assert_eq!(
-            read(text),
-            [Event { pid: 7, what: connect }, Event { pid: 8, what: What::Fork { child: 9 } }]
-        );
+        assert_eq!(read(text), [Event { pid: 7, what: connect }, Event { pid: 8, what: What::Fork { child: 9 } }]);
     }
 
     #[test]
     fn an_exec_from_memory_names_its_descriptor() {
-        let text = "7 execveat(4</memfd:payload (deleted)>, \"\", [\"sh\", \"-i\"], 0x1 /* 7 vars */, AT_EMPTY_PATH) = 0\n";
+        let text =
+            "7 execveat(4</memfd:payload (deleted)>, \"\", [\"sh\", \"-i\"], 0x1 /* 7 vars */, AT_EMPTY_PATH) = 0\n";
 
         let (path, arguments) = ("/memfd:payload (deleted)".to_owned(), "sh -i".to_owned());
         assert_eq!(read(text), [Event { pid: 7, what: What::Exec { path, arguments } }]);

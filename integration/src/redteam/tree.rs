@@ -59,8 +59,7 @@ impl Tree {
             Some(file) => command.stdout(file.try_clone()?).stderr(file),
             None => command.stdout(Stdio::null()).stderr(Stdio::null()),
         };
-        let child =
-            namespace.command(&mut command)?.spawn().with_context(|| format!("cannot start {program}"))?;
+        let child = namespace.command(&mut command)?.spawn().with_context(|| format!("cannot start {program}"))?;
         Ok(Self { child, mark })
     }
 
@@ -92,9 +91,8 @@ pub fn end_marked(mark: &str) {
 
 /// Kills every process in a network namespace, which is named by its inode.
 pub fn end_inside(network: u64) {
-    let is_inside = |pid: &u32| {
-        fs::metadata(format!("/proc/{pid}/ns/net")).is_ok_and(|namespace| namespace.ino() == network)
-    };
+    let is_inside =
+        |pid: &u32| fs::metadata(format!("/proc/{pid}/ns/net")).is_ok_and(|namespace| namespace.ino() == network);
     end_all(|| processes().filter(is_inside).collect());
 }
 

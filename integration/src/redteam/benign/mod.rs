@@ -1,6 +1,6 @@
 //! The benign list: programs that look like a shell on the network and are none, run for real; netd is to say nothing.
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -8,10 +8,12 @@ use anyhow::{Context as _, Result, bail};
 use serde_json::{Value, json};
 
 use super::arena::{Arena, outside_address, victim_address};
+use super::control::traced;
 use super::findings::{self, Found};
-use super::now_ns;
+use super::published::{Published, judge};
 use super::tree::{Scratch, Streams, Tree};
 use super::variant::program;
+use super::{at_once, now_ns, trace};
 use crate::namespace::Namespace;
 
 mod local;
@@ -19,6 +21,8 @@ mod outbound;
 mod services;
 
 const FIRST_PORT: u16 = 24_000;
+/// Cases at once without netd.
+const CONTROLS_AT_ONCE: usize = 4;
 /// How long a server may take to listen, and a client to be served.
 const PATIENCE: Duration = Duration::from_secs(15);
 /// Between the end of a case and the next: what netd says until then is about this one.
@@ -31,7 +35,7 @@ pub struct Case {
     pub needs: &'static [&'static str],
     /// Written into the case's folder; filled in as the scripts are.
     pub files: &'static [(&'static str, &'static str)],
-    /// Run by sh on the victim's side before anything else.
+    /// Run by sh on the outside before anything else.
     pub prepare: &'static str,
     /// Servers: run by sh in the background.
     pub victim: &'static str,
@@ -69,6 +73,8 @@ pub(self) const LOCAL: Case = Case {
 pub struct Verdict {
     pub name: &'static str,
     pub outcome: Outcome,
+    /// What published rules say of the same system calls; absent where strace is, or the case does not work under it.
+    pub published: Option<Published>,
 }
 
 #[derive(Debug)]
@@ -86,11 +92,38 @@ pub enum Outcome {
 ///
 /// When the laboratory or netd does not start.
 pub fn play(only: Option<&str>) -> Result<Vec<Verdict>> {
-    let mut arena = Arena::new()?;
-    arena.watch("enforce")?;
     let cases = [services::ALL, outbound::ALL, local::ALL].into_iter().flatten();
     let wanted = cases.filter(|case| only.is_none_or(|part| case.name.contains(part)));
-    wanted.zip(FIRST_PORT..).map(|(case, port)| Ok(Verdict { name: case.name, outcome: one(&arena, case, port)? })).collect()
+    let cases: Vec<(&Case, u16)> = wanted.zip(FIRST_PORT..).collect();
+    let published = {
+        let arena = Arena::new()?;
+        at_once(CONTROLS_AT_ONCE, &cases, |(case, port)| control(&arena, case, *port))
+    };
+    let mut arena = Arena::new()?;
+    arena.watch("enforce")?;
+    let verdict = |((case, port), published): ((&Case, u16), Option<Published>)| {
+        Ok(Verdict { name: case.name, outcome: one(&arena, case, port)?, published })
+    };
+    cases.into_iter().zip(published).map(verdict).collect()
+}
+
+/// Plays a case without netd, under strace. The controlling terminals are not looked at: the rule `terminal` says the same
+/// of every login.
+fn control(arena: &Arena, case: &Case, port: u16) -> Option<Published> {
+    let is_missing = case.needs.iter().any(|name| program(name).is_none());
+    if is_missing || program("strace").is_none() {
+        return None;
+    }
+    let folder = Scratch::new().ok()?;
+    perform(arena, case, port, Some(&folder)).ok()?;
+    let records = fs::read_dir(folder.path()).ok()?.flatten().filter_map(|record| fs::read(record.path()).ok());
+    let mut published = Published::default();
+    for record in records {
+        let said = judge(&trace::read(&String::from_utf8_lossy(&record)), &[]);
+        published.falco.extend(said.falco);
+        published.tracee.extend(said.tracee);
+    }
+    Some(published)
 }
 
 fn one(arena: &Arena, case: &Case, port: u16) -> Result<Outcome> {
@@ -98,7 +131,7 @@ fn one(arena: &Arena, case: &Case, port: u16) -> Result<Outcome> {
         return Ok(Outcome::LeftOut(format!("{name} is not installed")));
     }
     let begun_ns = now_ns();
-    let outcome = perform(arena, case, port);
+    let outcome = perform(arena, case, port, None);
     thread::sleep(SETTLED);
     if let Err(error) = outcome {
         return Ok(Outcome::Broken(format!("{error:#}")));
@@ -111,7 +144,8 @@ fn one(arena: &Arena, case: &Case, port: u16) -> Result<Outcome> {
     Ok(Outcome::Played(findings.into_iter().filter(about_this).collect()))
 }
 
-fn perform(arena: &Arena, case: &Case, port: u16) -> Result<()> {
+/// Plays a case; where `records` is given, what runs on the victim's side is traced into it.
+fn perform(arena: &Arena, case: &Case, port: u16, records: Option<&Scratch>) -> Result<()> {
     let folder = Scratch::new()?;
     let fill = |text: &str| fill(text, &folder, port);
     for (name, text) in case.files {
@@ -121,21 +155,24 @@ fn perform(arena: &Arena, case: &Case, port: u16) -> Result<()> {
         Side::Victim => arena.victim(),
         Side::Outside => arena.outside(),
     };
-    let run = |namespace: &Namespace, script: &str, name: &str| -> Result<Tree> {
+    let run = |where_to: Side, script: &str, name: &str| -> Result<Tree> {
         let output = File::create(folder.path().join(name))?;
         let words = ["/bin/sh".to_owned(), "-c".to_owned(), fill(script)];
+        let records = records.filter(|_| where_to == Side::Victim);
+        let traced = records.and_then(|records| traced(&words, &records.path().join(name)));
         let streams = Streams { input: None, output: Some(output) };
-        Tree::start(namespace, &words, folder.path(), &format!("benign{port}"), streams)
+        let words = traced.as_deref().unwrap_or(&words);
+        Tree::start(side(where_to), words, folder.path(), &format!("benign{port}"), streams)
     };
-    let said = |name: &str| std::fs::read_to_string(folder.path().join(name)).unwrap_or_default();
+    let said = |name: &str| fs::read_to_string(folder.path().join(name)).unwrap_or_default();
 
-    finish(run(arena.victim(), case.prepare, "prepared")?).with_context(|| said("prepared"))?;
-    let _served = run(arena.outside(), case.outside, "outside")?;
-    let _serves = run(arena.victim(), case.victim, "victim")?;
+    finish(run(Side::Outside, case.prepare, "prepared")?).with_context(|| said("prepared"))?;
+    let _served = run(Side::Outside, case.outside, "outside")?;
+    let _serves = run(Side::Victim, case.victim, "victim")?;
     if let Some(listener) = case.listener {
         listens(side(listener), port).with_context(|| said("victim") + &said("outside"))?;
     }
-    let ended = finish(run(side(case.player), case.play, "played")?);
+    let ended = finish(run(case.player, case.play, "played")?);
     let answer = said("played");
     if ended.is_err() || !answer.contains(case.answer) {
         bail!("it answered {:?}; servers: {:?} {:?}", answer.trim(), said("victim").trim(), said("outside").trim());
@@ -161,7 +198,7 @@ fn listens(namespace: &Namespace, port: u16) -> Result<()> {
     namespace.run(|| {
         loop {
             for table in ["/proc/thread-self/net/tcp", "/proc/thread-self/net/tcp6"] {
-                let rows = std::fs::read_to_string(table)?;
+                let rows = fs::read_to_string(table)?;
                 let is_listener = |row: &str| {
                     let mut fields = row.split_ascii_whitespace().skip(1);
                     fields.next().is_some_and(|own| own.ends_with(&local)) && fields.nth(1) == Some(listening)
@@ -204,23 +241,33 @@ impl Verdict {
             Outcome::LeftOut(why) => format!("left out: {why}"),
             Outcome::Broken(why) => format!("did not work: {why}"),
             Outcome::Played(findings) if findings.is_empty() => "silent".to_owned(),
-            Outcome::Played(findings) => {
-                findings.iter().map(|f| format!("{} {}: {}", f.detector, f.severity, f.title)).collect::<Vec<_>>().join("; ")
-            }
+            Outcome::Played(findings) => findings
+                .iter()
+                .map(|f| format!("{} {}: {}", f.detector, f.severity, f.title))
+                .collect::<Vec<_>>()
+                .join("; "),
         }
     }
 
     #[must_use]
     pub fn json(&self) -> Value {
-        json!({ "case": self.name, "alarms": self.alarms(), "said": self.words(),
-                "played": matches!(self.outcome, Outcome::Played(_)) })
+        json!({
+            "case": self.name, "alarms": self.alarms(), "said": self.words(),
+            "played": matches!(self.outcome, Outcome::Played(_)),
+            "falco": self.published.as_ref().map(|published| &published.falco),
+            "tracee": self.published.as_ref().map(|published| &published.tracee),
+        })
     }
 }
 
 /// Writes the table of the benign list.
 #[must_use]
 pub fn table(verdicts: &[Verdict]) -> String {
-    let rows: String = verdicts.iter().map(|verdict| format!("{:<34} {}\n", verdict.name, verdict.words())).collect();
+    let mut rows = format!("{:<35} {:<22} {:<12} netd\n", "benign", "Falco", "Tracee");
+    for verdict in verdicts {
+        let (falco, tracee) = Published::cells(verdict.published.as_ref());
+        rows += &format!("{:<35} {falco:<22} {tracee:<12} {}\n", verdict.name, verdict.words());
+    }
     let count = |is: fn(&Outcome) -> bool| verdicts.iter().filter(|verdict| is(&verdict.outcome)).count();
     let alarms: usize = verdicts.iter().map(Verdict::alarms).sum();
     format!(
@@ -234,7 +281,8 @@ pub fn table(verdicts: &[Verdict]) -> String {
 /// Returns the goals that were missed, in words.
 #[must_use]
 pub fn missed(verdicts: &[Verdict]) -> Vec<String> {
-    let alarms = verdicts.iter().filter(|verdict| verdict.alarms() > 0).map(|v| format!("benign: {}: {}", v.name, v.words()));
+    let alarms =
+        verdicts.iter().filter(|verdict| verdict.alarms() > 0).map(|v| format!("benign: {}: {}", v.name, v.words()));
     let broken = verdicts.iter().filter(|verdict| matches!(verdict.outcome, Outcome::Broken(_)));
     alarms.chain(broken.map(|verdict| format!("benign: {}: {}", verdict.name, verdict.words()))).collect()
 }

@@ -97,7 +97,10 @@ pub(super) const ALL: &[Case] = &[
     Case {
         name: "openvpn with an up script",
         needs: &["openvpn", "/dev/net/tun"],
-        files: &[("up", "#!/bin/sh\nid > {dir}/up.txt\nip address show dev $dev | sort >> {dir}/up.txt\necho harmless >> {dir}/up.txt\n")],
+        files: &[(
+            "up",
+            "#!/bin/sh\nid > {dir}/up.txt\nip address show dev $dev | sort >> {dir}/up.txt\necho harmless >> {dir}/up.txt\n",
+        )],
         prepare: "chmod +x {dir}/up; openvpn --genkey secret {dir}/key",
         victim: "exec openvpn --dev tun77 --proto udp4 --remote {outside} {port} --nobind --secret {dir}/key \
                  --cipher AES-256-CBC --ifconfig 10.99.0.1 10.99.0.2 --script-security 2 --up {dir}/up --ping 1",

@@ -107,7 +107,10 @@ pub(super) const ALL: &[Case] = &[
                  server.modules = (\"mod_cgi\", \"mod_proxy\")\ncgi.assign = (\".sh\" => \"/bin/sh\")\n\
                  $HTTP[\"url\"] =~ \"^/up\" {\n proxy.server = (\"\" => ((\"host\" => \"{outside}\", \"port\" => {port})))\n}\n",
             ),
-            ("x.sh", "printf 'Content-Type: text/plain\\r\\n\\r\\n'\nid\ncat | tr a-z A-Z\nsleep 0.3\nuname -a\nls / | sort\n"),
+            (
+                "x.sh",
+                "printf 'Content-Type: text/plain\\r\\n\\r\\n'\nid\ncat | tr a-z A-Z\nsleep 0.3\nuname -a\nls / | sort\n",
+            ),
             (
                 "slow.py",
                 "import http.server,time\n\

@@ -60,8 +60,7 @@ pub(super) fn play(arena: &Arena, api: &Api, milliseconds: u64, port: u16) -> Re
     let spawned = std::fs::read_to_string(folder.path().join("spawner"))?.trim().parse().unwrap_or(0);
 
     let addresses = [outside_address(false).to_string(), outside_address(true).to_string()];
-    let words: Vec<String> =
-        [me, "agent".into(), "1".into(), port.to_string()].into_iter().chain(addresses).collect();
+    let words: Vec<String> = [me, "agent".into(), "1".into(), port.to_string()].into_iter().chain(addresses).collect();
     let mut agent = start(arena, &folder, &words, "after")?;
     let pid = agent.child().id();
     let deadline = Instant::now() + PATIENCE;

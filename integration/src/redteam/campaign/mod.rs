@@ -52,11 +52,8 @@ impl Report {
         .map(|(what, count)| format!("  {what:<36} {count:>6}  {:>6.2} %\n", share(*count)))
         .collect();
         let examples = self.owners.examples.join("\n    ");
-        let survivors: String = self
-            .survivors
-            .iter()
-            .map(|survivor| format!("  {:<36} {}\n", survivor.name, survivor.words()))
-            .collect();
+        let survivors: String =
+            self.survivors.iter().map(|survivor| format!("  {:<36} {}\n", survivor.name, survivor.words())).collect();
         format!(
             "{connections} short connections of {} processes ({ambiguous} more on ports used twice)\n{rows}    {examples}\n\
              exec flood: {}\n\

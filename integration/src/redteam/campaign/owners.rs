@@ -2,7 +2,8 @@
 
 use std::collections::{HashMap, HashSet};
 use std::fs::{self, File};
-use std::net::{SocketAddr, TcpListener, UdpSocket};
+use std::io;
+use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -17,7 +18,8 @@ use crate::namespace::Namespace;
 use crate::redteam::arena::{Arena, outside_address};
 use crate::redteam::tree::{Scratch, Streams, Tree};
 
-const PORT: u16 = 26_000;
+/// Each agent has a port of the server's to itself, so that no two of them share a five-tuple.
+const FIRST_PORT: u16 = 26_000;
 /// Agents at once: enough for them to overlap, few enough for two CPUs.
 const AT_ONCE: usize = 10;
 /// How long an agent may take, and the flows to be told.
@@ -43,17 +45,18 @@ pub struct Owners {
     pub examples: Vec<String>,
 }
 
-/// The victim's end of a connection.
-type End = (String, SocketAddr);
+/// A connection: protocol, whether it is IPv6, its own port and the server's. Datagram sockets need not be bound to an
+/// address.
+type Key = (String, bool, u16, u16);
 
 pub(super) fn play(processes: usize, connections: usize, flood_ms: u64) -> Result<(Owners, Flood)> {
     let mut arena = Arena::new()?;
     arena.watch("observe")?;
-    let _sink = Sink::start(arena.outside())?;
+    let _sink = Sink::start(arena.outside(), processes)?;
     let api = arena.api().context("netd was not started")?;
     let folder = Scratch::new()?;
 
-    let mut truth: HashMap<End, HashSet<u32>> = HashMap::new();
+    let mut truth: HashMap<Key, HashSet<u32>> = HashMap::new();
     let mut numbers = 0..processes;
     loop {
         let batch = numbers.by_ref().take(AT_ONCE).map(|number| agent(&arena, &folder, number, connections));
@@ -62,27 +65,27 @@ pub(super) fn play(processes: usize, connections: usize, flood_ms: u64) -> Resul
             break;
         }
         for (number, tree) in batch {
-            for (end, pid) in ended(&folder, number, tree)? {
-                truth.entry(end).or_default().insert(pid);
+            for (key, pid) in ended(&folder, number, tree)? {
+                truth.entry(key).or_default().insert(pid);
             }
         }
     }
     let owners = Owners { processes, ..judge(&api, &truth)? };
-    let flood = flood::play(&arena, &api, flood_ms, PORT)?;
+    let flood = flood::play(&arena, &api, flood_ms, FIRST_PORT)?;
     Ok((owners, flood))
 }
 
 fn agent(arena: &Arena, folder: &Scratch, number: usize, connections: usize) -> Result<(usize, Tree)> {
     let me = std::env::current_exe()?.display().to_string();
     let addresses = [outside_address(false).to_string(), outside_address(true).to_string()];
-    let words = [me, "agent".into(), connections.to_string(), PORT.to_string()].into_iter().chain(addresses);
+    let words = [me, "agent".into(), connections.to_string(), port(number).to_string()].into_iter().chain(addresses);
     let output = File::create(folder.path().join(format!("agent{number}")))?;
     let streams = Streams { input: None, output: Some(output) };
     let words: Vec<String> = words.collect();
     Ok((number, Tree::start(arena.victim(), &words, folder.path(), &format!("agent{number}"), streams)?))
 }
 
-fn ended(folder: &Scratch, number: usize, mut tree: Tree) -> Result<Vec<(End, u32)>> {
+fn ended(folder: &Scratch, number: usize, mut tree: Tree) -> Result<Vec<(Key, u32)>> {
     let pid = tree.child().id();
     let deadline = Instant::now() + PATIENCE;
     let status = loop {
@@ -98,26 +101,22 @@ fn ended(folder: &Scratch, number: usize, mut tree: Tree) -> Result<Vec<(End, u3
     if !status.success() {
         bail!("an agent failed: {text}");
     }
-    let end = |line: &str| -> Result<(End, u32)> {
+    let key = |line: &str| -> Result<(Key, u32)> {
         let (protocol, address) = line.split_once(' ').context("no line of an agent")?;
-        Ok(((protocol.to_owned(), address.parse()?), pid))
+        let own: SocketAddr = address.parse()?;
+        Ok(((protocol.to_owned(), own.is_ipv6(), own.port(), port(number)), pid))
     };
-    text.lines().map(end).collect()
+    text.lines().map(key).collect()
 }
 
-/// A socket that was not bound to an address says none: the port and the version of IP are what is compared.
-fn key((protocol, address): &End) -> (String, bool, u16) {
-    (protocol.clone(), address.is_ipv6(), address.port())
+fn port(agent: usize) -> u16 {
+    FIRST_PORT + agent as u16
 }
 
-fn judge(api: &Api, truth: &HashMap<End, HashSet<u32>>) -> Result<Owners> {
-    let mut wanted: HashMap<(String, bool, u16), HashSet<u32>> = HashMap::new();
-    for (end, pids) in truth {
-        wanted.entry(key(end)).or_default().extend(pids);
-    }
-    let flows = settled(api, wanted.len())?;
+fn judge(api: &Api, truth: &HashMap<Key, HashSet<u32>>) -> Result<Owners> {
+    let flows = settled(api, truth)?;
     let mut owners = Owners::default();
-    for (key, pids) in &wanted {
+    for (key, pids) in truth {
         if pids.len() > 1 {
             owners.ambiguous += 1;
             continue;
@@ -144,18 +143,21 @@ fn judge(api: &Api, truth: &HashMap<End, HashSet<u32>>) -> Result<Owners> {
 }
 
 /// Reads the flows until as many are told as there are, or no more come.
-fn settled(api: &Api, wanted: usize) -> Result<HashMap<(String, bool, u16), Value>> {
+fn settled(api: &Api, truth: &HashMap<Key, HashSet<u32>>) -> Result<HashMap<Key, Value>> {
     let deadline = Instant::now() + PATIENCE;
     let mut before = usize::MAX;
     loop {
         let mut flows = HashMap::new();
-        for mut flow in api.items(&format!("/api/v1/flows?port={PORT}"))? {
-            let port = flow["originator_port"].as_u64().and_then(|port| u16::try_from(port).ok());
-            let (Some(port), Some(protocol)) = (port, flow["protocol"].as_str()) else { continue };
+        for mut flow in api.items("/api/v1/flows")? {
+            let port = |end: &str| flow[end].as_u64().and_then(|port| u16::try_from(port).ok());
+            let (Some(own), Some(server)) = (port("originator_port"), port("responder_port")) else { continue };
             let is_v6 = flow["originator"].as_str().is_some_and(|address| address.contains(':'));
-            flows.insert((protocol.to_owned(), is_v6, port), flow["process"].take());
+            let key = (flow["protocol"].as_str().unwrap_or_default().to_owned(), is_v6, own, server);
+            if truth.contains_key(&key) {
+                flows.insert(key, flow["process"].take());
+            }
         }
-        let is_whole = flows.len() >= wanted && flows.len() == before;
+        let is_whole = flows.len() >= truth.len() && flows.len() == before;
         if is_whole || Instant::now() >= deadline {
             return Ok(flows);
         }
@@ -170,26 +172,36 @@ struct Sink {
 }
 
 impl Sink {
-    fn start(namespace: &Namespace) -> Result<Self> {
+    fn start(namespace: &Namespace, agents: usize) -> Result<Self> {
         let is_over = Arc::new(AtomicBool::new(false));
         for is_v6 in [false, true] {
-            let address = SocketAddr::new(outside_address(is_v6), PORT);
-            let (listener, socket) =
-                namespace.run(|| Ok((TcpListener::bind(address)?, UdpSocket::bind(address)?)))?;
-            listener.set_nonblocking(true)?;
+            let open = |agent: usize| -> Result<(TcpListener, UdpSocket)> {
+                let address = SocketAddr::new(outside_address(is_v6), port(agent));
+                let listener = TcpListener::bind(address)?;
+                listener.set_nonblocking(true)?;
+                Ok((listener, UdpSocket::bind(address)?))
+            };
+            let sockets = namespace.run(|| (0..agents).map(open).collect::<Result<Vec<_>>>())?;
             let over = Arc::clone(&is_over);
-            thread::spawn(move || {
+            thread::Builder::new().name("sink".into()).spawn(move || {
                 while !over.load(Ordering::Relaxed) {
-                    // A connection is read to its end by closing it after the client has.
-                    match listener.accept() {
-                        Ok((stream, _)) => drop(thread::spawn(move || drop(std::io::read_to_string(stream)))),
-                        Err(_) => thread::sleep(Duration::from_millis(1)),
+                    let accepted = sockets.iter().filter_map(|(listener, _)| listener.accept().ok());
+                    let heard = accepted.map(|(stream, _)| hear(stream)).count();
+                    if heard == 0 {
+                        thread::sleep(Duration::from_millis(1));
                     }
                 }
-                drop(socket);
-            });
+            })?;
         }
         Ok(Self { is_over })
+    }
+}
+
+/// Reads to the end, so that the client's close is what ends the connection.
+fn hear(stream: TcpStream) {
+    // Whoever says nothing for so long has ended otherwise.
+    if stream.set_nonblocking(false).and_then(|()| stream.set_read_timeout(Some(Duration::from_millis(200)))).is_ok() {
+        let _ = io::copy(&mut &stream, &mut io::sink());
     }
 }
 

@@ -89,5 +89,9 @@ pub(super) fn play() -> Result<Vec<Survivor>> {
         let ms = found.when_ns.saturating_sub(ready_ns) as f64 / 1e6;
         (found, ms)
     };
-    Ok(chosen.iter().zip(found).map(|((variant, _), found)| Survivor { name: variant.name, found: found.map(after) }).collect())
+    Ok(chosen
+        .iter()
+        .zip(found)
+        .map(|((variant, _), found)| Survivor { name: variant.name, found: found.map(after) })
+        .collect())
 }

