@@ -3,11 +3,12 @@
 use std::process::Command;
 use std::sync::LazyLock;
 
+use anyhow::{Result, bail};
 use netd_lab::require_root;
 use serde_json::Value;
 
 /// One run of the short matrix, which the tests below look at.
-static MATRIX: LazyLock<Value> = LazyLock::new(|| redteam(&["matrix", "--short"]));
+static MATRIX: LazyLock<Value> = LazyLock::new(|| redteam(&["matrix", "--short"]).expect("the matrix can be played"));
 
 #[test]
 fn every_variant_is_a_shell_where_its_tools_are() {
@@ -46,19 +47,21 @@ fn a_direct_shell_is_what_published_rules_see() {
 fn every_short_connection_names_its_process() {
     require_root!();
 
-    let report = redteam(&["attribution", "--short"]);
+    let report = redteam(&["attribution", "--short"]).unwrap();
 
     assert_eq!(report["missed"], serde_json::json!([]), "{report:#}");
 }
 
 fn rows(matrix: &Value) -> Vec<Value> {
-    matrix["rows"].as_array().unwrap().clone()
+    matrix["rows"].as_array().cloned().unwrap_or_default()
 }
 
-fn redteam(words: &[&str]) -> Value {
+fn redteam(words: &[&str]) -> Result<Value> {
     let mut command = Command::new(env!("CARGO_BIN_EXE_redteam"));
-    let netd = netd_lab::binary::netd().unwrap();
-    let output = command.args(words).args(["--json", "--allow-missing"]).env("NETD_BIN", netd).output().unwrap();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    serde_json::from_slice(&output.stdout).unwrap()
+    command.args(words).args(["--json", "--allow-missing"]).env("NETD_BIN", netd_lab::binary::netd()?);
+    let output = command.output()?;
+    if !output.status.success() {
+        bail!("{}", String::from_utf8_lossy(&output.stderr));
+    }
+    Ok(serde_json::from_slice(&output.stdout)?)
 }

@@ -71,7 +71,9 @@ pub fn read(text: &str) -> Vec<Event> {
 
 fn event(call: &str) -> Option<What> {
     let (name, rest) = call.split_once('(')?;
-    let (inside, result) = rest.rsplit_once(") = ").or_else(|| rest.rsplit_once(")  = "))?;
+    // Results are aligned with spaces.
+    let (inside, result) = rest.rsplit_once(" = ")?;
+    let inside = inside.trim_end().strip_suffix(')')?;
     let number: i64 = leading_number(result)?;
     match name {
         "execve" if number == 0 => {

@@ -24,7 +24,7 @@ const FIRST_PORT: u16 = 24_000;
 /// Cases at once without netd.
 const CONTROLS_AT_ONCE: usize = 4;
 /// How long a server may take to listen, and a client to be served.
-const PATIENCE: Duration = Duration::from_secs(15);
+const PATIENCE: Duration = Duration::from_secs(30);
 /// Between the end of a case and the next: what netd says until then is about this one.
 const SETTLED: Duration = Duration::from_millis(800);
 
@@ -55,7 +55,7 @@ pub enum Side {
 }
 
 /// A case that runs on the victim alone.
-pub(self) const LOCAL: Case = Case {
+const LOCAL: Case = Case {
     name: "",
     needs: &[],
     files: &[],

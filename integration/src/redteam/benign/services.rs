@@ -151,7 +151,7 @@ pub(super) const ALL: &[Case] = &[
         files: &[("sshd", SSHD)],
         prepare: KEYS,
         victim: "exec /usr/sbin/sshd -D -e -f {dir}/sshd",
-        play: "for i in 1 2 3 4 5 6; do \
+        play: "for i in 1 2 3 4; do \
                ssh {ssh} -p {port} root@{victim} '/bin/sh -c \"echo ~ && id && uname -s && sleep 0.05\"' >/dev/null; done; \
                mkdir {dir}/there; tar -C {dir} -c sshd | ssh {ssh} -p {port} root@{victim} 'tar -C {dir}/there -x && sh -c \"cat {dir}/there/sshd\"'",
         answer: "StrictModes",
