@@ -1,4 +1,5 @@
-//! What is left when the red team itself is killed: a small process that waits for its end and kills what it started.
+//! What is left when the red team itself is killed: a small process that waits for its end, kills what it
+//! started and removes its folders.
 
 use std::io::Read as _;
 use std::process::{Child, Command, Stdio};
@@ -31,9 +32,17 @@ impl Warden {
 ///
 /// # Errors
 ///
-/// When its input cannot be read.
+/// When its input cannot be read, or a folder not removed.
 pub fn watch(mark: &str) -> Result<()> {
     std::io::stdin().read_to_end(&mut Vec::new())?;
     end_marked(mark);
+    let pid = mark.trim_end_matches('.');
+    let prefixes = [format!("netd-redteam-{pid}-"), format!("netd-lab-{pid}-")];
+    for entry in std::fs::read_dir(std::env::temp_dir())?.flatten() {
+        let name = entry.file_name();
+        if prefixes.iter().any(|prefix| name.to_string_lossy().starts_with(prefix)) {
+            std::fs::remove_dir_all(entry.path())?;
+        }
+    }
     Ok(())
 }

@@ -68,8 +68,8 @@ pub(super) const ALL: &[Case] = &[
     Case {
         name: "package maintenance",
         needs: &["apt-get", "dpkg-query"],
-        play: "apt-get -s -o Debug::NoLocking=1 upgrade 2>/dev/null | sort | tail -1; dpkg-query -W | awk '{print $1}' | sort | head -3; \
-               apt-cache policy bash | cat; dpkg -s bash | sh -c 'grep -i version'; echo harmless",
+        play: "apt-get -s -o Debug::NoLocking=1 install --reinstall bash 2>/dev/null | sort | tail -1; \
+               dpkg-query -W | awk '{print $1}' | sort | head -3; dpkg -s bash | sh -c 'grep -i version'; echo harmless",
         answer: "harmless",
         ..LOCAL
     },

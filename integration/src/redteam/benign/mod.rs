@@ -22,7 +22,7 @@ mod services;
 
 const FIRST_PORT: u16 = 24_000;
 /// Cases at once without netd.
-const CONTROLS_AT_ONCE: usize = 4;
+const CONTROLS_AT_ONCE: usize = 2;
 /// How long a server may take to listen, and a client to be served.
 const PATIENCE: Duration = Duration::from_secs(30);
 /// Between the end of a case and the next: what netd says until then is about this one.
