@@ -1,6 +1,6 @@
 # netd. The two commands of a newcomer: `make run` and `make test`.
 .DEFAULT_GOAL := help
-.PHONY: help run test check bench captures pcaps accuracy calibrate fuzz fuzz-short ebpf ebpf-tools ebpf-check fmt deps install-deny clean
+.PHONY: help run test check bench captures pcaps accuracy calibrate redteam attribution fuzz fuzz-short ebpf ebpf-tools ebpf-check fmt deps install-deny clean
 
 SHELL := bash
 CARGO ?= cargo
@@ -48,6 +48,19 @@ calibrate: deps ## Measures how far the posterior can be believed; keeps it in d
 	$(CARGO) build --locked --release -p netd
 	NETD_BIN="$${CARGO_TARGET_DIR:-$(CURDIR)/target}/release/netd" $(CARGO) run --locked --release -p netd-lab --bin calibrate -- \
 		$(if $(QUICK),--quick,--docs docs) $(if $(WRITE),--write)
+
+redteam: deps ## Plays reverse shells and their harmless look-alikes for real: what is found, how fast, what is cut (root)
+	integration/tools.sh
+	$(CARGO) build --locked --release -p netd
+	$(CARGO) build --locked --release -p netd-lab --bin redteam
+	$(SUDO) env NETD_BIN="$${CARGO_TARGET_DIR:-$(CURDIR)/target}/release/netd" \
+		"$${CARGO_TARGET_DIR:-$(CURDIR)/target}/release/redteam" all $(REDTEAM)
+
+attribution: deps ## Ten thousand short connections, an exec flood and a restart: whether each flow names its process (root)
+	$(CARGO) build --locked --release -p netd
+	$(CARGO) build --locked --release -p netd-lab --bin redteam
+	$(SUDO) env NETD_BIN="$${CARGO_TARGET_DIR:-$(CURDIR)/target}/release/netd" \
+		"$${CARGO_TARGET_DIR:-$(CURDIR)/target}/release/redteam" attribution $(REDTEAM)
 
 fuzz: deps ## Fuzzes every parser that sees the network, FUZZ_SECONDS (600) each; what crashes one becomes a test
 	@command -v c++ >/dev/null || $(SUDO) apt-get install -y -q g++

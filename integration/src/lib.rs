@@ -16,5 +16,6 @@ pub mod left_out;
 pub mod namespace;
 pub mod pcaps;
 pub mod process;
+pub mod redteam;
 pub mod synth;
 pub mod traffic;
