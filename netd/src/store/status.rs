@@ -104,13 +104,17 @@ impl Snapshot {
 }
 
 /// The kernel's counters that stand for something lost.
-const KERNEL_LOSSES: [(&str, Counter); 8] = [
+const KERNEL_LOSSES: [(&str, Counter); 12] = [
     ("kernel_unaccounted_packets", Counter::UnaccountedPackets),
     ("kernel_flow_records", Counter::FlowRecordsLost),
     ("kernel_turn_records", Counter::TurnRecordsLost),
     ("kernel_payload_records", Counter::PayloadRecordsLost),
     ("kernel_socket_records", Counter::SocketRecordsLost),
     ("kernel_socket_owners", Counter::OwnersLost),
+    ("kernel_exec_records", Counter::ExecRecordsLost),
+    ("kernel_exit_records", Counter::ExitRecordsLost),
+    ("kernel_redirect_records", Counter::RedirectRecordsLost),
+    ("kernel_redirects_unheard", Counter::RedirectsUnheard),
     ("kernel_resets", Counter::ResetsFailed),
     ("kernel_fail_open_packets", Counter::FailOpenPackets),
 ];
