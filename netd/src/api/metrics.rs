@@ -31,6 +31,7 @@ pub(super) async fn get(State(context): State<Context>) -> Result<Response, Prob
     let mut metrics = Metrics(Registry::with_prefix("netd"));
     metrics.packets(&snapshot);
     metrics.flows(&snapshot);
+    metrics.host(&snapshot);
     metrics.losses(&snapshot);
     metrics.findings(&context);
     metrics.verdicts(&status, &lists);
@@ -97,6 +98,18 @@ impl Metrics {
         );
         self.count("turns", "Turns begun", [(Vec::new(), engine.turns)]);
         self.gauge("histories", "Histories of pairs and names", [(Vec::new(), engine.histories)]);
+    }
+
+    fn host(&mut self, snapshot: &Snapshot) {
+        let host = &snapshot.host;
+        self.gauge("processes", "Processes of this host in the table", [(Vec::new(), host.processes)]);
+        let results =
+            [("found", host.looked - host.gone.min(host.looked)), ("gone", host.gone), ("denied", host.denied)];
+        let results = results.map(|(result, count)| (label("result", result), count));
+        self.count("process_looks", "Looks at a process in /proc, by result", results);
+        self.count("stream_snapshots", "Snapshots of who holds which descriptor", [(Vec::new(), host.snapshots)]);
+        let execs = snapshot.kernel(Counter::ExecRecords);
+        self.count("execs", "Programs that processes were seen to start", [(Vec::new(), execs)]);
     }
 
     fn losses(&mut self, snapshot: &Snapshot) {

@@ -81,6 +81,7 @@ pub(super) async fn get(State(context): State<Context>) -> Result<Response, Prob
         "losses": snapshot.losses(),
         "flow_slots": snapshot.flow_slots,
         "engine": snapshot.engine,
+        "host": snapshot.host,
         "tables": tables(&status.tables),
         "rules": {"entries": status.rules_used, "capacity": status.rules_capacity},
         "verdicts": status.verdicts,

@@ -126,6 +126,7 @@ impl Watcher {
 
     fn tell(&self, kernel: &Kernel) -> anyhow::Result<()> {
         let tally = *self.tallies.borrow();
+        let host = tally.host;
         let interfaces = kernel
             .attachments()
             .map(|(interface, attached)| Interface { name: interface.name.clone(), index: interface.index, attached })
@@ -145,7 +146,22 @@ impl Watcher {
             losses: vec![
                 Loss { stage: "undecoded_records", lost: tally.undecoded },
                 Loss { stage: "verdict_queue", lost: tally.verdicts_lost },
+                Loss { stage: "process_looks", lost: host.inspector.overload + host.inspector.lost },
+                Loss { stage: "process_digests", lost: host.inspector.not_hashed },
+                Loss { stage: "container_names", lost: host.inspector.not_named },
+                Loss { stage: "stream_looks", lost: host.looks_lost },
+                Loss { stage: "stream_snapshot_parts", lost: host.unread },
             ],
+            host: status::Host {
+                processes: host.inspector.processes,
+                bytes: host.inspector.bytes,
+                looked: host.inspector.looked,
+                gone: host.inspector.gone,
+                denied: host.inspector.denied,
+                evicted: host.inspector.evicted,
+                hashed: host.inspector.hashed,
+                snapshots: host.snapshots,
+            },
             flow_slots: Fill { entries: self.fill, capacity: self.table.capacity() as u64 },
             degraded: degraded.chain(geoip.iter().filter_map(status::Degraded::of_geoip)).collect(),
             geoip,

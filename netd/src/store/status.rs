@@ -25,6 +25,8 @@ pub struct Snapshot {
     /// The kernel's exact counters, by [`Counter`]; a missing one is 0.
     pub kernel: Vec<(Counter, u64)>,
     pub engine: Counts,
+    /// What was looked up of this host's processes.
+    pub host: Host,
     /// What user space lost, by place.
     pub losses: Vec<Loss>,
     /// How full the kernel's flow table is.
@@ -46,6 +48,23 @@ pub struct Interface {
     pub index: u32,
     /// What holds the programs to it: `tcx ingress`, `clsact egress`, `xdp native`.
     pub attached: Vec<String>,
+}
+
+/// What is known of this host's processes, and how much was looked up since the start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Host {
+    /// Processes in the table, and its size.
+    pub processes: u64,
+    pub bytes: u64,
+    pub looked: u64,
+    /// Ended before they could be looked at; they are named by the kernel's record and their executable.
+    pub gone: u64,
+    pub denied: u64,
+    pub evicted: u64,
+    /// Executables whose digest was made.
+    pub hashed: u64,
+    /// Snapshots of all descriptors.
+    pub snapshots: u64,
 }
 
 /// One place in user space where something can be lost.
