@@ -114,7 +114,7 @@ impl Engine {
             let is_direct = matches!(about.subject, Subject::Pair(_) | Subject::Name(_));
             let is_open = is_rare && is_direct && severity > Severity::Low;
             let resolved = context.resolved_name.cloned();
-            Told { log_odds: ledger.log_odds(), rare: is_open.then(|| Rare { pair: about.pair, resolved, is_sure }) }
+            Told { log_odds: ledger.log_odds(), rare: is_open.then_some(Rare { pair: about.pair, resolved, is_sure }) }
         });
         Some(Judged { detector: evidence.detector(), finding, known, told, is_protected })
     }
