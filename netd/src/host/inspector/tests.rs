@@ -155,7 +155,7 @@ fn what_was_there_before_is_owned_and_looked_at() {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let mut inspector = inspector();
 
-    let owned = inspector.begin(&|_| None);
+    let (owned, _) = inspector.begin(&|_| None);
 
     let port = listener.local_addr().unwrap().port();
     let owner = owned.iter().find(|owned| owned.key.src_port() == port && owned.opened == Opened::Listening).unwrap();

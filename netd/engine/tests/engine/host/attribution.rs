@@ -15,7 +15,7 @@ fn socket(event: SocketEvent, cookie: u64, tgid: u32) -> SocketRecord {
 fn world() -> World {
     let mut config = Config::default();
     config.flows.report = true;
-    config.networks.own = vec!["10.0.0.7/32".parse().unwrap()];
+    config.networks.own = vec![std::net::IpAddr::from([10, 0, 0, 7]).into()];
     World::new(config)
 }
 
