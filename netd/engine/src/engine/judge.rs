@@ -15,8 +15,8 @@ use crate::weights::Term;
 
 /// An incident is told again at the earliest so long after it was last told, unless its severity rises.
 pub(super) const AGAIN_AFTER_NS: u64 = 3_600_000_000_000;
-/// Change of the odds that is worth being told, nats: by a factor of about seven.
-const MOVES_BY: f64 = 2.0;
+/// Change of the odds that is worth being told, nats: by a factor of nearly three.
+const MOVES_BY: f64 = 0.99;
 
 /// A finding about to be raised, or to be acted on again.
 pub(super) struct Judged {
@@ -114,7 +114,7 @@ impl Engine {
             let is_direct = matches!(about.subject, Subject::Pair(_) | Subject::Name(_));
             let is_open = is_rare && is_direct && severity > Severity::Low;
             let resolved = context.resolved_name.cloned();
-            Told { log_odds: ledger.log_odds(), rare: is_open.then(|| Rare { pair: about.pair, resolved, is_sure }) }
+            Told { log_odds: ledger.log_odds(), rare: is_open.then_some(Rare { pair: about.pair, resolved, is_sure }) }
         });
         Some(Judged { detector: evidence.detector(), finding, known, told, is_protected })
     }
