@@ -31,6 +31,7 @@ macro_rules! terms {
 
 terms! {
     IntervalRegularity = "interval_regularity"
+    DrawnSleep = "drawn_sleep"
     SameIntervalToMany = "same_interval_to_many"
     SizesAlike = "sizes_alike"
     TaskingOnce = "tasking_once"

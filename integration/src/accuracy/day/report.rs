@@ -76,7 +76,9 @@ pub(crate) fn section(day: &mut Day, seed: u64) -> Section {
     section.table(false_by_severity(&false_ones, hosts));
     section.table(rivals(&rita, &cv, hosts, (&ranks, &false_ones)));
     section.table(grouped(&false_ones));
-    section.details.push(one_by_one(&false_ones));
+    let true_ones: Vec<&Incident> = sorted.iter().copied().filter(|incident| owner(incident).is_some()).collect();
+    section.details.push(one_by_one("Every finding about an implant, the worst first", &true_ones));
+    section.details.push(one_by_one("Every false finding, the worst first", &false_ones));
 
     let found = ranks.iter().flatten().count();
     let worst = ranks.iter().map(|rank| rank.unwrap_or(usize::MAX)).max().unwrap_or(0);
@@ -223,10 +225,10 @@ fn who(finding: &Finding) -> String {
     format!("{} to {}:{}{name}", finding.pair.originator, finding.pair.responder, port(finding))
 }
 
-fn one_by_one(false_ones: &[&Incident]) -> Table {
+fn one_by_one(title: &str, incidents: &[&Incident]) -> Table {
     let columns = ["severity", "score", "detector", "first told", "who", "block", "reasons (nats)"];
-    let mut table = Table::new("Every false finding, the worst first", &columns);
-    for incident in false_ones {
+    let mut table = Table::new(title, &columns);
+    for incident in incidents {
         let finding = &incident.finding;
         table.row([
             severity(finding.severity).to_owned(),

@@ -26,6 +26,9 @@ const ONLY_TLS: [u16; 2] = [443, 8443];
 pub struct Thresholds {
     pub ln_e_worth_judging: f64,
     pub most_timing: f64,
+    pub drawn_jitter: [f64; 2],
+    pub drawn_turns: u32,
+    pub drawn_share: f64,
     pub alike_share: f64,
     pub alike_bytes: u32,
     pub alike_turns: u32,
@@ -146,6 +149,11 @@ impl CheckIns<'_> {
         };
         let thresholds = &ledger.weights().beacon;
         ledger.add_times(Term::IntervalRegularity, self.ln_e.min(thresholds.most_timing), value);
+        if self.is_drawn(thresholds) {
+            // A quarter of a uniform interval lies within its MAD on either side of the middle.
+            let value = || format!("as if drawn from an interval {:.0} % wide", 400.0 * rhythm.jitter);
+            ledger.add(Term::DrawnSleep, value);
+        }
         if self.beat == Beat::Attempt && !self.history.is_answered {
             ledger.add(Term::NeverAnswered, || "a server that is gone is retried by whoever needs it".to_owned());
         }
@@ -153,6 +161,16 @@ impl CheckIns<'_> {
             let value = || format!("the same interval to {} destinations", self.same_interval);
             ledger.add_times(Term::SameIntervalToMany, f64::from(self.same_interval).log2(), value);
         }
+    }
+
+    /// Returns whether its sleeps look drawn from a wide interval with hard ends.
+    fn is_drawn(&self, thresholds: &Thresholds) -> bool {
+        let Rhythm { turns, jitter, shape, within, .. } = self.rhythm;
+        let [least, most] = thresholds.drawn_jitter;
+        let is_settled = self.ln_e >= thresholds.most_timing && *turns >= thresholds.drawn_turns;
+        let is_bounded = f64::from(within.count) >= thresholds.drawn_share * f64::from(within.of);
+        let is_sleep = self.beat != Beat::Attempt && *shape == Shape::Interval;
+        is_settled && is_bounded && is_sleep && (least..=most).contains(jitter)
     }
 
     fn sizes(&self, context: &Context<'_>, ledger: &mut Ledger<'_>) {

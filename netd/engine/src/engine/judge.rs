@@ -15,8 +15,8 @@ use crate::weights::Term;
 
 /// An incident is told again at the earliest so long after it was last told, unless its severity rises.
 pub(super) const AGAIN_AFTER_NS: u64 = 3_600_000_000_000;
-/// Change of the odds that is worth being told, nats: by a factor of about seven.
-const MOVES_BY: f64 = 2.0;
+/// Change of the odds that is worth being told, nats: by a factor of nearly three.
+const MOVES_BY: f64 = 0.99;
 
 /// A finding about to be raised, or to be acted on again.
 pub(super) struct Judged {

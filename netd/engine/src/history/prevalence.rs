@@ -85,7 +85,7 @@ impl Destinations {
 }
 
 /// Returns the domain that somebody registered, or the whole of a name that is no public one.
-fn registered(name: &str) -> Option<&str> {
+pub(super) fn registered(name: &str) -> Option<&str> {
     psl::domain_str(name).or_else(|| name.contains('.').then_some(name))
 }
 

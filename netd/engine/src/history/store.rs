@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use netd_common::key::Address;
 
-use super::prevalence::{Destinations, Prevalence};
+use super::prevalence::{Destinations, Prevalence, registered};
 use super::{History, Key, NameKey, PairKey, Place, Side};
 use crate::config;
 use crate::flow::SizedTurn;
@@ -247,19 +247,22 @@ impl Histories {
         self.originators.get(&originator).map_or(0, |originator| originator.pairs)
     }
 
-    /// Returns to how many destinations the originator speaks at this interval.
+    /// Returns to how many destinations the originator speaks at this interval; the addresses of one domain are one.
     pub(crate) fn same_interval(&self, originator: Address, interval_s: f64) -> u32 {
         let Some(originator) = self.originators.get(&originator) else { return 0 };
-        let mut responders: Vec<Address> = Vec::new();
+        let mut destinations: Vec<(Option<&str>, Option<Address>)> = Vec::new();
         for history in originator.regular.iter().filter_map(|handle| self.histories.get(*handle)) {
             let Some(rhythm) = history.beats.timing(history.beats.strongest()).rhythm() else { continue };
             let ratio = rhythm.interval_s / interval_s;
             let is_same = (1.0 / SAME_INTERVAL..=SAME_INTERVAL).contains(&ratio) && history.beats.ln_e() >= LN_REGULAR;
-            if is_same && !responders.contains(&history.latest.responder) {
-                responders.push(history.latest.responder);
+            let asked = history.opening.as_ref().and_then(|opening| opening.name.as_deref());
+            let domain = asked.and_then(registered);
+            let destination = (domain, domain.is_none().then_some(history.latest.responder));
+            if is_same && !destinations.contains(&destination) {
+                destinations.push(destination);
             }
         }
-        responders.len() as u32
+        destinations.len() as u32
     }
 
     /// Notes that a conversation began; `resolved` is the name by which DNS told the originator the address.

@@ -86,3 +86,20 @@ fn a_suppressed_finding_asks_for_no_verdict() {
     assert_eq!(enforced(None), 0);
     assert_eq!(enforced(Some(Timestamp(1))), 1, "it has ended");
 }
+
+/// Reasons that ninety check-ins with this jitter give.
+fn reasons(jitter: f64) -> Vec<&'static str> {
+    let mut world = World::new(Config::default());
+    for (n, at_s) in check_ins(90, 60.0, jitter).enumerate() {
+        world.connection(&format!("10.0.0.7:{}", 40_000 + n), "198.51.100.9:443", at_s, 300, 200);
+    }
+    let told = ask(&world, "10.0.0.7").followed.into_iter().filter_map(|followed| followed.would_be);
+    told.flat_map(|finding| finding.reasons).map(|reason| reason.evidence).collect()
+}
+
+#[test]
+fn a_sleep_drawn_from_a_wide_interval_speaks_for_an_implant_and_a_timer_does_not() {
+    assert!(reasons(0.3).contains(&"drawn_sleep"));
+    assert!(!reasons(0.05).contains(&"drawn_sleep"));
+    assert!(reasons(0.05).contains(&"interval_regularity"));
+}

@@ -2,9 +2,10 @@
 
 use netd_common::record::{FlowEvent, PayloadKind, PayloadRecord, state};
 use netd_engine::config::Config;
+use netd_engine::engine::Question;
 use netd_engine::flow::NameSource;
 
-use super::support::{Flow, TCP, UDP, World, check_ins, people};
+use super::support::{Flow, TCP, UDP, World, check_ins, ip, people};
 
 /// A response that says `name` has `address` for a minute.
 fn answer(name: &str, address: [u8; 4]) -> Vec<u8> {
@@ -159,4 +160,30 @@ fn a_name_that_comes_with_the_second_segment_names_its_flow() {
     let ended = world.ended();
     assert!(ended.iter().all(|flow| flow.name.as_deref() == Some("late.example.org")));
     assert_eq!(world.engine.counts().histories, 2, "one pair and one name");
+}
+
+/// A service on six addresses, polled each minute at every one, is not six reasons to call another timer a mesh.
+#[test]
+fn the_addresses_of_one_domain_are_one_destination_at_the_same_interval() {
+    let mut world = World::new(Config::default());
+    for (n, at_s) in check_ins(30, 60.0, 0.0).enumerate() {
+        let port = |service: usize| format!("10.0.0.7:{}", 20_000 + 10 * n + service);
+        for service in 0..6 {
+            let address = format!("203.0.113.{}:80", 10 + service);
+            request(
+                &mut world,
+                &port(service),
+                &address,
+                &format!("eu{service}.agent.example.org"),
+                at_s + service as f64,
+            );
+        }
+        request(&mut world, &port(9), "198.51.100.9:80", "c2.example.net", at_s + 9.0);
+    }
+
+    let told = world.engine.explain(&Question::Address(ip("198.51.100.9"))).followed;
+
+    let reasons = told.iter().filter_map(|followed| followed.would_be.as_ref()).flat_map(|finding| &finding.reasons);
+    let reasons: Vec<_> = reasons.map(|reason| reason.evidence).collect();
+    assert!(reasons.contains(&"interval_regularity") && !reasons.contains(&"same_interval_to_many"), "{reasons:?}");
 }
