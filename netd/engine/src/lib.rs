@@ -1,8 +1,9 @@
 //! netd's analytics: pure state and arithmetic. Time and randomness are arguments.
 //!
 //! Rooms, in the order in which data walks: `flow` adds the kernel's records up to conversations and turns, `opening`
-//! and `dns` say what a conversation speaks and whom it asks for, `history` remembers pairs and names, `detect` reads one kind of evidence
-//! each, `score` adds it up by the weights of `weights`, `policy` says what a finding may lead to, `engine` ties them.
+//! and `dns` say what a conversation speaks and whom it asks for, `process` and `streams` say whose it is and what leads
+//! to it, `history` remembers pairs and names, `detect` reads one kind of evidence each, `score` adds it up by the weights
+//! of `weights`, `policy` says what a finding may lead to, `engine` ties them. `feed` reads lists of indicators.
 
 pub mod attack;
 pub mod config;
