@@ -172,6 +172,7 @@ netd_connects_refused counter
 netd_degraded gauge
 netd_dropped_packets counter
 netd_events_lost counter
+netd_execs counter
 netd_fail_open_packets counter
 netd_findings counter
 netd_flow_evictions counter
@@ -185,9 +186,12 @@ netd_histories gauge
 netd_kill_switch gauge
 netd_mode gauge
 netd_packets counter
+netd_process_looks counter
+netd_processes gauge
 netd_ready gauge
 netd_resets counter
 netd_start_time_seconds gauge
+netd_stream_snapshots counter
 netd_turns counter
 netd_unparsed_packets counter
 netd_verdicts gauge";
