@@ -23,7 +23,8 @@ impl Engine {
     }
 
     /// Takes in what a process's standard streams lead to. Returns whether they lead nowhere yet, so that another look
-    /// is worth it before long: the other end of a pipe is often opened after the shell.
+    /// is worth it before long: the other end of a pipe is often opened after the shell. Of a part of the host it
+    /// returns whether a look at the whole is worth it.
     pub fn observe_streams(&mut self, snapshot: &Snapshot, look: Look) -> bool {
         self.advance(look.at_ns);
         self.counts.streams_traced += 1;
@@ -32,7 +33,11 @@ impl Engine {
         let graph = trace(snapshot, look.pid, &|process| programs.class(process, provenance(process)).is_some());
         self.counts.graphs_cut += u64::from(graph.is_cut);
         let reader = Reader { graph: &graph, programs, provenance: &provenance };
-        let Some(case) = reader.read() else { return reader.is_unfinished() };
+        let Some(case) = reader.read() else { return snapshot.is_part || reader.is_unfinished() };
+        // Of the others it matters who else there is: a listener, a way on.
+        if snapshot.is_part && !matches!(case.shape, Shape::Direct | Shape::Relayed(_)) {
+            return true;
+        }
         self.take_case(&case, &graph, look);
         false
     }

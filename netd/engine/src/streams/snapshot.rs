@@ -16,6 +16,8 @@ pub struct Snapshot {
     pub sockets: HashMap<u64, Socket>,
     /// Processes by number: at one moment the number suffices.
     pub processes: HashMap<u32, Arc<Process>>,
+    /// Not everybody was asked: what is not here may be elsewhere.
+    pub is_part: bool,
     /// Processes that ended or refused while they were read.
     pub unread: u32,
 }
