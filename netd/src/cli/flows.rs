@@ -88,7 +88,10 @@ pub(super) fn run(args: &Args, out: &mut dyn Write) -> Result<(), Error> {
 fn row(flow: &Value) -> Vec<String> {
     let process = match &flow["process"] {
         process if process.is_null() => "-".to_owned(),
-        process => format!("{}[{}]", text(&process["comm"]), text(&process["pid"])),
+        process => {
+            let exe = process["exe"].as_str().map_or_else(String::new, |exe| format!(" {}", super::output::plain(exe)));
+            format!("{}[{}]{exe}", text(&process["comm"]), text(&process["pid"]))
+        }
     };
     let mut began = moment(&flow["start"]);
     // The day is in the other formats; the columns need the room.

@@ -5,7 +5,7 @@ use std::{
     net::{IpAddr, SocketAddr},
 };
 
-use netd_engine::{attack, finding::Finding, flow::protocol_name};
+use netd_engine::{attack, finding::Finding, flow::protocol_name, process};
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -30,6 +30,8 @@ pub(super) struct Shown {
     pub name: Option<String>,
     pub responder_region: Option<Region>,
     pub process: Option<Process>,
+    /// What the process's standard streams led to.
+    pub host: Option<Host>,
     pub block: bool,
     /// Of findings about a rhythm, as are the next two.
     pub interval_s: Option<f64>,
@@ -45,6 +47,25 @@ pub(super) struct Process {
     pub pid: u32,
     pub comm: String,
     pub exe: Option<String>,
+    #[serde(default)]
+    pub args: Vec<String>,
+    pub user: Option<String>,
+    pub package: Option<String>,
+    pub container: Option<Container>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+pub(super) struct Container {
+    pub id: String,
+    pub name: Option<String>,
+    pub image: Option<String>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+pub(super) struct Host {
+    pub lines: Vec<String>,
+    pub tree: String,
+    pub commands: Vec<String>,
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -109,10 +130,11 @@ impl From<&Finding> for Shown {
                 asn: region.asn,
                 as_name: region.as_name.as_deref().map(str::to_owned),
             }),
-            process: finding.process.as_ref().map(|process| Process {
-                pid: process.id.pid,
-                comm: process.comm.clone(),
-                exe: process.exe.clone(),
+            process: finding.process.as_ref().map(Process::from),
+            host: finding.host.as_ref().map(|host| Host {
+                lines: host.lines.clone(),
+                tree: host.tree.clone(),
+                commands: host.commands.clone(),
             }),
             block: finding.block,
             interval_s: finding.rhythm.map(|beats| beats.interval_s),
@@ -130,6 +152,55 @@ impl From<&Finding> for Shown {
             considered: finding.considered.clone(),
             techniques: finding.techniques.iter().map(Technique::from).collect(),
         }
+    }
+}
+
+impl From<&process::Process> for Process {
+    fn from(process: &process::Process) -> Self {
+        Self {
+            pid: process.id.pid,
+            comm: process.comm.clone(),
+            exe: process.exe.clone(),
+            args: process.args.clone(),
+            user: process.user.as_deref().map(str::to_owned),
+            package: process.package.as_deref().map(str::to_owned),
+            container: process.container.as_ref().map(|container| Container {
+                id: container.id.clone(),
+                name: container.name.clone(),
+                image: container.image.clone(),
+            }),
+        }
+    }
+}
+
+impl Process {
+    fn write(&self, out: &mut dyn Write) -> io::Result<()> {
+        let exe = self.exe.as_deref().unwrap_or("executable not known");
+        let of = self.package.as_ref().map_or_else(String::new, |package| format!(" of {package}"));
+        let user = self.user.as_ref().map_or_else(String::new, |user| format!(", as {user}"));
+        writeln!(out, "  process  {}[{}] {exe}{of}{user}", self.comm, self.pid)?;
+        if !self.args.is_empty() {
+            writeln!(out, "  line     {}", plain(&self.args.join(" ")))?;
+        }
+        if let Some(Container { id, name, image }) = &self.container {
+            let name = name.as_deref().unwrap_or("unnamed");
+            let image = image.as_ref().map_or_else(String::new, |image| format!(" of {image}"));
+            writeln!(out, "  inside   {name} ({}){image}", id.get(..12).unwrap_or(id))?;
+        }
+        Ok(())
+    }
+}
+
+impl Host {
+    fn write(&self, out: &mut dyn Write) -> io::Result<()> {
+        writeln!(out, "  below    {}", plain(&self.tree))?;
+        for line in &self.lines {
+            writeln!(out, "  streams  {}", plain(line))?;
+        }
+        for command in &self.commands {
+            writeln!(out, "  ran      {}", plain(command))?;
+        }
+        Ok(())
     }
 }
 
@@ -153,8 +224,10 @@ impl Shown {
             writeln!(out, "  to       {}", plain(&region.to_string()))?;
         }
         if let Some(process) = &self.process {
-            let exe = process.exe.as_deref().unwrap_or("executable not known");
-            writeln!(out, "  process  {}[{}] {exe}", process.comm, process.pid)?;
+            process.write(out)?;
+        }
+        if let Some(host) = &self.host {
+            host.write(out)?;
         }
         writeln!(out, "  {}", self.title)?;
         if let (Some(interval_s), Some(jitter), Some(turns)) = (self.interval_s, self.jitter, self.turns) {
@@ -172,6 +245,12 @@ impl Shown {
     /// When it cannot be written.
     pub(super) fn write_evidence(&self, out: &mut dyn Write) -> io::Result<()> {
         writeln!(out, "  {}; score {:.4}", self.title, self.score)?;
+        if let Some(process) = &self.process {
+            process.write(out)?;
+        }
+        if let Some(host) = &self.host {
+            host.write(out)?;
+        }
         self.write_terms(out)
     }
 

@@ -3,7 +3,7 @@
 use netd_common::key::{ConversationKey, Direction};
 use netd_common::record::{FlowEvent, FlowRecord, TurnRecord, state};
 
-use super::host::attribute;
+use super::host::{attribute, complete};
 use super::{Command, Engine};
 use crate::flow::{ClosedTurn, Conversation, EndReason, Entry, Phase, Relation, SizedTurn, Step, Totals};
 use crate::history::{PairKey, Place, Side};
@@ -225,6 +225,7 @@ impl Engine {
                     (entry.name, entry.name_source) = (Some(name.clone()), NameSource::Dns);
                 }
             }
+            complete(entry, &self.processes);
             let conversation = Conversation::of(entry, reason);
             self.commands.push_back(Command::FlowEnded(Box::new(conversation)));
         }

@@ -2,9 +2,6 @@
 
 use std::sync::Arc;
 
-use netd_common::key::FlowKey;
-use netd_common::record::Owner;
-
 use super::{Command, Engine};
 use crate::detect::About;
 use crate::detect::Subject;
@@ -26,7 +23,8 @@ impl Engine {
     }
 
     /// Takes in what a process's standard streams lead to. Returns whether they lead nowhere yet, so that another look
-    /// is worth it before long: the other end of a pipe is often opened after the shell.
+    /// is worth it before long: the other end of a pipe is often opened after the shell. Of a part of the host it
+    /// returns whether a look at the whole is worth it.
     pub fn observe_streams(&mut self, snapshot: &Snapshot, look: Look) -> bool {
         self.advance(look.at_ns);
         self.counts.streams_traced += 1;
@@ -35,7 +33,11 @@ impl Engine {
         let graph = trace(snapshot, look.pid, &|process| programs.class(process, provenance(process)).is_some());
         self.counts.graphs_cut += u64::from(graph.is_cut);
         let reader = Reader { graph: &graph, programs, provenance: &provenance };
-        let Some(case) = reader.read() else { return reader.is_unfinished() };
+        let Some(case) = reader.read() else { return snapshot.is_part || reader.is_unfinished() };
+        // Of the others it matters who else there is: a listener, a way on.
+        if snapshot.is_part && !matches!(case.shape, Shape::Direct | Shape::Relayed(_)) {
+            return true;
+        }
         self.take_case(&case, &graph, look);
         false
     }
@@ -68,16 +70,6 @@ impl Engine {
             Role::Originator => Opened::Connected,
             Role::Responder => Opened::Accepted,
         })
-    }
-
-    /// Takes in that a process waits on a port: bind(2) of a datagram socket, listen(2).
-    pub fn observe_bound(&mut self, key: &FlowKey, owner: &Owner) {
-        self.processes.learn_bound(key, owner);
-    }
-
-    /// Takes in that nobody waits on a port any more.
-    pub fn observe_released(&mut self, key: &FlowKey) {
-        self.processes.release_bound(key);
     }
 
     /// A process is gone: what it runs is no more to be expected.
@@ -167,18 +159,24 @@ fn takes_commands(finding: &crate::finding::Finding) -> bool {
 
 /// Names the processes at a conversation's ends: by the socket, or else by who waits on the port.
 pub(super) fn attribute(entry: &mut Entry, processes: &Processes, scope: &Scope) {
-    if let Some((owner, role)) = processes.owner_of(&entry.key, entry.cookie) {
-        let end = match role {
-            Role::Originator => &mut entry.process,
-            Role::Responder => &mut entry.responder_process,
-        };
-        end.get_or_insert_with(|| owner.clone());
-    }
+    // What waits on the port is a guess that the socket itself corrects.
+    let ends = processes.ends_of(&entry.key, entry.cookie);
+    entry.process = ends.originator.or_else(|| entry.process.take());
+    entry.responder_process = ends.responder.or_else(|| entry.responder_process.take());
     let flow = entry.key.flow(entry.originator());
     if entry.process.is_none() {
         entry.process = processes.bound(&flow, scope.is_own(flow.src.ip())).cloned();
     }
     if entry.responder_process.is_none() {
         entry.responder_process = processes.bound(&flow.reversed(), scope.is_own(flow.dst.ip())).cloned();
+    }
+}
+
+/// Completes the processes at a conversation's ends: they are often looked at only after its packets were seen.
+pub(super) fn complete(entry: &mut Entry, processes: &Processes) {
+    for end in [&mut entry.process, &mut entry.responder_process].into_iter().flatten() {
+        if let Some(known) = processes.completed(end) {
+            end.clone_from(known);
+        }
     }
 }

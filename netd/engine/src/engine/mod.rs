@@ -247,7 +247,15 @@ impl Engine {
     /// Returns the conversations that are alive, in no order that means anything.
     pub fn conversations(&self) -> impl Iterator<Item = Conversation> {
         let alive = self.table.iter().filter(|entry| entry.phase != flow::Phase::Reported);
-        alive.map(|entry| Conversation::of(entry, EndReason::Active))
+        alive.map(|entry| {
+            let mut conversation = Conversation::of(entry, EndReason::Active);
+            for end in [&mut conversation.process, &mut conversation.responder_process].into_iter().flatten() {
+                if let Some(known) = self.processes.completed(end) {
+                    end.clone_from(known);
+                }
+            }
+            conversation
+        })
     }
 
     /// Changes the policy; verdicts in force stay.

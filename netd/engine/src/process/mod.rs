@@ -29,11 +29,19 @@ pub(crate) enum Role {
 /// A port of this host: protocol, address (all zero for every address), port in network byte order.
 type Bound = (u8, Address, [u8; 2]);
 
+/// The processes at a conversation's ends, where they are this host's.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Ends {
+    pub(crate) originator: Option<Arc<Process>>,
+    pub(crate) responder: Option<Arc<Process>>,
+}
+
 /// Owners by socket cookie and by what they bound, details by process.
 pub(crate) struct Processes {
     owners: Recent<u64, (Arc<Process>, Role)>,
     /// By five-tuple, of sockets whose packets have not been seen or bear no cookie.
-    conversations: Recent<ConversationKey, (Arc<Process>, Role)>,
+    /// Both ends may be this host's.
+    conversations: Recent<ConversationKey, Ends>,
     /// None: released, and nobody has taken it since.
     bound: Recent<Bound, Option<Arc<Process>>>,
     /// By number: the latest that bore it.
@@ -64,7 +72,12 @@ impl Processes {
 
     /// Remembers whose a conversation is, until its packets are seen.
     pub(crate) fn learn_conversation(&mut self, key: ConversationKey, owner: Arc<Process>, role: Role) {
-        self.conversations.insert(key, (owner, role));
+        let mut ends = self.conversations.get(&key).cloned().unwrap_or_default();
+        match role {
+            Role::Originator => ends.originator = Some(owner),
+            Role::Responder => ends.responder = Some(owner),
+        }
+        self.conversations.insert(key, ends);
     }
 
     /// Remembers who waits on a port for datagrams or connections.
@@ -91,7 +104,15 @@ impl Processes {
             return known.clone();
         }
         let exe = self.details(id).and_then(|(known, _)| known.exe.clone());
-        Arc::new(Process { id, uid: owner.uid, comm: name, exe, cgroup_id: owner.cgroup_id, ..Process::default() })
+        Arc::new(Process {
+            id,
+            uid: owner.uid,
+            comm: name,
+            exe,
+            cgroup_id: owner.cgroup_id,
+            netns: owner.netns.into(),
+            ..Process::default()
+        })
     }
 
     pub(crate) fn learn_details(&mut self, process: Arc<Process>, provenance: Provenance) {
@@ -103,10 +124,16 @@ impl Processes {
         self.owners.get(&cookie)
     }
 
-    /// Returns whose a conversation is, by its socket or else by its ends.
-    pub(crate) fn owner_of(&self, key: &ConversationKey, cookie: u64) -> Option<&(Arc<Process>, Role)> {
-        let by_socket = if cookie == 0 { None } else { self.owner(cookie) };
-        by_socket.or_else(|| self.conversations.get(key))
+    /// Returns whose a conversation is, by its socket and by its ends.
+    pub(crate) fn ends_of(&self, key: &ConversationKey, cookie: u64) -> Ends {
+        let mut ends = self.conversations.get(key).cloned().unwrap_or_default();
+        if let Some((owner, role)) = self.owner(cookie).filter(|_| cookie != 0) {
+            match role {
+                Role::Originator => ends.originator = Some(owner.clone()),
+                Role::Responder => ends.responder = Some(owner.clone()),
+            }
+        }
+        ends
     }
 
     /// Returns who has the port that a flow comes from: a port of every address only where the flow is this host's own.
@@ -120,6 +147,13 @@ impl Processes {
     pub(crate) fn details(&self, id: ProcessId) -> Option<&(Arc<Process>, Provenance)> {
         let is_same = |start: u64| start == id.start_ticks || start == 0 || id.start_ticks == 0;
         self.details.get(&id.pid).filter(|(known, _)| is_same(known.id.start_ticks))
+    }
+
+    /// Returns a process with what was found out since, unless it runs another program by now. A thread may have a name
+    /// of its own: the executable tells.
+    pub(crate) fn completed(&self, process: &Process) -> Option<&Arc<Process>> {
+        let is_same = |known: &Process| process.exe.is_none() || process.exe == known.exe;
+        self.details(process.id).map(|(known, _)| known).filter(|known| is_same(known))
     }
 
     pub(crate) fn provenance(&self, id: ProcessId) -> Option<Provenance> {

@@ -59,7 +59,7 @@ pub enum Course {
 pub enum Link {
     Pipe,
     Fifo,
-    /// A pseudo-terminal: the far end is its master.
+    /// A pseudo-terminal: the far end is its master, or what runs on one whose master a relay holds.
     Terminal,
     /// A pair of Unix sockets.
     Unix,

@@ -16,6 +16,8 @@ pub struct Snapshot {
     pub sockets: HashMap<u64, Socket>,
     /// Processes by number: at one moment the number suffices.
     pub processes: HashMap<u32, Arc<Process>>,
+    /// Not everybody was asked: what is not here may be elsewhere.
+    pub is_part: bool,
     /// Processes that ended or refused while they were read.
     pub unread: u32,
 }
@@ -36,10 +38,11 @@ pub enum Object {
     Pipe { inode: u64 },
     /// A named pipe, by device and inode.
     Fifo { device: u64, inode: u64 },
-    /// The slave of a pseudo-terminal: `/dev/pts/INDEX`.
-    Terminal { index: u32 },
+    /// The slave of a pseudo-terminal: `/dev/pts/INDEX` of the devpts instance that `device` names. 0 where that is not
+    /// known: containers have instances of their own, which count from 0 each.
+    Terminal { device: u64, index: u32 },
     /// Its master.
-    TerminalMaster { index: u32 },
+    TerminalMaster { device: u64, index: u32 },
     /// A socket of any family: see [`Snapshot::sockets`].
     Socket { inode: u64 },
     /// A serial line, virtual console, or another terminal that is no pair of ends.
@@ -71,6 +74,8 @@ pub enum Socket {
 pub struct InetSocket {
     /// Directed from this host; zero addresses and ports where there is no peer.
     pub key: FlowKey,
+    /// Inode of its network namespace: a peer in another one is as far as another host.
+    pub netns: u64,
     pub cookie: u64,
     pub opened: Opened,
 }

@@ -76,7 +76,8 @@ impl Walk<'_> {
 
     fn follow(&mut self, item: Item) {
         let object = item.descriptor.object;
-        let Some((link, far)) = self.index.joined(object) else {
+        let by_master = || Some((Link::Terminal, self.index.slave(item.descriptor.pid, object)?));
+        let Some((link, far)) = self.index.joined(object).or_else(by_master) else {
             if let Some(Socket::Inet(socket)) = self.index.socket(object) {
                 self.end(&item, *socket);
             }
@@ -142,7 +143,7 @@ impl Walk<'_> {
         exits.retain(|exit| match self.index.socket(exit.object) {
             Some(Socket::Inet(socket)) => has_peer(socket),
             Some(Socket::Unix { peer }) => peer.is_some(),
-            None => self.index.joined(exit.object).is_some(),
+            None => self.index.joined(exit.object).is_some() || self.index.slave(entry.pid, exit.object).is_some(),
         });
         exits.sort_by_key(|exit| exit.fd);
         let mut once = HashSet::new();

@@ -57,14 +57,18 @@ struct Listed {
     is_listening: bool,
 }
 
-/// Lists TCP, UDP and Unix sockets of the calling thread's namespace into `found`.
+/// Lists TCP, UDP and Unix sockets of the calling thread's namespace, whose inode is `netns`, into `found`.
 ///
 /// `opened` knows better who began a connection, by the socket's cookie.
 ///
 /// # Errors
 ///
 /// When the kernel cannot be asked at all. A protocol that it does not list is left out.
-pub(super) fn list(found: &mut HashMap<u64, Socket>, opened: &dyn Fn(u64) -> Option<Opened>) -> io::Result<()> {
+pub(super) fn list(
+    found: &mut HashMap<u64, Socket>,
+    netns: u64,
+    opened: &dyn Fn(u64) -> Option<Opened>,
+) -> io::Result<()> {
     let mut netlink = Netlink::open(Some(SOCK_DIAG))?;
     let mut listed = Vec::new();
     for (family, proto) in [(libc::AF_INET, TCP), (libc::AF_INET6, TCP), (libc::AF_INET, UDP), (libc::AF_INET6, UDP)] {
@@ -84,7 +88,7 @@ pub(super) fn list(found: &mut HashMap<u64, Socket>, opened: &dyn Fn(u64) -> Opt
         if key.dst_port == [0; 2] && key.dst.ip().is_unspecified() {
             key.dst = Address::UNSPECIFIED;
         }
-        found.insert(socket.inode.into(), Socket::Inet(InetSocket { key, cookie: socket.cookie, opened }));
+        found.insert(socket.inode.into(), Socket::Inet(InetSocket { key, netns, cookie: socket.cookie, opened }));
     }
     let request =
         UnixRequest { family: libc::AF_UNIX as u8, states: u32::MAX, show: SHOW_PEER, ..UnixRequest::default() };
@@ -160,7 +164,7 @@ mod tests {
 
     fn all() -> HashMap<u64, Socket> {
         let mut found = HashMap::new();
-        list(&mut found, &|_| None).unwrap();
+        list(&mut found, 0, &|_| None).unwrap();
         found
     }
 

@@ -2,6 +2,7 @@
 
 mod diag;
 mod namespaces;
+mod near;
 mod object;
 
 use std::{
@@ -22,6 +23,8 @@ use super::process::{
     MAX_PARENTS, Reader,
     files::{self, Stat},
 };
+
+pub use near::near;
 
 /// Processes read; the kernel's own default limit of their numbers is 32,768.
 const MAX_PROCESSES: usize = 65_536;
@@ -86,6 +89,7 @@ pub fn read(
             }
         }
     }
+    taken.snapshot.is_part = matches!(scope, Scope::Only(_));
     (taken.snapshot.sockets, taken.unread_namespaces) = namespaces::sockets(&namespaces, opened);
     taken.snapshot.processes = named(reader, stats);
     taken

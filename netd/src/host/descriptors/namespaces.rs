@@ -29,7 +29,7 @@ pub(super) fn sockets(
     let mut unread = namespaces.len().saturating_sub(LIMIT) as u32;
     let own = files::namespace(Path::new("/proc/thread-self"), "net");
     let is_own = |inode: u64| inode == 0 || inode == own;
-    if namespaces.keys().any(|inode| is_own(*inode)) && diag::list(&mut found, opened).is_err() {
+    if namespaces.keys().any(|inode| is_own(*inode)) && diag::list(&mut found, own, opened).is_err() {
         unread += 1;
     }
     let others: Vec<_> = namespaces.iter().filter(|(inode, _)| !is_own(**inode)).take(LIMIT).collect();
@@ -39,7 +39,7 @@ pub(super) fn sockets(
     let guest = || {
         let mut found = HashMap::new();
         let failed = others.iter().filter(|(inode, pid)| {
-            let listed = enter(**inode, **pid).and_then(|()| diag::list(&mut found, opened));
+            let listed = enter(**inode, **pid).and_then(|()| diag::list(&mut found, **inode, opened));
             listed.inspect_err(|error| tracing::debug!(%error, pid, "sockets of a namespace are not known")).is_err()
         });
         let failed = failed.count() as u32;

@@ -51,8 +51,9 @@ fn the_ends_of_a_pseudo_terminal_share_its_index() {
     let pty = nix::pty::openpty(None, None).unwrap();
     let (master, slave) = (ours(&pty.master).0, ours(&pty.slave).0);
 
-    let Object::TerminalMaster { index } = master else { panic!("{master:?}") };
-    assert_eq!(slave, Object::Terminal { index });
+    let Object::TerminalMaster { device, index } = master else { panic!("{master:?}") };
+    let Object::Terminal { device: instance, index: slave } = slave else { panic!("{slave:?}") };
+    assert_eq!((index, true), (slave, instance != 0 && [0, instance].contains(&device)));
 }
 
 #[test]

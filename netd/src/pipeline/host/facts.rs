@@ -86,7 +86,12 @@ pub(super) fn snapshot(record: &ProcessRecord, process: &Arc<Process>) -> Snapsh
         });
         match StreamKind::from_number(held.kind) {
             StreamKind::Inet => {
-                let socket = InetSocket { key: held.key, cookie: held.cookie, opened: opened(held.side) };
+                let socket = InetSocket {
+                    key: held.key,
+                    netns: process.netns,
+                    cookie: held.cookie,
+                    opened: opened(held.side),
+                };
                 snapshot.sockets.insert(held.inode, Socket::Inet(socket));
             }
             StreamKind::Unix => {
@@ -158,8 +163,8 @@ const fn object(held: &Held) -> Object {
     match StreamKind::from_number(held.kind) {
         StreamKind::Pipe => Object::Pipe { inode: held.inode },
         StreamKind::Fifo => Object::Fifo { device: held.device as u64, inode: held.inode },
-        StreamKind::Terminal => Object::Terminal { index: held.peer as u32 },
-        StreamKind::TerminalMaster => Object::TerminalMaster { index: held.peer as u32 },
+        StreamKind::Terminal => Object::Terminal { device: held.device as u64, index: held.peer as u32 },
+        StreamKind::TerminalMaster => Object::TerminalMaster { device: 0, index: held.peer as u32 },
         StreamKind::Inet | StreamKind::Unix | StreamKind::Socket => Object::Socket { inode: held.inode },
         StreamKind::Console => Object::Console,
         StreamKind::Unknown

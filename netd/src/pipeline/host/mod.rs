@@ -19,16 +19,20 @@ use crate::host::clock;
 use crate::host::inspector::{Counts, Inspector, Settings, new_reader};
 use crate::kernel::{EventRef, Events};
 use crate::time;
-use tracer::{Traced, Tracer};
+use tracer::{Ask, Traced, Tracer};
 
 /// Records taken at once.
 const BATCH: usize = 4_096;
 /// A look whose streams lead nowhere yet is repeated this long after what triggered it: the other end is often opened after the shell.
-const AGAIN: [Duration; 5] = [
+const AGAIN: [Duration; 9] = [
     Duration::from_millis(10),
-    Duration::from_millis(40),
-    Duration::from_millis(150),
+    Duration::from_millis(25),
+    Duration::from_millis(50),
+    Duration::from_millis(100),
+    Duration::from_millis(200),
+    Duration::from_millis(350),
     Duration::from_millis(600),
+    Duration::from_millis(1_200),
     Duration::from_millis(2_500),
 ];
 /// From the daemon's start to the look at what was there before, nanoseconds.
@@ -141,15 +145,18 @@ impl Host {
         }
     }
 
-    fn traced(&mut self, engine: &mut Engine, Traced { looks, mut snapshot, unread }: Traced) {
+    fn traced(&mut self, engine: &mut Engine, Traced { looks, mut snapshot, unread, lost }: Traced) {
         self.tally.snapshots += 1;
         self.tally.unread += unread;
+        self.tracer.lost += lost;
         self.complete(engine, &mut snapshot);
         let at_ns = time::now().0;
         for look in looks {
             let is_unfinished = engine.observe_streams(&snapshot, Look { at_ns, ..look });
-            if is_unfinished {
-                self.repeat(look);
+            match (is_unfinished, snapshot.is_part) {
+                (true, true) => self.tracer.ask(Ask::Whole(look)),
+                (true, false) => self.repeat(look),
+                (false, true | false) => {}
             }
         }
     }
@@ -188,7 +195,7 @@ impl Host {
     fn look_again(&mut self) {
         let now_ns = clock::monotonic_ns();
         while let Some((_, look)) = self.again.pop_front_if(|(due_ns, _)| *due_ns <= now_ns) {
-            self.tracer.ask(look);
+            self.tracer.ask(Ask::Near(look));
         }
     }
 }
@@ -220,7 +227,7 @@ fn hear(
     if facts::is_direct(record) {
         engine.observe_streams(&facts::snapshot(record, &known.process), look);
     } else {
-        tracer.ask(look);
+        tracer.ask(Ask::Near(look));
     }
 }
 

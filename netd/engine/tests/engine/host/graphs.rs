@@ -74,8 +74,8 @@ fn object() -> impl Strategy<Value = Object> {
     prop_oneof![
         (0..6_u64).prop_map(|inode| Object::Pipe { inode }),
         (0..3_u64).prop_map(|inode| Object::Fifo { device: 1, inode }),
-        (0..3_u32).prop_map(|index| Object::Terminal { index }),
-        (0..3_u32).prop_map(|index| Object::TerminalMaster { index }),
+        (0..3_u32).prop_map(|index| Object::Terminal { device: 1, index }),
+        (0..3_u32).prop_map(|index| Object::TerminalMaster { device: u64::from(index % 2), index }),
         (0..8_u64).prop_map(|inode| Object::Socket { inode }),
         Just(Object::Console),
         Just(Object::Other),
@@ -90,7 +90,7 @@ fn socket() -> impl Strategy<Value = Socket> {
             let address = if is_loopback { [127, 0, 0, 1] } else { [198, 51, 100, 7] };
             let address = std::net::IpAddr::from(address).into();
             let key = netd_common::key::FlowKey { src: address, dst: address, src_port, dst_port, proto, pad: [0; 3] };
-            Socket::Inet(InetSocket { key, cookie: 0, opened })
+            Socket::Inet(InetSocket { key, netns: 1, cookie: 0, opened })
         },
     );
     prop_oneof![proptest::option::of(0..8_u64).prop_map(|peer| Socket::Unix { peer }), inet]

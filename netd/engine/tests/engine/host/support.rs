@@ -24,6 +24,8 @@ pub(crate) type At = (u32, u32);
 pub(crate) struct Host {
     pub(crate) snapshot: Snapshot,
     pub(crate) last: u64,
+    /// Where the next sockets are.
+    pub(crate) netns: u64,
 }
 
 impl Host {
@@ -70,8 +72,8 @@ impl Host {
 
     pub(crate) fn pty(&mut self, masters: &[At], slaves: &[At]) {
         let index = self.inode() as u32;
-        self.hold(masters, Object::TerminalMaster { index }, Access::Both);
-        self.hold(slaves, Object::Terminal { index }, Access::Both);
+        self.hold(masters, Object::TerminalMaster { device: 1, index }, Access::Both);
+        self.hold(slaves, Object::Terminal { device: 1, index }, Access::Both);
     }
 
     pub(crate) fn socketpair(&mut self, a: &[At], b: &[At]) {
@@ -94,7 +96,7 @@ impl Host {
             pad: [0; 3],
         };
         let inode = self.inode();
-        self.snapshot.sockets.insert(inode, Socket::Inet(InetSocket { key, cookie: inode, opened }));
+        self.snapshot.sockets.insert(inode, Socket::Inet(InetSocket { key, netns: self.netns, cookie: inode, opened }));
         self.hold(at, Object::Socket { inode }, Access::Both);
     }
 
