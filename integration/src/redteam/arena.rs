@@ -13,7 +13,8 @@ use crate::namespace::Namespace;
 
 use super::tree;
 
-/// What netd is told to do about a shell: everything that its own rules call fit for a block, without a limit per hour.
+/// What netd is told to do about a shell: it is cut wherever a finding counts, and everything that its own rules call fit
+/// for a block is blocked, without a limit per hour.
 pub const POLICY: &str = "\
 apiVersion: netd/v1
 kind: ResponsePolicy
@@ -25,6 +26,10 @@ spec:
   target: endpoint
   ttl: 10m
   block_when: two_kinds
+  respond:
+    host_reverse_shell: {from: medium, do: [cut]}
+    bind_shell: {from: medium, do: [cut]}
+    reverse_shell: {from: medium, do: [cut]}
   max_blocks_per_hour: 10000
 ";
 

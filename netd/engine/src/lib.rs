@@ -25,6 +25,7 @@ mod pool;
 pub mod process;
 pub mod region;
 mod regions;
+pub mod respond;
 mod scope;
 mod score;
 pub mod services;

@@ -8,8 +8,10 @@ use ipnet::IpNet;
 use serde::de::{Error as _, Unexpected, Visitor};
 use serde::{Deserialize, Deserializer};
 
+use crate::detect::Detector;
 use crate::finding::Finding;
 use crate::name::within;
+use crate::respond::{Measure, Rule};
 use crate::verdict::{Response, Target};
 
 /// A policy file.
@@ -77,7 +79,9 @@ pub struct Spec {
     pub block_when: BlockWhen,
     /// Per detector: a score from which this policy blocks on one kind of evidence, too.
     pub block_at: BTreeMap<String, f64>,
-    /// Automatic verdicts in any hour; further findings are only reported.
+    /// Per detector: what is done at once, whatever the evidence's kinds. Empty: nothing.
+    pub respond: BTreeMap<Detector, Rule>,
+    /// Automatic verdicts and responses in any hour; further findings are only reported.
     pub max_blocks_per_hour: u32,
     #[serde(rename = "except")]
     pub exceptions: Exceptions,
@@ -93,6 +97,7 @@ impl Default for Spec {
             target: Scope::default(),
             block_when: BlockWhen::default(),
             block_at: BTreeMap::new(),
+            respond: BTreeMap::new(),
             max_blocks_per_hour: 20,
             exceptions: Exceptions::default(),
         }
@@ -192,6 +197,16 @@ impl Policy {
             BlockWhen::TwoKinds => finding.block || is_named,
             BlockWhen::Never => is_named,
         }
+    }
+
+    /// Returns what is to be done at once about a finding, in order; most often nothing.
+    #[must_use]
+    pub fn measures(&self, finding: &Finding) -> &[Measure] {
+        if self.spec.respond.is_empty() || self.spec.mode == Mode::Observe || self.spec.exceptions.hold(finding) {
+            return &[];
+        }
+        let rule = self.spec.respond.iter().find(|(detector, _)| detector.name() == finding.detector);
+        rule.filter(|(_, rule)| finding.severity >= rule.from).map_or(&[], |(_, rule)| &rule.measures)
     }
 
     pub(crate) fn target(&self, finding: &Finding) -> Target {

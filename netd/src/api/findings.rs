@@ -15,6 +15,7 @@ use super::input::{Name, Params};
 use super::page;
 use super::problem::Problem;
 use super::suppressions::View as SuppressionView;
+use crate::store::responses::Response as Responded;
 use crate::store::view::FindingView;
 use crate::store::{Rise, Stored};
 use crate::time;
@@ -71,6 +72,9 @@ struct View<'a> {
     #[serde(flatten)]
     finding: FindingView<'a>,
     history: Vec<RiseView>,
+    /// What was done at once about it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    response: &'a Option<Responded>,
     /// The suppression that covers it.
     #[serde(skip_serializing_if = "Option::is_none")]
     suppressed_by: Option<SuppressionView>,
@@ -125,6 +129,7 @@ fn view<'a>(context: &Context, stored: &'a Stored) -> View<'a> {
         history: history
             .map(|Rise { time, severity, score }| RiseView { time: *time, severity: *severity, score: *score })
             .collect(),
+        response: &stored.response,
         suppressed_by: suppression.as_ref().map(SuppressionView::from),
     }
 }

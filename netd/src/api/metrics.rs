@@ -12,7 +12,7 @@ use prometheus_client::metrics::counter::Counter as Count;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::info::Info;
-use prometheus_client::registry::Registry;
+use prometheus_client::registry::{Registry, Unit};
 
 use super::Context;
 use super::problem::Problem;
@@ -129,6 +129,12 @@ impl Metrics {
             })
             .collect();
         self.count("findings", "Findings that reached a severity", counts);
+        let timings = context.findings.timings();
+        let help = "From what triggered a look at a process to its finding";
+        self.0.register_with_unit("detection_latency", help, Unit::Seconds, timings.detection.clone());
+        let help = "From what led to a finding to the response";
+        self.0.register_with_unit("response_latency", help, Unit::Seconds, timings.response.clone());
+        self.0.register("responses", "Responses to findings, by what was done", timings.responses.clone());
     }
 
     fn verdicts(&mut self, status: &Status, lists: &[ListView]) {

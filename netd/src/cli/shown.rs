@@ -40,6 +40,23 @@ pub(super) struct Shown {
     pub reasons: Vec<Reason>,
     pub considered: Vec<String>,
     pub techniques: Vec<Technique>,
+    /// What was done at once about it.
+    #[serde(default)]
+    pub response: Option<Response>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+pub(super) struct Response {
+    pub actions: Vec<Done>,
+    pub at: String,
+    pub latency_s: f64,
+    pub error: Option<String>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+pub(super) struct Done {
+    pub action: String,
+    pub result: String,
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -151,6 +168,7 @@ impl From<&Finding> for Shown {
                 .collect(),
             considered: finding.considered.clone(),
             techniques: finding.techniques.iter().map(Technique::from).collect(),
+            response: None,
         }
     }
 }
@@ -236,6 +254,15 @@ impl Shown {
         let fit = if self.block { "fit for an automatic block" } else { "not fit for an automatic block" };
         writeln!(out, "  score {:.4}; {fit}", self.score)?;
         writeln!(out, "  first seen {}, raised {}", self.first_seen, self.time)?;
+        if let Some(response) = &self.response {
+            let actions: Vec<_> =
+                response.actions.iter().map(|Done { action, result }| format!("{action} {result}")).collect();
+            let ms = response.latency_s * 1e3;
+            writeln!(out, "  response {} at {}, {ms:.1} ms after what led to it", actions.join(", "), response.at)?;
+            if let Some(error) = &response.error {
+                writeln!(out, "           {error}")?;
+            }
+        }
         self.write_terms(out)
     }
 

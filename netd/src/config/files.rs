@@ -165,4 +165,55 @@ mod tests {
 
         assert!(error.contains("list.txt:2:"), "{error}");
     }
+
+    /// Reads the shipped policy that enforces, with other words for what is done about a reverse shell.
+    fn responding(words: &str) -> Result<Policy, String> {
+        let text = include_str!("../../../policies/enforce.yaml");
+        let text = text.replacen("host_reverse_shell: {from: high, do: [cut]}", words, 1);
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("my.yaml");
+        std::fs::write(&path, text).unwrap();
+        policy(&path).map_err(|error| format!("{error:#}"))
+    }
+
+    #[test]
+    fn the_shipped_policy_that_enforces_cuts_shells_and_kills_nobody() {
+        use netd_engine::respond::Measure;
+
+        let respond = responding("host_reverse_shell: {from: high, do: [cut]}").unwrap().spec.respond;
+
+        let names: Vec<_> = respond.keys().map(|detector| detector.name()).collect();
+        assert_eq!(names, ["host_reverse_shell", "bind_shell"]);
+        assert!(respond.values().all(|rule| rule.measures == [Measure::Cut]));
+        assert!(policy(Path::new("")).unwrap().spec.respond.is_empty());
+    }
+
+    #[test]
+    fn a_rule_that_cannot_be_meant_is_refused_with_the_reason() {
+        let table = [
+            ("host_reverse_shel: {from: high, do: [cut]}", "host_reverse_shel"),
+            ("host_reverse_shell: {from: hihg, do: [cut]}", "hihg"),
+            ("host_reverse_shell: {from: high, do: [shoot]}", "shoot"),
+            ("host_reverse_shell: {from: high, do: []}", "names nothing"),
+            ("host_reverse_shell: {from: high, do: [cut, cut]}", "cut twice"),
+            ("host_reverse_shell: {from: high, do: [stop, kill]}", "stop and kill"),
+            ("host_reverse_shell: {do: [cut]}", "from"),
+            ("host_reverse_shell: {from: high, do: [cut], at: once}", "at"),
+        ];
+        for (words, expected) in table {
+            let error = responding(words).unwrap_err();
+
+            assert!(error.contains(expected) && error.contains("line"), "{words}: {error}");
+        }
+    }
+
+    #[test]
+    fn responses_are_read_in_the_order_in_which_they_are_done() {
+        use netd_engine::respond::Measure;
+
+        let policy = responding("host_reverse_shell: {from: critical, do: [block, kill, cut]}").unwrap();
+
+        let rule = policy.spec.respond.values().next().unwrap();
+        assert_eq!(rule.measures, [Measure::Cut, Measure::Kill, Measure::Block]);
+    }
 }

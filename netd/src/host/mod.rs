@@ -7,6 +7,7 @@ pub mod clock;
 pub mod containers;
 pub mod descriptors;
 pub mod executable;
+pub mod group;
 pub mod inspector;
 pub(crate) mod netlink;
 pub mod packages;

@@ -118,6 +118,12 @@ impl Netlink {
         self.receive(&mut |_, _| {}).map(drop)
     }
 
+    /// Asks for one thing and calls `each` with what the kernel answers.
+    pub(crate) fn get(&mut self, message: &Message, mut each: impl FnMut(u16, &[u8])) -> io::Result<()> {
+        self.send(message, ACKNOWLEDGE)?;
+        self.receive(&mut each).map(drop)
+    }
+
     /// Asks for everything of a kind and calls `each` with the kind and body of every message.
     ///
     /// A dump that was disturbed by a change is complete except for what changed; the caller is told by `true`.

@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use netd_engine::{Command, Counts, Engine, intel::Intel, suppress::Suppression, verdict::Verdict};
+use netd_engine::{Command, Counts, Engine, intel::Intel, respond::Order, suppress::Suppression, verdict::Verdict};
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
@@ -38,7 +38,7 @@ pub(super) struct Tally {
     pub(super) counts: Counts,
     /// Records that did not decode.
     pub(super) undecoded: u64,
-    /// Automatic verdicts that found the service's queue full.
+    /// Automatic verdicts and responses that found their queue full.
     pub(super) verdicts_lost: u64,
     /// Attribution and tracing.
     pub(super) host: host::Tally,
@@ -55,6 +55,7 @@ pub(super) struct Analyst {
     pub(super) findings: Arc<Findings>,
     pub(super) flows: Arc<Flows>,
     pub(super) enforce: mpsc::Sender<Verdict>,
+    pub(super) respond: mpsc::Sender<Order>,
     pub(super) tally: watch::Sender<Tally>,
     /// Threat intelligence, whenever its files change.
     pub(super) intel: watch::Receiver<Arc<Intel>>,
@@ -165,6 +166,13 @@ impl Analyst {
                     self.findings.report(*finding);
                 }
                 Command::Update(finding) => self.findings.update(*finding),
+                Command::Respond(order) => {
+                    let finding = order.finding;
+                    if self.respond.try_send(*order).is_err() {
+                        warn!(finding, "no room for a response");
+                        lost += 1;
+                    }
+                }
                 Command::Enforce { verdict, finding } => {
                     if self.enforce.try_send(verdict).is_err() {
                         warn!(finding, "no room for a verdict");

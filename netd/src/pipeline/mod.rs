@@ -2,7 +2,8 @@
 //!
 //! ```text
 //!  ring buffer -> analyse (engine) -> findings, flows, enforce -> verdict service -> kernel maps
-//!                     |                                              ^
+//!                     |           |                                  ^
+//!                     |           +-> respond -> sockets, processes -+
 //!                     +-- counts --> watch (interfaces, counters) -> status -> API, metrics
 //! ```
 //!
@@ -12,6 +13,7 @@ mod analyse;
 mod geoip;
 mod host;
 mod intel;
+mod respond;
 mod shift;
 mod snapshot;
 mod sweep;
@@ -19,10 +21,7 @@ mod watch;
 
 use std::{
     path::PathBuf,
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::{Arc, atomic::AtomicU64},
     time::Duration,
 };
 
@@ -79,7 +78,7 @@ pub struct Options {
 
 /// A flow that goes on is reported this often; the engine's idle timeouts are longer.
 const ACTIVE_TIMEOUT: Duration = Duration::from_secs(60);
-/// Verdicts that may wait for the service.
+/// Verdicts that may wait for the service, and responses.
 const ENFORCE_QUEUE: usize = 1_024;
 
 /// Runs the daemon until SIGINT or SIGTERM.
@@ -131,6 +130,8 @@ struct Parts {
     handle: Handle,
     commands: mpsc::Receiver<verdicts::Command>,
     enforcements: mpsc::Receiver<netd_engine::verdict::Verdict>,
+    orders: mpsc::Receiver<netd_engine::respond::Order>,
+    programs: Arc<netd_engine::process::Programs>,
     findings: Arc<Findings>,
     flows: Arc<Flows>,
     sources: status::Sources,
@@ -184,6 +185,8 @@ fn start(options: Options) -> anyhow::Result<(Kernel, Parts)> {
     let findings = Arc::new(Findings::new(options.findings));
     let flows = Arc::new(Flows::new(engine_config.flows.limit));
     let (enforce, enforcements) = mpsc::channel(ENFORCE_QUEUE);
+    let (respond, orders) = mpsc::channel(ENFORCE_QUEUE);
+    let programs = Arc::new(engine_config.programs.clone());
     let (intel, renewed) = intel::Renewer::new(options.lists, options.intel);
     let (asker, asked) = questions::channel();
     let (tally, tallies) = channel::channel(analyse::Tally::default());
@@ -198,6 +201,7 @@ fn start(options: Options) -> anyhow::Result<(Kernel, Parts)> {
         findings: Arc::clone(&findings),
         flows: Arc::clone(&flows),
         enforce,
+        respond,
         tally,
         intel: renewed,
         suppressions: suppressions.subscribe(),
@@ -218,6 +222,8 @@ fn start(options: Options) -> anyhow::Result<(Kernel, Parts)> {
         handle,
         commands,
         enforcements,
+        orders,
+        programs,
         findings,
         flows,
         sources,
@@ -237,8 +243,14 @@ impl Parts {
         shutdown: &CancellationToken,
         stop: impl Future<Output = ()>,
     ) -> anyhow::Result<()> {
+        let responder = respond::Responder {
+            handle: self.handle.clone(),
+            findings: Arc::clone(&self.findings),
+            programs: self.programs,
+            refused: self.refused,
+        };
         let context = api::Context {
-            verdicts: self.handle.clone(),
+            verdicts: self.handle,
             findings: self.findings,
             flows: self.flows,
             sources: self.sources,
@@ -252,7 +264,7 @@ impl Parts {
         let verdicts = tokio::spawn(verdicts::run(self.service, self.commands, CancellationToken::new()));
         tasks.spawn(self.analyst.run(shutdown.clone()));
         tasks.spawn(self.intel.run(shutdown.clone()));
-        tasks.spawn(enforce(self.enforcements, self.handle, self.refused));
+        tasks.spawn(responder.run(self.orders, self.enforcements));
         tasks.spawn(geoip::follow(self.databases, shutdown.clone()));
         for listener in listeners {
             match listener.tcp_address() {
@@ -287,22 +299,6 @@ fn early(ended: Option<Result<anyhow::Result<()>, tokio::task::JoinError>>) -> a
         Some(Err(panic)) => anyhow::Error::new(panic).context("a task panicked"),
         Some(Ok(Ok(()))) | None => anyhow::anyhow!("a part of the daemon ended early"),
     }
-}
-
-/// Puts the engine's verdicts in force, one after the other, until the engine is gone.
-async fn enforce(
-    mut verdicts: mpsc::Receiver<netd_engine::verdict::Verdict>,
-    handle: Handle,
-    refused: Arc<AtomicU64>,
-) -> anyhow::Result<()> {
-    while let Some(verdict) = verdicts.recv().await {
-        let target = verdict.target;
-        if let Err(refusal) = handle.add(verdict, false).await {
-            refused.fetch_add(1, Ordering::Relaxed);
-            warn!(?target, %refusal, "an automatic verdict was refused");
-        }
-    }
-    Ok(())
 }
 
 /// Unloads, or leaves everything in place.

@@ -6,6 +6,8 @@ use std::sync::{PoisonError, RwLock};
 use netd_engine::finding::{Finding, Pair, Severity};
 use netd_engine::time::Timestamp;
 
+use super::responses::{Response, Timings};
+
 /// One step of a finding's severity.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Rise {
@@ -20,12 +22,14 @@ pub struct Stored {
     pub finding: Finding,
     /// First report and every rise since, oldest first.
     pub rises: Vec<Rise>,
+    /// What was done at once about it, the last time.
+    pub response: Option<Response>,
 }
 
 /// A bounded number of findings; the oldest gives way.
-#[derive(Debug)]
 pub struct Findings {
     limit: usize,
+    timings: Timings,
     inner: RwLock<Inner>,
 }
 
@@ -43,7 +47,7 @@ const RISES: usize = 16;
 impl Findings {
     #[must_use]
     pub fn new(limit: usize) -> Self {
-        Self { limit: limit.max(1), inner: RwLock::default() }
+        Self { limit: limit.max(1), timings: Timings::default(), inner: RwLock::default() }
     }
 
     /// Takes a report: a new finding, or a known one whose severity rose.
@@ -61,7 +65,10 @@ impl Findings {
                 stored.rises.push(rise);
             }
             None => {
-                inner.by_id.insert(id, Stored { finding, rises: vec![rise] });
+                if let Some(host) = &finding.host {
+                    self.timings.found(finding.detector, host.latency_s);
+                }
+                inner.by_id.insert(id, Stored { finding, rises: vec![rise], response: None });
             }
         }
         if inner.by_id.len() > self.limit {
@@ -76,6 +83,21 @@ impl Findings {
         if let Some(stored) = inner.by_id.get_mut(&finding.id) {
             stored.finding.host = finding.host;
         }
+    }
+
+    /// Takes in what was done about a finding.
+    pub fn respond(&self, id: u64, detector: &'static str, response: Response) {
+        self.timings.responded(detector, &response);
+        let mut inner = self.inner.write().unwrap_or_else(PoisonError::into_inner);
+        if let Some(stored) = inner.by_id.get_mut(&id) {
+            stored.response = Some(response);
+        }
+    }
+
+    /// Returns how long findings and responses took.
+    #[must_use]
+    pub const fn timings(&self) -> &Timings {
+        &self.timings
     }
 
     /// Returns one finding.

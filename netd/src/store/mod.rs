@@ -4,6 +4,7 @@ pub mod disk;
 mod findings;
 mod flows;
 pub mod questions;
+pub mod responses;
 pub mod status;
 pub mod suppressions;
 pub mod view;

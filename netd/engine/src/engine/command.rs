@@ -2,6 +2,7 @@
 
 use crate::finding::Finding;
 use crate::flow::Conversation;
+use crate::respond::Order;
 use crate::verdict::{Target, Verdict};
 
 #[derive(Clone, Debug, PartialEq)]
@@ -10,6 +11,8 @@ pub enum Command {
     Report(Box<Finding>),
     /// More is known of a finding that was told: nobody needs to be told again.
     Update(Box<Finding>),
+    /// Do at once what the policy wants done about a finding.
+    Respond(Box<Order>),
     /// Make a verdict act.
     Enforce { verdict: Verdict, finding: u64 },
     /// The verdict on this target has expired.

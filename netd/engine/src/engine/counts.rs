@@ -37,6 +37,8 @@ pub struct Counts {
     /// Findings reported for the first time, and verdicts asked for.
     pub findings: u64,
     pub enforced: u64,
+    /// Responses asked for.
+    pub responded: u64,
     /// Verdicts not asked for: the target is protected, or the budget is spent.
     pub spared_protected: u64,
     pub spared_budget: u64,

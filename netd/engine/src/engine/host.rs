@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::verdicts::Culprit;
 use super::{Command, Engine};
 use crate::detect::About;
 use crate::detect::Subject;
@@ -12,6 +13,7 @@ use crate::history::PairKey;
 use crate::process::{Image, Process, ProcessId, Processes, Provenance, Role, program_of};
 use crate::scope::Scope;
 use crate::streams::{End, Graph, Look, Opened, Snapshot, Stream, is_worth_tracing, trace};
+use crate::time::Timestamp;
 
 /// A command this soon after the far end began a turn follows it.
 const FOLLOWS_NS: u64 = 2_000_000_000;
@@ -101,7 +103,14 @@ impl Engine {
         };
         if let Some(judged) = self.judge(&evidence, &about, look.at_ns) {
             let mut finding = judged.finding.clone();
-            self.act(judged, &about);
+            let culprit = Culprit {
+                key: case.end.key,
+                process: Some(id),
+                holder: Some(case.end.at.pid),
+                since: Timestamp(look.since_ns),
+                is_protected: self.scope.is_protected(case.end.key.dst.ip()),
+            };
+            self.act_on(judged, &about, Some(culprit));
             let incident = self.incidents.find(case.detector(), &about.subject);
             finding.id = incident.and_then(|handle| self.incidents.get(handle)).map_or(0, |incident| incident.id);
             self.suspects.at(id).finding = Some(finding);

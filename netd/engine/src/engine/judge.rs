@@ -1,7 +1,7 @@
 //! From what a detector saw to a finding: one for each incident, told again when its severity changes, or its odds have.
 
 use super::incident::Rare;
-use super::verdicts::Outcome;
+use super::verdicts::{Culprit, Outcome};
 use super::{Command, Engine};
 use crate::detect::beacon::Shape;
 use crate::detect::checkin::CheckIns;
@@ -160,8 +160,14 @@ impl Engine {
         }
     }
 
-    /// Raises a finding and asks for the verdict that the policy wants.
+    /// Raises a finding and asks for the response and the verdict that the policy wants.
     pub(super) fn act(&mut self, judged: Judged, about: &About) {
+        let culprit = self.culprit(about, &judged.finding);
+        self.act_on(judged, about, culprit);
+    }
+
+    /// As [`Self::act`], where it is known whose doing it is.
+    pub(super) fn act_on(&mut self, judged: Judged, about: &About, culprit: Option<Culprit>) {
         let Judged { detector, finding, known, told, is_protected } = judged;
         let (incident, is_new) = self.incidents.note(known, detector, about, finding.name.as_deref());
         self.counts.findings += u64::from(is_new);
@@ -179,6 +185,13 @@ impl Engine {
         if self.suppressions.iter().any(|suppression| suppression.covers(&finding, finding.time)) {
             return;
         }
+        // What is protected is told by whoever responds: the refusal belongs to the finding.
+        let responded = culprit.map(|culprit| self.verdicts.respond(&finding, &culprit, &mut self.commands));
+        match responded {
+            Some(Outcome::Asked) => self.counts.responded += 1,
+            Some(Outcome::BudgetSpent) => self.counts.spared_budget += 1,
+            Some(Outcome::NotWanted | Outcome::InForce) | None => {}
+        }
         if is_protected {
             self.counts.spared_protected += u64::from(self.verdicts.may_act());
             return;
@@ -188,6 +201,25 @@ impl Engine {
             Outcome::BudgetSpent => self.counts.spared_budget += 1,
             Outcome::NotWanted | Outcome::InForce => {}
         }
+    }
+
+    /// Returns the conversation that evidence is about, and this host's process at its end.
+    fn culprit(&self, about: &About, finding: &Finding) -> Option<Culprit> {
+        let entry = self.table.get(about.conversation?)?;
+        let flow = entry.key.flow(entry.originator());
+        let is_turned = self.scope.is_own(flow.dst.ip()) && !self.scope.is_own(flow.src.ip());
+        let (key, process) = match is_turned {
+            true => (flow.reversed(), &entry.responder_process),
+            false => (flow, &entry.process),
+        };
+        let process = process.as_ref().map(|process| process.id);
+        Some(Culprit {
+            key,
+            process,
+            holder: process.map(|id| id.pid),
+            since: finding.time,
+            is_protected: self.scope.is_protected(key.dst.ip()),
+        })
     }
 }
 

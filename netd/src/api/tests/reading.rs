@@ -237,3 +237,45 @@ async fn no_metric_is_labelled_by_an_address_or_a_process() {
         assert!(!text.contains(forbidden), "{forbidden}");
     }
 }
+
+#[tokio::test]
+async fn what_was_done_about_a_finding_is_told_with_it_and_counted() {
+    use netd_engine::respond::Measure;
+
+    use crate::store::responses::{Done, Outcome, Response};
+
+    let api = Api::new();
+    let mut shell = finding(1, Severity::High, 0.99);
+    shell.detector = "host_reverse_shell";
+    shell.host = Some(netd_engine::finding::HostEvidence { latency_s: 0.003, ..Default::default() });
+    api.findings.report(shell);
+    let none = api.get("/api/v1/findings/1").await.json();
+    let response = Response {
+        actions: vec![
+            Done { action: Measure::Cut, result: Outcome::Done, count: 1 },
+            Done { action: Measure::Kill, result: Outcome::Refused, count: 0 },
+        ],
+        at: Timestamp(1_800_000_000_500_000_000),
+        latency_s: 0.004,
+        error: Some("its process group holds sshd[7], a login server".into()),
+    };
+    api.findings.respond(1, "host_reverse_shell", response);
+
+    let told = api.get("/api/v1/findings/1").await.json();
+    assert_eq!(none.get("response"), None);
+    assert_eq!(told["response"]["actions"][0], serde_json::json!({"action": "cut", "result": "done", "count": 1}));
+    assert_eq!(told["response"]["actions"][1]["result"], "refused");
+    assert_eq!(told["response"]["at"], "2027-01-15T08:00:00.500Z");
+    assert!(told["response"]["error"].as_str().unwrap().contains("sshd"));
+
+    let metrics = api.get("/metrics").await.text;
+    for line in [
+        "netd_responses_total{action=\"cut\",result=\"done\"} 1",
+        "netd_responses_total{action=\"kill\",result=\"refused\"} 1",
+        "netd_detection_latency_seconds_count{detector=\"host_reverse_shell\"} 1",
+        "netd_response_latency_seconds_bucket{le=\"0.005\",detector=\"host_reverse_shell\"} 1",
+        "netd_response_latency_seconds_bucket{le=\"0.002\",detector=\"host_reverse_shell\"} 0",
+    ] {
+        assert!(metrics.lines().any(|known| known == line), "{line}\n{metrics}");
+    }
+}

@@ -26,6 +26,8 @@ const TEMPORARY: [&str; 8] =
 pub(crate) struct Stat {
     pub(crate) comm: String,
     pub(crate) parent: u32,
+    /// Its process group.
+    pub(crate) group: u32,
     /// The device number of the terminal that controls it; 0 for none.
     pub(crate) terminal: u32,
     /// Clock ticks after boot.
@@ -45,9 +47,11 @@ impl Stat {
         let mut fields = tail.split_ascii_whitespace();
         // The first field behind the name is the third of proc(5).
         let parent = fields.nth(1)?.parse().ok()?;
-        let terminal: i32 = fields.nth(2)?.parse().ok()?;
+        // One of another pid namespace is told as 0; none is negative.
+        let group = fields.next()?.parse().unwrap_or_default();
+        let terminal: i32 = fields.nth(1)?.parse().ok()?;
         let start = fields.nth(14)?.parse().ok()?;
-        Some(Self { comm: comm.to_owned(), parent, terminal: terminal.cast_unsigned(), start })
+        Some(Self { comm: comm.to_owned(), parent, group, terminal: terminal.cast_unsigned(), start })
     }
 }
 
@@ -155,7 +159,7 @@ mod tests {
     fn a_name_full_of_parentheses_does_not_shift_the_fields() {
         let stat = "7 (a) S 1 (b) c) S 42 7 7 34816 -1 0 0 0 0 0 0 0 0 0 20 0 1 0 12345 0 0";
 
-        let expected = Stat { comm: "a) S 1 (b) c".into(), parent: 42, terminal: 34_816, start: 12_345 };
+        let expected = Stat { comm: "a) S 1 (b) c".into(), parent: 42, group: 7, terminal: 34_816, start: 12_345 };
         assert_eq!(Stat::parse(stat), Some(expected));
     }
 

@@ -5,5 +5,6 @@ mod benign;
 mod bound;
 mod commands;
 mod graphs;
+mod respond;
 mod reverse;
 mod support;

@@ -1,4 +1,5 @@
-//! TCP sockets of this network namespace, through sock_diag: which ones speak with a target, and their end.
+//! Sockets, through sock_diag: which ones of this network namespace speak with a target, or hold one conversation in
+//! whatever namespace, and their end.
 //!
 //! A connection whose packets are only dropped keeps its process waiting for minutes, and lives on when the verdict
 //! expires. A destroyed one ends at once: the process's next read or write gives `ECONNABORTED`.
@@ -11,6 +12,10 @@ use rustix::net::netlink::SOCK_DIAG;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 use super::netlink::{Message, Netlink};
+
+mod conversation;
+
+pub use conversation::destroy_conversation;
 
 pub(super) const BY_FAMILY: u16 = 20;
 const DESTROY: u16 = 21;
@@ -65,13 +70,15 @@ pub(super) struct Answer {
 pub enum Error {
     #[error("cannot open a sock_diag socket")]
     Open { source: io::Error },
-    #[error("cannot list the TCP sockets of this network namespace")]
+    #[error("cannot list the sockets of a network namespace")]
     List { source: io::Error },
-    #[error("not allowed to destroy TCP sockets: that needs CAP_NET_ADMIN")]
+    #[error("not allowed to destroy sockets: that needs CAP_NET_ADMIN")]
     NotPermitted { source: io::Error },
+    #[error("cannot enter the network namespace of process {pid}")]
+    Enter { pid: u32, source: io::Error },
     #[error("this kernel cannot destroy sockets (CONFIG_INET_DIAG_DESTROY is not set)")]
     NotSupported { source: io::Error },
-    #[error("cannot destroy the TCP socket {local_port} to {remote}:{remote_port}")]
+    #[error("cannot destroy the socket {local_port} to {remote}:{remote_port}")]
     Destroy { local_port: u16, remote: IpAddr, remote_port: u16, source: io::Error },
 }
 
@@ -81,7 +88,7 @@ impl Error {
     pub const fn is_permanent(&self) -> bool {
         match self {
             Self::NotPermitted { .. } | Self::NotSupported { .. } | Self::Open { .. } => true,
-            Self::List { .. } | Self::Destroy { .. } => false,
+            Self::List { .. } | Self::Destroy { .. } | Self::Enter { .. } => false,
         }
     }
 }
@@ -159,10 +166,14 @@ pub fn list(wanted: impl FnMut(&Socket) -> bool) -> Result<Vec<Socket>, Error> {
 pub fn destroy(wanted: impl FnMut(&Socket) -> bool) -> Result<Destroyed, Error> {
     let mut netlink = open()?;
     let sockets = list_with(&mut netlink, wanted)?;
+    destroy_all(&mut netlink, &sockets)
+}
+
+fn destroy_all(netlink: &mut Netlink, sockets: &[Socket]) -> Result<Destroyed, Error> {
     let mut outcome = Destroyed::default();
     let mut failure = None;
-    for socket in &sockets {
-        match destroy_one(&mut netlink, socket) {
+    for socket in sockets {
+        match destroy_one(netlink, socket) {
             Ok(true) => outcome.destroyed += 1,
             Ok(false) => outcome.gone += 1,
             Err(error) if error.is_permanent() => return Err(error),
@@ -264,87 +275,4 @@ fn address_of(family: u8, address: &Address) -> [u8; 16] {
 }
 
 #[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    fn connected(dst: &str) -> Socket {
-        let dst: std::net::SocketAddr = dst.parse().unwrap();
-        Socket {
-            key: FlowKey {
-                src: Address::v4([10, 0, 0, 7]),
-                dst: dst.ip().into(),
-                src_port: 40_000_u16.to_be_bytes(),
-                dst_port: dst.port().to_be_bytes(),
-                proto: 6,
-                pad: [0; 3],
-            },
-            uid: 0,
-            inode: 1,
-            cookie: 1,
-            family: libc::AF_INET as u8,
-            ifindex: 0,
-        }
-    }
-
-    fn host(address: IpAddr) -> Target {
-        Target::Host { address }
-    }
-
-    fn prefix(prefix: &str) -> Target {
-        Target::Prefix { prefix: prefix.parse().unwrap() }
-    }
-
-    #[test]
-    fn only_the_remote_end_is_a_host() {
-        let socket = connected("198.51.100.9:443");
-
-        assert!(socket.is_named_by(&host(socket.key.dst.ip())));
-        assert!(!socket.is_named_by(&host(socket.key.src.ip())));
-        assert!(socket.is_named_by(&prefix("198.51.100.0/24")));
-        assert!(!socket.is_named_by(&prefix("10.0.0.0/8")));
-    }
-
-    #[test]
-    fn an_endpoint_is_address_port_and_protocol_of_either_end() {
-        let socket = connected("198.51.100.9:443");
-        let end = |address: [u8; 4], port, proto| Target::Endpoint { address: address.into(), port, proto };
-
-        assert!(socket.is_named_by(&end([198, 51, 100, 9], 443, 6)));
-        assert!(socket.is_named_by(&end([10, 0, 0, 7], 40_000, 6)));
-        assert!(!socket.is_named_by(&end([198, 51, 100, 9], 40_000, 6)));
-        assert!(!socket.is_named_by(&end([198, 51, 100, 9], 443, 17)));
-    }
-
-    #[test]
-    fn a_five_tuple_matches_in_both_directions() {
-        let socket = connected("198.51.100.9:443");
-        let tuple = |a: (&str, u16), b: (&str, u16)| Target::FiveTuple {
-            source: a.0.parse().unwrap(),
-            source_port: a.1,
-            destination: b.0.parse().unwrap(),
-            destination_port: b.1,
-            proto: 6,
-        };
-
-        assert!(socket.is_named_by(&tuple(("10.0.0.7", 40_000), ("198.51.100.9", 443))));
-        assert!(socket.is_named_by(&tuple(("198.51.100.9", 443), ("10.0.0.7", 40_000))));
-        assert!(!socket.is_named_by(&tuple(("10.0.0.7", 40_000), ("198.51.100.9", 444))));
-    }
-
-    #[test]
-    fn an_ipv4_prefix_is_not_an_ipv6_one() {
-        let socket = connected("198.51.100.9:443");
-
-        assert!(socket.is_named_by(&prefix("0.0.0.0/0")));
-        assert!(!socket.is_named_by(&prefix("::/0")));
-    }
-
-    proptest! {
-        #[test]
-        fn no_answer_makes_the_reader_panic(bytes in prop::collection::vec(any::<u8>(), 0..160)) {
-            let _ = socket(&bytes);
-        }
-    }
-}
+mod tests;

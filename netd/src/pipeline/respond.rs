@@ -1,0 +1,174 @@
+//! Carries out what the engine asks for: responses first, verdicts after them, off the engine's task.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering},
+};
+
+use netd_common::control::Mode;
+use netd_engine::{
+    process::Programs,
+    respond::{Measure, Order},
+    verdict::Verdict,
+};
+use rustix::process::Signal;
+use tokio::{sync::mpsc, task};
+use tracing::{info, warn};
+
+use crate::{
+    host::{group, sockets},
+    store::{
+        Findings,
+        responses::{Done, Outcome, Response},
+    },
+    time,
+    verdicts::{Guard, Handle, Refusal},
+};
+
+pub(super) struct Responder {
+    pub(super) handle: Handle,
+    pub(super) findings: Arc<Findings>,
+    pub(super) programs: Arc<Programs>,
+    /// Automatic verdicts that the service refused.
+    pub(super) refused: Arc<AtomicU64>,
+}
+
+/// What became of a measure: how many were concerned, or why not.
+type Tried = Result<usize, (Outcome, String)>;
+
+impl Responder {
+    /// Works until the engine is gone. A verdict waits while a response does: it may take a disk's time.
+    pub(super) async fn run(
+        self,
+        mut orders: mpsc::Receiver<Order>,
+        mut verdicts: mpsc::Receiver<Verdict>,
+    ) -> anyhow::Result<()> {
+        loop {
+            tokio::select! {
+                biased;
+                Some(order) = orders.recv() => self.respond(order).await,
+                Some(verdict) = verdicts.recv() => self.enforce(verdict).await,
+                else => return Ok(()),
+            }
+        }
+    }
+
+    async fn enforce(&self, verdict: Verdict) {
+        let target = verdict.target;
+        if let Err(refusal) = self.handle.add(verdict, false).await {
+            self.refused.fetch_add(1, Ordering::Relaxed);
+            warn!(?target, %refusal, "an automatic verdict was refused");
+        }
+    }
+
+    async fn respond(&self, order: Order) {
+        let mut at = None;
+        let mut actions = Vec::new();
+        let mut error = None;
+        let held_back = self.held_back(&order).await;
+        for measure in &order.measures {
+            // Nothing is done to whoever speaks with what is protected.
+            let tried = match &held_back {
+                Some(why) => Err(why.clone()),
+                None => self.carry_out(*measure, &order).await,
+            };
+            if *measure == Measure::Cut {
+                at = Some(time::now());
+            }
+            let (result, count) = match tried {
+                Ok(count) => (Outcome::Done, count),
+                Err((result, why)) => {
+                    error.get_or_insert(why);
+                    (result, 0)
+                }
+            };
+            actions.push(Done { action: *measure, result, count });
+        }
+        let at = at.unwrap_or_else(time::now);
+        let response = Response { actions, at, latency_s: at.secs_since(order.since).max(0.0), error };
+        match &response.error {
+            None => info!(finding = order.finding, latency_s = response.latency_s, "responded"),
+            Some(why) => warn!(finding = order.finding, why, "a response was not carried out"),
+        }
+        self.findings.respond(order.finding, order.detector, response);
+    }
+
+    /// Returns why nothing of an order may be done.
+    async fn held_back(&self, order: &Order) -> Option<(Outcome, String)> {
+        let withheld = |why: &str| Some((Outcome::Withheld, why.to_owned()));
+        if order.shadow {
+            return withheld("the policy only tells what it would do");
+        }
+        match self.handle.status().await {
+            Err(refusal) => return Some((Outcome::Failed, refusal.to_string())),
+            Ok(status) if status.kill_switch => return withheld("the kill switch is on"),
+            Ok(status) if status.effective != Mode::Enforce => return withheld("netd itself does not enforce"),
+            Ok(_) => {}
+        }
+        order
+            .is_protected
+            .then(|| (Outcome::Refused, format!("{} is protected: it must not be cut", order.key.dst.ip())))
+    }
+
+    async fn carry_out(&self, measure: Measure, order: &Order) -> Tried {
+        match measure {
+            Measure::Cut => self.cut(order).await,
+            Measure::Stop => self.signal(order, Signal::STOP).await,
+            Measure::Kill => self.signal(order, Signal::KILL).await,
+            Measure::Block => match order.block.clone() {
+                // It is in force already.
+                None => Ok(0),
+                Some(verdict) => self.handle.add(verdict, false).await.map(|_| 1).map_err(refused),
+            },
+        }
+    }
+
+    /// Drops the conversation's packets and destroys its sockets; returns how many of those there were.
+    async fn cut(&self, order: &Order) -> Tried {
+        let dropped = match self.handle.add(order.cut.clone(), false).await {
+            Ok(_) => Ok(()),
+            // The far end was judged first: it is the near end, which packets cannot be dropped of. Its sockets are here.
+            Err(Refusal::Protected { guard: Guard::Own, .. }) => Err("no socket of it is left on this host".to_owned()),
+            Err(refusal @ Refusal::Protected { .. }) => return Err(refused(refusal)),
+            Err(refusal) => Err(refusal.to_string()),
+        };
+        let mut holders: Vec<u32> = order.holder.into_iter().chain(order.process.map(|id| id.pid)).collect();
+        holders.dedup();
+        let key = order.key;
+        let destroyed = blocking(move || sockets::destroy_conversation(&key, &holders)).await?;
+        match (destroyed.destroyed, dropped) {
+            (0, Err(why)) if destroyed.gone == 0 => Err((Outcome::Failed, why)),
+            (count, _) => Ok(count),
+        }
+    }
+
+    async fn signal(&self, order: &Order, signal: Signal) -> Tried {
+        let Some(id) = order.process else {
+            return Err((Outcome::Failed, "no process of this host is known for it".to_owned()));
+        };
+        let programs = Arc::clone(&self.programs);
+        let told = blocking(move || Ok::<_, std::convert::Infallible>(group::signal(id, signal, &programs))).await?;
+        told.map_err(|error| match error {
+            group::Error::Never { .. } | group::Error::Holds { .. } | group::Error::Unknown { .. } => {
+                (Outcome::Refused, error.to_string())
+            }
+            group::Error::Gone { .. } | group::Error::Read { .. } | group::Error::Signal { .. } => {
+                (Outcome::Failed, format!("{:#}", anyhow::Error::new(error)))
+            }
+        })
+    }
+}
+
+fn refused(refusal: Refusal) -> (Outcome, String) {
+    (Outcome::Refused, refusal.to_string())
+}
+
+/// Runs what asks the kernel on a thread that may wait for it.
+async fn blocking<T, E>(work: impl FnOnce() -> Result<T, E> + Send + 'static) -> Result<T, (Outcome, String)>
+where
+    T: Send + 'static,
+    E: std::error::Error + Send + Sync + 'static,
+{
+    let failed = |error: anyhow::Error| (Outcome::Failed, format!("{error:#}"));
+    task::spawn_blocking(work).await.map_err(|error| failed(error.into()))?.map_err(|error| failed(error.into()))
+}
