@@ -14,7 +14,8 @@ use crate::support::World;
 fn policy(detector: &str, from: Severity, measures: &[Measure]) -> Policy {
     let mut policy = Policy::default();
     policy.spec.mode = Mode::Enforce;
-    let detector = *netd_engine::detect::Detector::ALL.iter().find(|known| known.name() == detector).unwrap();
+    let detector =
+        *netd_engine::detect::Detector::ALL.iter().find(|known| known.name() == detector).expect("a detector");
     policy.spec.respond.insert(detector, Rule { from, measures: measures.to_vec() });
     policy
 }
