@@ -97,8 +97,8 @@ pub struct Order {
     pub measures: Vec<Measure>,
     /// The verdict of [`Measure::Block`], where it is asked for and not in force.
     pub block: Option<Verdict>,
-    /// Until when the conversation is cut, and in whose name.
-    pub cut: Verdict,
+    /// The verdict of [`Measure::Cut`]; none where the near end is this host's own address, which no verdict acts on.
+    pub cut: Option<Verdict>,
     /// Whether the far end is one of the protected addresses: then nothing is done.
     pub is_protected: bool,
     /// Told, not done.

@@ -22,7 +22,7 @@ use crate::{
         responses::{Done, Outcome, Response},
     },
     time,
-    verdicts::{Guard, Handle, Refusal},
+    verdicts::{Handle, Refusal},
 };
 
 pub(super) struct Responder {
@@ -125,12 +125,13 @@ impl Responder {
 
     /// Drops the conversation's packets and destroys its sockets; returns how many of those there were.
     async fn cut(&self, order: &Order) -> Tried {
-        let dropped = match self.handle.add(order.cut.clone(), false).await {
-            Ok(_) => Ok(()),
-            // The far end was judged first: it is the near end, which packets cannot be dropped of. Its sockets are here.
-            Err(Refusal::Protected { guard: Guard::Own, .. }) => Err("no socket of it is left on this host".to_owned()),
-            Err(refusal @ Refusal::Protected { .. }) => return Err(refused(refusal)),
-            Err(refusal) => Err(refusal.to_string()),
+        let dropped = match order.cut.clone() {
+            None => Err("no socket of it is left on this host".to_owned()),
+            Some(verdict) => match self.handle.add(verdict, false).await {
+                Ok(_) => Ok(()),
+                Err(refusal @ Refusal::Protected { .. }) => return Err(refused(refusal)),
+                Err(refusal) => Err(refusal.to_string()),
+            },
         };
         let mut holders: Vec<u32> = order.holder.into_iter().chain(order.process.map(|id| id.pid)).collect();
         holders.dedup();

@@ -108,6 +108,7 @@ impl Engine {
                 process: Some(id),
                 holder: Some(case.end.at.pid),
                 since: Timestamp(look.since_ns),
+                is_own: self.scope.is_own(case.end.key.src.ip()),
                 is_protected: self.scope.is_protected(case.end.key.dst.ip()),
             };
             self.act_on(judged, &about, Some(culprit));

@@ -218,6 +218,7 @@ impl Engine {
             process,
             holder: process.map(|id| id.pid),
             since: finding.time,
+            is_own: self.scope.is_own(key.src.ip()),
             is_protected: self.scope.is_protected(key.dst.ip()),
         })
     }

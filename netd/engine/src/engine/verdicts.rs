@@ -25,6 +25,8 @@ pub(super) struct Culprit {
     /// Who holds the socket, where that may be another.
     pub(super) holder: Option<u32>,
     pub(super) since: Timestamp,
+    /// The near end is this host itself, and no namespace or neighbour of it.
+    pub(super) is_own: bool,
     /// The far end is one of the protected addresses.
     pub(super) is_protected: bool,
 }
@@ -122,7 +124,7 @@ impl Verdicts {
             process: culprit.process,
             holder: culprit.holder,
             block: wants_block.then(|| self.note(target, finding)),
-            cut: self.verdict(Order::five_tuple(&culprit.key), Order::CUT, finding),
+            cut: (!culprit.is_own).then(|| self.verdict(Order::five_tuple(&culprit.key), Order::CUT, finding)),
             measures,
             is_protected: culprit.is_protected,
             shadow: self.policy.spec.mode == Mode::Shadow,

@@ -63,12 +63,24 @@ fn a_shell_is_answered_by_its_conversation_and_its_process() {
     assert_eq!((order.key.src.ip().to_string(), order.key.dst_port()), ("10.0.3.7".to_owned(), 4444));
     assert_eq!(order.process, Some(ProcessId { pid: 9, start_ticks: 9 }));
     assert_eq!((order.holder, &*order.measures, order.shadow), (Some(9), &[Measure::Cut][..], false));
-    let Target::FiveTuple { source, source_port, destination_port, .. } = order.cut.target else {
-        panic!("{:?}", order.cut.target)
+    let cut = order.cut.as_ref().unwrap();
+    let Target::FiveTuple { source, source_port, destination_port, .. } = cut.target else {
+        panic!("{:?}", cut.target)
     };
     // The far end comes first, so that what is protected of it is told before this host's own address is.
     assert_eq!((source.to_string(), source_port, destination_port), ("198.51.100.7".to_owned(), 4444, 51_514));
-    assert_eq!(order.cut.response, Response::Drop);
+    assert_eq!(cut.response, Response::Drop);
+}
+
+#[test]
+fn no_verdict_is_asked_for_where_the_near_end_is_this_host_itself() {
+    let mut config = Config { policy: cuts(), ..Config::default() };
+    config.networks.own.push("10.0.3.7/32".parse().unwrap());
+    let mut world = World::new(config);
+    shell().look(&mut world, 9);
+
+    let orders = orders(&mut world);
+    assert_eq!((orders.len(), &orders[0].cut), (1, &None));
 }
 
 #[test]
@@ -172,7 +184,7 @@ fn a_shadow_policy_and_a_protected_end_are_said_in_the_order() {
     shell().look(&mut world, 9);
 
     let orders = orders(&mut world);
-    assert!(orders[0].shadow && orders[0].is_protected && orders[0].cut.shadow);
+    assert!(orders[0].shadow && orders[0].is_protected);
 }
 
 #[test]
