@@ -24,6 +24,8 @@ const FIRST_PORT: u16 = 26_000;
 const AT_ONCE: usize = 10;
 /// How long an agent may take, and the flows to be told.
 const PATIENCE: Duration = Duration::from_secs(30);
+/// Readings a second apart that must agree: netd copies its flows for the API once a second, as far as it has got.
+const SETTLED: u32 = 3;
 /// Wrong rows that are shown.
 const EXAMPLES: usize = 3;
 
@@ -142,10 +144,10 @@ fn judge(api: &Api, truth: &HashMap<Key, HashSet<u32>>) -> Result<Owners> {
     Ok(owners)
 }
 
-/// Reads the flows until as many are told as there are, or no more come.
+/// Reads the flows until as many are told as there are, and the same of them for a while.
 fn settled(api: &Api, truth: &HashMap<Key, HashSet<u32>>) -> Result<HashMap<Key, Value>> {
     let deadline = Instant::now() + PATIENCE;
-    let mut before = usize::MAX;
+    let (mut before, mut same) = (HashMap::new(), 0);
     loop {
         let mut flows = HashMap::new();
         for mut flow in api.items("/api/v1/flows")? {
@@ -157,11 +159,12 @@ fn settled(api: &Api, truth: &HashMap<Key, HashSet<u32>>) -> Result<HashMap<Key,
                 flows.insert(key, flow["process"].take());
             }
         }
-        let is_whole = flows.len() >= truth.len() && flows.len() == before;
-        if is_whole || Instant::now() >= deadline {
+        let pids: HashMap<Key, Value> = flows.iter().map(|(key, process)| (key.clone(), process["pid"].clone())).collect();
+        same = if flows.len() >= truth.len() && pids == before { same + 1 } else { 0 };
+        if same >= SETTLED || Instant::now() >= deadline {
             return Ok(flows);
         }
-        before = flows.len();
+        before = pids;
         thread::sleep(Duration::from_secs(1));
     }
 }

@@ -13,6 +13,7 @@ use crate::process::{Image, Process, ProcessId, Processes, Provenance, Role, pro
 use crate::scope::Scope;
 use crate::streams::{End, Graph, Look, Opened, Snapshot, Stream, is_worth_tracing, trace};
 
+const TCP: u8 = 6;
 /// A command this soon after the far end began a turn follows it.
 const FOLLOWS_NS: u64 = 2_000_000_000;
 
@@ -39,7 +40,8 @@ impl Engine {
             return true;
         }
         self.take_case(&case, &graph, look);
-        false
+        // Resolvers name a peer to a datagram socket only to learn a route; the connection may be yet to come.
+        case.end.proto != TCP
     }
 
     /// Takes in that a process runs another program. Returns whether its streams are worth tracing.
