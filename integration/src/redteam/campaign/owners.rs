@@ -24,8 +24,6 @@ const FIRST_PORT: u16 = 26_000;
 const AT_ONCE: usize = 10;
 /// How long an agent may take, and the flows to be told.
 const PATIENCE: Duration = Duration::from_secs(30);
-/// Readings a second apart that must agree: netd copies its flows for the API once a second, as far as it has got.
-const SETTLED: u32 = 3;
 /// Wrong rows that are shown.
 const EXAMPLES: usize = 3;
 
@@ -144,10 +142,10 @@ fn judge(api: &Api, truth: &HashMap<Key, HashSet<u32>>) -> Result<Owners> {
     Ok(owners)
 }
 
-/// Reads the flows until as many are told as there are, and the same of them for a while.
+/// Reads the flows until all are told with their processes, or for as long as anybody would wait: netd copies its live
+/// flows for the API from time to time, the more of them the more seldom, and a copy may be older than a socket's record.
 fn settled(api: &Api, truth: &HashMap<Key, HashSet<u32>>) -> Result<HashMap<Key, Value>> {
     let deadline = Instant::now() + PATIENCE;
-    let (mut before, mut same) = (HashMap::new(), 0);
     loop {
         let mut flows = HashMap::new();
         for mut flow in api.items("/api/v1/flows")? {
@@ -159,12 +157,14 @@ fn settled(api: &Api, truth: &HashMap<Key, HashSet<u32>>) -> Result<HashMap<Key,
                 flows.insert(key, flow["process"].take());
             }
         }
-        let pids: HashMap<Key, Value> = flows.iter().map(|(key, process)| (key.clone(), process["pid"].clone())).collect();
-        same = if flows.len() >= truth.len() && pids == before { same + 1 } else { 0 };
-        if same >= SETTLED || Instant::now() >= deadline {
+        let is_right = |(key, pids): (&Key, &HashSet<u32>)| {
+            let process: Option<&Value> = flows.get(key);
+            let pid = process.and_then(|process| process["pid"].as_u64()).and_then(|pid| u32::try_from(pid).ok());
+            pid.is_some_and(|pid| pids.contains(&pid)) && process.is_some_and(|process| process["exe"].is_string())
+        };
+        if truth.iter().all(is_right) || Instant::now() >= deadline {
             return Ok(flows);
         }
-        before = pids;
         thread::sleep(Duration::from_secs(1));
     }
 }

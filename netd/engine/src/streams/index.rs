@@ -35,11 +35,9 @@ impl<'a> Index<'a> {
             let of_index: Option<&mut Vec<Object>> = match descriptor.object {
                 Object::TerminalMaster { index, .. } => Some(masters.entry(index).or_default()),
                 Object::Terminal { index, .. } => Some(slaves.entry(index).or_default()),
-                Object::Pipe { .. }
-                | Object::Fifo { .. }
-                | Object::Socket { .. }
-                | Object::Console
-                | Object::Other => None,
+                Object::Pipe { .. } | Object::Fifo { .. } | Object::Socket { .. } | Object::Console | Object::Other => {
+                    None
+                }
             };
             if let Some(ends) = of_index.filter(|ends| !ends.contains(&descriptor.object)) {
                 ends.push(descriptor.object);
@@ -98,7 +96,8 @@ impl<'a> Index<'a> {
     fn master(&self, device: u64, index: u32) -> Option<Object> {
         let masters = self.masters.get(&index)?;
         let of = |wanted: u64| {
-            let is_wanted = |master: &&Object| matches!(master, Object::TerminalMaster { device, .. } if *device == wanted);
+            let is_wanted =
+                |master: &&Object| matches!(master, Object::TerminalMaster { device, .. } if *device == wanted);
             masters.iter().find(is_wanted).copied()
         };
         let only = if device == 0 && masters.len() == 1 { masters.first().copied() } else { None };
@@ -121,7 +120,8 @@ impl<'a> Index<'a> {
         if !(is_line || process.is_hidden()) || has_own || masters.len() != 2 {
             return None;
         }
-        let slave = *self.slaves.get(&index)?.iter().find(|slave| self.joined(**slave) == Some((Link::Terminal, master)))?;
+        let slave =
+            *self.slaves.get(&index)?.iter().find(|slave| self.joined(**slave) == Some((Link::Terminal, master)))?;
         let is_shell = |holder: &Descriptor| {
             self.snapshot.processes.get(&holder.pid).is_some_and(|process| Image::of(process) == Image::Shell)
         };

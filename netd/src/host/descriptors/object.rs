@@ -51,18 +51,11 @@ pub(super) fn read(process: &Path, directory: &OwnedFd, name: &str, terminal: u3
 }
 
 /// Tells a character device by its number; `device` is the file system that its node lies in.
-fn character(
-    number: (u32, u32),
-    device: u64,
-    terminal: u32,
-    master: impl FnOnce() -> Option<(u64, u32)>,
-) -> Object {
+fn character(number: (u32, u32), device: u64, terminal: u32, master: impl FnOnce() -> Option<(u64, u32)>) -> Object {
     match number {
         // `/dev/tty` is whatever terminal controls the process.
         (TTY_AUX, 0) => controlling(terminal),
-        (TTY_AUX, 2) => {
-            master().map_or(Object::Console, |(device, index)| Object::TerminalMaster { device, index })
-        }
+        (TTY_AUX, 2) => master().map_or(Object::Console, |(device, index)| Object::TerminalMaster { device, index }),
         (major, index) if SLAVES.contains(&major) => Object::Terminal { device, index },
         (major, _) if major == TTY_AUX || CONSOLES.contains(&major) => Object::Console,
         _ => Object::Other,

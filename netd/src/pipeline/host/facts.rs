@@ -86,12 +86,8 @@ pub(super) fn snapshot(record: &ProcessRecord, process: &Arc<Process>) -> Snapsh
         });
         match StreamKind::from_number(held.kind) {
             StreamKind::Inet => {
-                let socket = InetSocket {
-                    key: held.key,
-                    netns: process.netns,
-                    cookie: held.cookie,
-                    opened: opened(held.side),
-                };
+                let socket =
+                    InetSocket { key: held.key, netns: process.netns, cookie: held.cookie, opened: opened(held.side) };
                 snapshot.sockets.insert(held.inode, Socket::Inet(socket));
             }
             StreamKind::Unix => {

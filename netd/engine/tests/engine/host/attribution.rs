@@ -90,7 +90,8 @@ fn process(pid: u32, exe: &str) -> std::sync::Arc<netd_engine::process::Process>
 
 #[test]
 fn the_ends_of_a_conversation_on_this_host_are_both_known_whatever_record_comes_first() {
-    for events in [[SocketEvent::Connected, SocketEvent::AcceptedBy], [SocketEvent::AcceptedBy, SocketEvent::Connected]] {
+    for events in [[SocketEvent::Connected, SocketEvent::AcceptedBy], [SocketEvent::AcceptedBy, SocketEvent::Connected]]
+    {
         let mut world = world();
         let flow = Flow::new("10.0.0.7:40000", "198.51.100.9:80", TCP, 1.0);
         for event in events {
@@ -121,7 +122,10 @@ fn a_socket_corrects_what_its_port_told() {
 fn what_is_found_out_of_a_process_after_its_packets_is_told_with_them() {
     let mut world = world();
     let flow = Flow::new("10.0.0.7:40000", "198.51.100.9:80", TCP, 1.0);
-    world.engine.observe_socket(&SocketRecord { key: key("10.0.0.7:40000", "198.51.100.9:80"), ..socket(SocketEvent::Connected, 5, 70) });
+    world.engine.observe_socket(&SocketRecord {
+        key: key("10.0.0.7:40000", "198.51.100.9:80"),
+        ..socket(SocketEvent::Connected, 5, 70)
+    });
     world.engine.observe_flow(&FlowRecord { cookie: 5, ..flow.record(FlowEvent::Begin, 1.0) });
     world.engine.observe_process(process(70, "/usr/bin/curl"), netd_engine::process::Provenance::default());
 
