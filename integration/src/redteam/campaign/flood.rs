@@ -69,7 +69,7 @@ pub(super) fn play(arena: &Arena, api: &Api, milliseconds: u64, port: u16) -> Re
     }
     let path = format!("/api/v1/flows?port={port}&pid={pid}");
     let is_told = |flows: &Value| flows["items"].as_array().filter(|items| !items.is_empty()).map(drop);
-    let is_attributed_after = api.until(&path, Duration::from_secs(5), is_told).is_ok();
+    let is_attributed_after = api.until(&path, PATIENCE, is_told).is_ok();
 
     let mut counters = BTreeMap::new();
     losses("", &api.get("/api/v1/status")?, &mut counters);

@@ -142,10 +142,10 @@ fn judge(api: &Api, truth: &HashMap<Key, HashSet<u32>>) -> Result<Owners> {
     Ok(owners)
 }
 
-/// Reads the flows until as many are told as there are, or no more come.
+/// Reads the flows until all are told with their processes, or for as long as anybody would wait: netd copies its live
+/// flows for the API from time to time, the more of them the more seldom, and a copy may be older than a socket's record.
 fn settled(api: &Api, truth: &HashMap<Key, HashSet<u32>>) -> Result<HashMap<Key, Value>> {
     let deadline = Instant::now() + PATIENCE;
-    let mut before = usize::MAX;
     loop {
         let mut flows = HashMap::new();
         for mut flow in api.items("/api/v1/flows")? {
@@ -157,11 +157,14 @@ fn settled(api: &Api, truth: &HashMap<Key, HashSet<u32>>) -> Result<HashMap<Key,
                 flows.insert(key, flow["process"].take());
             }
         }
-        let is_whole = flows.len() >= truth.len() && flows.len() == before;
-        if is_whole || Instant::now() >= deadline {
+        let is_right = |(key, pids): (&Key, &HashSet<u32>)| {
+            let process: Option<&Value> = flows.get(key);
+            let pid = process.and_then(|process| process["pid"].as_u64()).and_then(|pid| u32::try_from(pid).ok());
+            pid.is_some_and(|pid| pids.contains(&pid)) && process.is_some_and(|process| process["exe"].is_string())
+        };
+        if truth.iter().all(is_right) || Instant::now() >= deadline {
             return Ok(flows);
         }
-        before = flows.len();
         thread::sleep(Duration::from_secs(1));
     }
 }

@@ -15,6 +15,7 @@ use crate::scope::Scope;
 use crate::streams::{End, Graph, Look, Opened, Snapshot, Stream, is_worth_tracing, trace};
 use crate::time::Timestamp;
 
+const TCP: u8 = 6;
 /// A command this soon after the far end began a turn follows it.
 const FOLLOWS_NS: u64 = 2_000_000_000;
 
@@ -41,7 +42,8 @@ impl Engine {
             return true;
         }
         self.take_case(&case, &graph, look);
-        false
+        // Resolvers name a peer to a datagram socket only to learn a route; the connection may be yet to come.
+        case.end.proto != TCP
     }
 
     /// Takes in that a process runs another program. Returns whether its streams are worth tracing.

@@ -80,10 +80,11 @@ impl Reader<'_> {
         Some(Case { considered, ..case })
     }
 
-    /// Returns whether the suspect's input may yet lead somewhere: the other end is often opened after the shell.
+    /// Returns whether the suspect's streams may yet lead somewhere: the other end is often opened after the shell.
     pub(crate) fn is_unfinished(&self) -> bool {
         let Some(suspect) = self.graph.nodes.first().map(|node| &node.process) else { return false };
-        self.graph.ends.is_empty() && takes_commands(suspect)
+        let leads = |course| self.graph.ends.iter().any(|end| end.course == course);
+        takes_commands(suspect) && !(leads(Course::In) && leads(Course::Out))
     }
 
     fn reverse(&self, suspect: &Arc<Process>, ends: &[&End]) -> Option<Case> {
