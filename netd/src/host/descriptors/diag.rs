@@ -234,7 +234,7 @@ mod tests {
         let near = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
         let mut found = HashMap::new();
 
-        list(&mut found, &|_| Some(Opened::Accepted)).unwrap();
+        list(&mut found, 0, &|_| Some(Opened::Accepted)).unwrap();
 
         assert_eq!(inet_of(&found, &near).opened, Opened::Accepted);
     }
