@@ -1,6 +1,6 @@
 # netd. The two commands of a newcomer: `make run` and `make test`.
 .DEFAULT_GOAL := help
-.PHONY: help run test check bench captures pcaps accuracy calibrate redteam attribution fuzz fuzz-short ebpf ebpf-tools ebpf-check fmt deps install-deny clean
+.PHONY: help run test check bench captures pcaps accuracy calibrate redteam redteam-tools attribution fuzz fuzz-short ebpf ebpf-tools ebpf-check fmt deps install-deny clean
 
 SHELL := bash
 CARGO ?= cargo
@@ -49,8 +49,10 @@ calibrate: deps ## Measures how far the posterior can be believed; keeps it in d
 	NETD_BIN="$${CARGO_TARGET_DIR:-$(CURDIR)/target}/release/netd" $(CARGO) run --locked --release -p netd-lab --bin calibrate -- \
 		$(if $(QUICK),--quick,--docs docs) $(if $(WRITE),--write)
 
-redteam: deps ## Plays reverse shells and their harmless look-alikes for real: what is found, how fast, what is cut (root)
+redteam-tools: ## Installs the programs that the red team plays with (Debian); without them its variants are left out
 	integration/tools.sh
+
+redteam: deps redteam-tools ## Plays reverse shells and their harmless look-alikes for real: what is found, how fast, what is cut (root)
 	$(CARGO) build --locked --release -p netd
 	$(CARGO) build --locked --release -p netd-lab --bin redteam
 	$(SUDO) env NETD_BIN="$${CARGO_TARGET_DIR:-$(CURDIR)/target}/release/netd" \

@@ -8,10 +8,12 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
 
+use super::arena::outside_address;
 use super::now_ns;
 use super::tls::Tls;
 use super::variant::{Role, Transport};
 use crate::namespace::Namespace;
+use crate::traffic::socket::connect_tcp;
 
 /// A human's pace: between two commands, and before the first.
 pub const GAP: Duration = Duration::from_millis(300);
@@ -146,7 +148,8 @@ fn accept(listener: &TcpListener) -> Result<TcpStream> {
 fn dial(address: SocketAddr) -> Result<TcpStream> {
     let deadline = Instant::now() + PATIENCE;
     loop {
-        match TcpStream::connect_timeout(&address, Duration::from_millis(500)) {
+        // The outside's own address: the one it would choose is the victim's gateway's, which is protected.
+        match connect_tcp(outside_address(address.is_ipv6()), address, Duration::from_millis(500)) {
             Ok(stream) => return Ok(stream),
             Err(_) if Instant::now() < deadline => thread::sleep(Duration::from_millis(20)),
             Err(e) => return Err(e).context("nothing listens"),

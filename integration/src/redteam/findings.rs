@@ -20,6 +20,8 @@ pub struct Found {
     /// Nanoseconds since 1970 at which it first had a severity that counts; if it never had, at which it was raised.
     pub when_ns: u64,
     pub counts: bool,
+    /// Nanoseconds since 1970 at which its conversation was cut, if it was.
+    pub cut_ns: Option<u64>,
     /// Seconds from the exec to the finding, where it says so itself.
     pub since_exec_s: Option<f64>,
     pub originator: String,
@@ -63,12 +65,18 @@ fn found(finding: &Value) -> Result<Found> {
         severity,
         when_ns: first.unwrap_or(raised),
         counts: counting(finding).is_some() || first.is_some(),
+        cut_ns: moment(&finding["response"]["at"]).filter(|_| is_cut(&finding["response"])),
         since_exec_s: finding.pointer("/host/latency_s").and_then(Value::as_f64),
         originator: text("originator")?,
         responder: text("responder")?,
         responder_port: port.with_context(|| format!("no port: {finding}"))?,
         netns: finding.pointer("/process/netns").and_then(Value::as_u64).filter(|inode| *inode != 0),
     })
+}
+
+fn is_cut(response: &Value) -> bool {
+    let actions = response["actions"].as_array();
+    actions.into_iter().flatten().any(|done| done["action"] == "cut" && done["result"] == "done")
 }
 
 fn moment(time: &Value) -> Option<u64> {

@@ -19,6 +19,8 @@ use super::{at_once, control, now_ns, variants};
 const FIRST_PORT: u16 = 20_000;
 /// What a late finding may take; nobody waits longer for one.
 const LATEST: Duration = Duration::from_millis(1_500);
+/// What left the victim before the cut may be read by the attacker's thread this much later.
+const TRANSIT_NS: u64 = 5_000_000;
 /// Trials at once while netd watches, and without it.
 const WATCHED_AT_ONCE: usize = 2;
 const CONTROLS_AT_ONCE: usize = 4;
@@ -101,6 +103,8 @@ pub struct Played {
     pub found: Option<Found>,
     /// Output that the attacker received after the finding.
     pub bytes_after: usize,
+    /// Of it, what came [`TRANSIT_NS`] after the cut; all of it where nothing was cut.
+    pub bytes_leaked: usize,
     /// Findings of other detectors on the same port.
     pub others: Vec<String>,
 }
@@ -155,6 +159,7 @@ fn row(
             let here = || findings.iter().filter(|found| found.responder_port == port);
             let found =
                 here().filter(|found| found.is_about_shells() && found.counts).min_by_key(|found| found.when_ns);
+            let cut_ns = here().filter_map(|found| found.cut_ns).min();
             let others = here().filter(|found| !found.is_about_shells() || !found.counts);
             let decisive_ns = if variant.per_command { session.first_command_ns } else { session.opened_ns };
             Outcome::Played(Played {
@@ -163,6 +168,8 @@ fn row(
                 bytes: session.bytes_after(0),
                 found: found.cloned(),
                 bytes_after: found.map_or(0, |found| session.bytes_after(found.when_ns)),
+                bytes_leaked: found
+                    .map_or(0, |found| session.bytes_after(cut_ns.map_or(found.when_ns, |cut_ns| cut_ns + TRANSIT_NS))),
                 others: others.map(|found| format!("{} {}", found.detector, found.severity)).collect(),
             })
         }

@@ -22,6 +22,7 @@ pub struct Totals {
     pub median_ms: Option<f64>,
     pub worst_ms: Option<f64>,
     pub worst_bytes_after: usize,
+    pub worst_bytes_leaked: usize,
 }
 
 impl Played {
@@ -48,6 +49,7 @@ pub fn totals(rows: &[Row]) -> Totals {
                 totals.played += 1;
                 totals.found += usize::from(played.found.is_some());
                 totals.worst_bytes_after = totals.worst_bytes_after.max(played.bytes_after);
+                totals.worst_bytes_leaked = totals.worst_bytes_leaked.max(played.bytes_leaked);
                 latencies.extend(played.latency_ms());
             }
         }
@@ -72,8 +74,8 @@ pub fn missed(rows: &[Row], verdicts: &[Verdict]) -> Vec<String> {
     for (what, seen, most) in [("median", totals.median_ms, MEDIAN_MS), ("worst", totals.worst_ms, WORST_MS)] {
         missed.extend(seen.filter(|ms| *ms > most).map(|ms| format!("{what} latency: {ms:.1} ms, at most {most} ms")));
     }
-    if totals.worst_bytes_after > 0 {
-        missed.push(format!("output after the cut: {} bytes", totals.worst_bytes_after));
+    if totals.worst_bytes_leaked > 0 {
+        missed.push(format!("output after the cut: {} bytes", totals.worst_bytes_leaked));
     }
     missed.extend(benign::missed(verdicts));
     missed
@@ -82,16 +84,18 @@ pub fn missed(rows: &[Row], verdicts: &[Verdict]) -> Vec<String> {
 /// Writes the table of the matrix.
 #[must_use]
 pub fn table(rows: &[Row]) -> String {
-    let mut text =
-        format!("{:<34} {:<3} {:<44} {:>8} {:>6}  {:<26} Tracee\n", "variant", "ip", "found", "ms", "after", "Falco");
+    let mut text = format!(
+        "{:<34} {:<3} {:<44} {:>8} {:>6} {:>6}  {:<26} Tracee\n",
+        "variant", "ip", "found", "ms", "after", "leaked", "Falco"
+    );
     for row in rows {
-        let (found, latency, after) = cells(&row.outcome);
+        let (found, latency, after, leaked) = cells(&row.outcome);
         let version = if row.is_v6 { "v6" } else { "v4" };
         let (falco, tracee) = Published::cells(row.published.as_ref());
         // Writing to a string cannot fail.
         let _ = writeln!(
             text,
-            "{:<34} {version:<3} {found:<44} {latency:>8} {after:>6}  {falco:<26} {tracee}",
+            "{:<34} {version:<3} {found:<44} {latency:>8} {after:>6} {leaked:>6}  {falco:<26} {tracee}",
             row.variant.name
         );
     }
@@ -106,28 +110,32 @@ fn summary(rows: &[Row]) -> String {
     let tracee = others(|row| row.published.as_ref().is_some_and(|published| !published.tracee.is_empty()));
     format!(
         "\nfound {} of {} (Falco's rules {falco}, Tracee's {tracee}); left out {}, no shell here {}\n\
-         latency: median {}, worst {}; most output after the finding: {} bytes\n",
+         latency: median {}, worst {}; most output after the finding: {} bytes, after the cut: {} bytes\n",
         totals.found,
         totals.played,
         totals.left_out,
         totals.broken,
         ms(totals.median_ms),
         ms(totals.worst_ms),
-        totals.worst_bytes_after
+        totals.worst_bytes_after,
+        totals.worst_bytes_leaked
     )
 }
 
-fn cells(outcome: &Outcome) -> (String, String, String) {
+fn cells(outcome: &Outcome) -> (String, String, String, String) {
     let dash = || "-".to_owned();
     match outcome {
-        Outcome::LeftOut(why) => (format!("left out: {why}"), dash(), dash()),
-        Outcome::Broken(why) => (format!("no shell: {why}"), dash(), dash()),
+        Outcome::LeftOut(why) => (format!("left out: {why}"), dash(), dash(), dash()),
+        Outcome::Broken(why) => (format!("no shell: {why}"), dash(), dash(), dash()),
         Outcome::Played(played) => match (&played.found, played.latency_ms()) {
-            (Some(found), Some(ms)) => {
-                (format!("{} ({})", found.detector, found.severity), format!("{ms:.1}"), played.bytes_after.to_string())
-            }
-            (None, _) | (_, None) if played.others.is_empty() => ("NOT FOUND".to_owned(), dash(), dash()),
-            (None, _) | (_, None) => (format!("NOT FOUND; {}", played.others.join(", ")), dash(), dash()),
+            (Some(found), Some(ms)) => (
+                format!("{} ({})", found.detector, found.severity),
+                format!("{ms:.1}"),
+                played.bytes_after.to_string(),
+                played.bytes_leaked.to_string(),
+            ),
+            (None, _) | (_, None) if played.others.is_empty() => ("NOT FOUND".to_owned(), dash(), dash(), dash()),
+            (None, _) | (_, None) => (format!("NOT FOUND; {}", played.others.join(", ")), dash(), dash(), dash()),
         },
     }
 }
@@ -141,7 +149,7 @@ pub fn json(rows: &[Row], verdicts: &[Verdict]) -> Value {
         "benign": verdicts.iter().map(Verdict::json).collect::<Vec<_>>(),
         "totals": {
             "played": totals.played, "found": totals.found, "left_out": totals.left_out, "broken": totals.broken,
-            "median_ms": totals.median_ms, "worst_ms": totals.worst_ms, "worst_bytes_after": totals.worst_bytes_after,
+            "median_ms": totals.median_ms, "worst_ms": totals.worst_ms, "worst_bytes_after": totals.worst_bytes_after, "worst_bytes_leaked": totals.worst_bytes_leaked,
         },
         "missed": missed(rows, verdicts),
     })
@@ -161,6 +169,7 @@ fn row_json(row: &Row) -> Value {
         Outcome::Played(played) => {
             value["bytes"] = json!(played.bytes);
             value["bytes_after"] = json!(played.bytes_after);
+            value["bytes_leaked"] = json!(played.bytes_leaked);
             value["others"] = json!(played.others);
             value["found"] = played.found.as_ref().map_or(Value::Null, |found| {
                 json!({

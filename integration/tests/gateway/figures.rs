@@ -66,7 +66,7 @@ fn check_sample(line: &str) {
 }
 
 /// All but `netd_findings`, a counter which begins with the first finding.
-const NAMES: [&str; 26] = [
+const NAMES: [&str; 30] = [
     "netd_blocked_packets counter",
     "netd_blocklist_entries gauge",
     "netd_bpf_map_capacity gauge",
@@ -77,6 +77,7 @@ const NAMES: [&str; 26] = [
     "netd_degraded gauge",
     "netd_dropped_packets counter",
     "netd_events_lost counter",
+    "netd_execs counter",
     "netd_fail_open_packets counter",
     "netd_flow_evictions counter",
     "netd_flow_table_capacity gauge",
@@ -87,9 +88,12 @@ const NAMES: [&str; 26] = [
     "netd_kill_switch gauge",
     "netd_mode gauge",
     "netd_packets counter",
+    "netd_process_looks counter",
+    "netd_processes gauge",
     "netd_ready gauge",
     "netd_resets counter",
     "netd_start_time_seconds gauge",
+    "netd_stream_snapshots counter",
     "netd_turns counter",
     "netd_unparsed_packets counter",
     "netd_verdicts gauge",

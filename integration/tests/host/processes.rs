@@ -64,12 +64,8 @@ fn every_flow_that_this_host_opens_names_its_process() {
     }
 }
 
-/// Whether a flow names this process, and the thread of the generator that it comes from.
+/// Whether a flow names this process, and what it runs.
 fn names_us(flow: &Value) -> bool {
-    let comm = match flow["responder_port"].as_u64() {
-        Some(443) => "person",
-        Some(123) => "ntp",
-        _ => "implant",
-    };
-    flow["process"]["pid"] == std::process::id() && flow["process"]["comm"] == comm
+    let executable = std::env::current_exe().unwrap();
+    flow["process"]["pid"] == std::process::id() && flow["process"]["exe"] == executable.to_string_lossy().as_ref()
 }

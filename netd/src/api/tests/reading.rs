@@ -265,7 +265,7 @@ async fn what_was_done_about_a_finding_is_told_with_it_and_counted() {
     assert_eq!(none.get("response"), None);
     assert_eq!(told["response"]["actions"][0], serde_json::json!({"action": "cut", "result": "done", "count": 1}));
     assert_eq!(told["response"]["actions"][1]["result"], "refused");
-    assert_eq!(told["response"]["at"], "2027-01-15T08:00:00.500Z");
+    assert_eq!(told["response"]["at"], "2027-01-15T08:00:00.5Z");
     assert!(told["response"]["error"].as_str().unwrap().contains("sshd"));
 
     let metrics = api.get("/metrics").await.text;
