@@ -154,7 +154,10 @@ fn row(
         (Some(name), ..) => Outcome::LeftOut(format!("{name} is not installed")),
         (None, Err(error), _) => Outcome::Broken(format!("{error:#}")),
         (None, Ok(_), None) => Outcome::LeftOut("not played".to_owned()),
-        (None, Ok(_), Some(Err(error))) => Outcome::Broken(format!("with netd: {error:#}")),
+        (None, Ok(_), Some(Err(error))) => match cut_at_once(findings, port) {
+            Some(played) => Outcome::Played(played),
+            None => Outcome::Broken(format!("with netd: {error:#}")),
+        },
         (None, Ok(_), Some(Ok((spawned_ns, session)))) => {
             let here = || findings.iter().filter(|found| found.responder_port == port);
             let found =
@@ -175,6 +178,21 @@ fn row(
         }
     };
     Row { variant, is_v6, outcome, published }
+}
+
+/// Returns what a shell was that netd cut before the attacker heard of it.
+fn cut_at_once(findings: &[Found], port: u16) -> Option<Played> {
+    let cut = findings.iter().filter(|found| found.responder_port == port && found.is_about_shells() && found.counts);
+    let found = cut.filter(|found| found.cut_ns.is_some()).min_by_key(|found| found.when_ns)?;
+    Some(Played {
+        spawned_ns: found.when_ns,
+        decisive_ns: found.when_ns,
+        bytes: 0,
+        found: Some(found.clone()),
+        bytes_after: 0,
+        bytes_leaked: 0,
+        others: Vec::new(),
+    })
 }
 
 fn session(arena: &Arena, trial: &Trial) -> Result<(u64, Session)> {
