@@ -1,11 +1,14 @@
 //! The red team's short form: one reverse shell of each class over IPv4, and the attribution campaign made small.
 
 use std::process::Command;
-use std::sync::LazyLock;
+use std::sync::{LazyLock, Mutex, PoisonError};
 
 use anyhow::{Result, bail};
 use netd_lab::require_root;
 use serde_json::Value;
+
+/// One laboratory at a time: netd sees the processes of the whole machine, and all of them have the same addresses.
+static ALONE: Mutex<()> = Mutex::new(());
 
 /// One run of the short matrix, which the tests below look at.
 static MATRIX: LazyLock<Value> = LazyLock::new(|| redteam(&["matrix", "--short"]).expect("the matrix can be played"));
@@ -57,6 +60,7 @@ fn rows(matrix: &Value) -> Vec<Value> {
 }
 
 fn redteam(words: &[&str]) -> Result<Value> {
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
     let mut command = Command::new(env!("CARGO_BIN_EXE_redteam"));
     command.args(words).args(["--json", "--allow-missing"]).env("NETD_BIN", netd_lab::binary::netd()?);
     let output = command.output()?;
