@@ -103,7 +103,7 @@ pub struct Played {
     pub found: Option<Found>,
     /// Output that the attacker received after the finding.
     pub bytes_after: usize,
-    /// Of it, what came [`TRANSIT_NS`] after the cut; all of it where nothing was cut.
+    /// Of it, what commands answered, [`TRANSIT_NS`] after the cut or later; all of it where nothing was cut.
     pub bytes_leaked: usize,
     /// Findings of other detectors on the same port.
     pub others: Vec<String>,
@@ -163,6 +163,11 @@ fn row(
             let found =
                 here().filter(|found| found.is_about_shells() && found.counts).min_by_key(|found| found.when_ns);
             let cut_ns = here().filter_map(|found| found.cut_ns).min();
+            // Before the first command a prompt may come, and no command's output.
+            let leaked_from = found.map(|found| match cut_ns {
+                Some(cut_ns) => (cut_ns + TRANSIT_NS).max(session.first_command_ns),
+                None => found.when_ns,
+            });
             let others = here().filter(|found| !found.is_about_shells() || !found.counts);
             let decisive_ns = if variant.per_command { session.first_command_ns } else { session.opened_ns };
             Outcome::Played(Played {
@@ -171,8 +176,7 @@ fn row(
                 bytes: session.bytes_after(0),
                 found: found.cloned(),
                 bytes_after: found.map_or(0, |found| session.bytes_after(found.when_ns)),
-                bytes_leaked: found
-                    .map_or(0, |found| session.bytes_after(cut_ns.map_or(found.when_ns, |cut_ns| cut_ns + TRANSIT_NS))),
+                bytes_leaked: leaked_from.map_or(0, |from_ns| session.bytes_after(from_ns)),
                 others: others.map(|found| format!("{} {}", found.detector, found.severity)).collect(),
             })
         }
