@@ -89,7 +89,7 @@ pub enum Outcome {
     LeftOut(String),
     /// It is no shell even without netd.
     Broken(String),
-    Played(Played),
+    Played(Box<Played>),
 }
 
 /// A trial that netd watched.
@@ -155,7 +155,7 @@ fn row(
         (None, Err(error), _) => Outcome::Broken(format!("{error:#}")),
         (None, Ok(_), None) => Outcome::LeftOut("not played".to_owned()),
         (None, Ok(_), Some(Err(error))) => match cut_at_once(findings, port) {
-            Some(played) => Outcome::Played(played),
+            Some(played) => Outcome::Played(Box::new(played)),
             None => Outcome::Broken(format!("with netd: {error:#}")),
         },
         (None, Ok(_), Some(Ok((spawned_ns, session)))) => {
@@ -170,7 +170,7 @@ fn row(
             });
             let others = here().filter(|found| !found.is_about_shells() || !found.counts);
             let decisive_ns = if variant.per_command { session.first_command_ns } else { session.opened_ns };
-            Outcome::Played(Played {
+            Outcome::Played(Box::new(Played {
                 spawned_ns,
                 decisive_ns,
                 bytes: session.bytes_after(0),
@@ -178,7 +178,7 @@ fn row(
                 bytes_after: found.map_or(0, |found| session.bytes_after(found.when_ns)),
                 bytes_leaked: leaked_from.map_or(0, |from_ns| session.bytes_after(from_ns)),
                 others: others.map(|found| format!("{} {}", found.detector, found.severity)).collect(),
-            })
+            }))
         }
     };
     Row { variant, is_v6, outcome, published }
