@@ -1,6 +1,6 @@
 # netd. The two commands of a newcomer: `make run` and `make test`.
 .DEFAULT_GOAL := help
-.PHONY: help run test check bench captures pcaps accuracy calibrate redteam redteam-tools attribution fuzz fuzz-short ebpf ebpf-tools ebpf-check fmt deps install-deny clean
+.PHONY: help run test check bench captures pcaps accuracy calibrate redteam redteam-tools attribution torture fuzz fuzz-short ebpf ebpf-tools ebpf-check fmt deps install-deny clean
 
 SHELL := bash
 CARGO ?= cargo
@@ -63,6 +63,12 @@ attribution: deps ## Ten thousand short connections, an exec flood and a restart
 	$(CARGO) build --locked --release -p netd-lab --bin redteam
 	$(SUDO) env NETD_BIN="$${CARGO_TARGET_DIR:-$(CURDIR)/target}/release/netd" \
 		"$${CARGO_TARGET_DIR:-$(CURDIR)/target}/release/redteam" attribution $(REDTEAM)
+
+torture: deps ## Does faults to netd on purpose and prints row, measured, goal (root; TORTURE="--short --only T01,T20")
+	$(CARGO) build --locked --release -p netd
+	$(CARGO) build --locked --release -p netd-lab --bin torture
+	$(SUDO) env NETD_BIN="$${CARGO_TARGET_DIR:-$(CURDIR)/target}/release/netd" \
+		"$${CARGO_TARGET_DIR:-$(CURDIR)/target}/release/torture" $(TORTURE)
 
 fuzz: deps ## Fuzzes every parser that sees the network, FUZZ_SECONDS (600) each; what crashes one becomes a test
 	@command -v c++ >/dev/null || $(SUDO) apt-get install -y -q g++

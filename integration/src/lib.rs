@@ -18,4 +18,5 @@ pub mod pcaps;
 pub mod process;
 pub mod redteam;
 pub mod synth;
+pub mod torture;
 pub mod traffic;

@@ -32,6 +32,7 @@ use axum::routing::{delete, get, put};
 use tower_http::catch_panic::CatchPanicLayer;
 
 use self::problem::Problem;
+use crate::store::events::Events;
 use crate::store::questions::Asker;
 use crate::store::status::Sources;
 use crate::store::suppressions::Suppressions;
@@ -46,6 +47,8 @@ pub struct Context {
     pub verdicts: Handle,
     pub findings: Arc<Findings>,
     pub flows: Arc<Flows>,
+    /// What happens, for streams.
+    pub events: Events,
     pub sources: Sources,
     pub suppressions: Arc<Suppressions>,
     pub asker: Asker,

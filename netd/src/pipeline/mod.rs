@@ -43,7 +43,7 @@ use crate::{
     config::files::IntelList,
     host::addresses::Addresses,
     kernel::{self, Kernel, interfaces},
-    store::{Findings, Flows, disk::StateDir, questions, status, suppressions::Suppressions},
+    store::{Findings, Flows, disk::StateDir, events::Events, questions, status, suppressions::Suppressions},
     verdicts::{self, Guard, Handle, Now, Service, Settings},
 };
 
@@ -134,6 +134,7 @@ struct Parts {
     programs: Arc<netd_engine::process::Programs>,
     findings: Arc<Findings>,
     flows: Arc<Flows>,
+    events: Events,
     sources: status::Sources,
     hosts: Arc<[String]>,
     databases: Arc<Databases>,
@@ -182,8 +183,9 @@ fn start(options: Options) -> anyhow::Result<(Kernel, Parts)> {
         info!(interface = interface.name, index = interface.index, "watching");
     }
 
-    let findings = Arc::new(Findings::new(options.findings));
-    let flows = Arc::new(Flows::new(engine_config.flows.limit));
+    let events = Events::default();
+    let findings = Arc::new(Findings::new(options.findings).telling(events.clone()));
+    let flows = Arc::new(Flows::new(engine_config.flows.limit).telling(events.clone()));
     let (enforce, enforcements) = mpsc::channel(ENFORCE_QUEUE);
     let (respond, orders) = mpsc::channel(ENFORCE_QUEUE);
     let programs = Arc::new(engine_config.programs.clone());
@@ -226,6 +228,7 @@ fn start(options: Options) -> anyhow::Result<(Kernel, Parts)> {
         programs,
         findings,
         flows,
+        events,
         sources,
         hosts,
         databases,
@@ -253,6 +256,7 @@ impl Parts {
             verdicts: self.handle,
             findings: self.findings,
             flows: self.flows,
+            events: self.events.clone(),
             sources: self.sources,
             suppressions: self.suppressions,
             asker: self.asker,
@@ -261,7 +265,7 @@ impl Parts {
         };
         let mut tasks = JoinSet::new();
         // The service outlives the others: what they still ask is answered. It ends when the last handle is gone.
-        let verdicts = tokio::spawn(verdicts::run(self.service, self.commands, CancellationToken::new()));
+        let verdicts = tokio::spawn(verdicts::run(self.service, self.commands, self.events, CancellationToken::new()));
         tasks.spawn(self.analyst.run(shutdown.clone()));
         tasks.spawn(self.intel.run(shutdown.clone()));
         tasks.spawn(responder.run(self.orders, self.enforcements));

@@ -1,11 +1,12 @@
 //! The findings, newest state of each, with how their severity rose.
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::{PoisonError, RwLock};
+use std::sync::{Arc, PoisonError, RwLock};
 
 use netd_engine::finding::{Finding, Pair, Severity};
 use netd_engine::time::Timestamp;
 
+use super::events::{Event, Events};
 use super::responses::{Response, Timings};
 
 /// One step of a finding's severity.
@@ -30,6 +31,7 @@ pub struct Stored {
 pub struct Findings {
     limit: usize,
     timings: Timings,
+    events: Events,
     inner: RwLock<Inner>,
 }
 
@@ -47,7 +49,14 @@ const RISES: usize = 16;
 impl Findings {
     #[must_use]
     pub fn new(limit: usize) -> Self {
-        Self { limit: limit.max(1), timings: Timings::default(), inner: RwLock::default() }
+        let (timings, events) = (Timings::default(), Events::default());
+        Self { limit: limit.max(1), timings, events, inner: RwLock::default() }
+    }
+
+    /// Tells each report to the listeners of `events`.
+    #[must_use]
+    pub fn telling(self, events: Events) -> Self {
+        Self { events, ..self }
     }
 
     /// Takes a report: a new finding, or a known one whose severity rose.
@@ -70,6 +79,9 @@ impl Findings {
                 }
                 inner.by_id.insert(id, Stored { finding, rises: vec![rise], response: None });
             }
+        }
+        if let Some(stored) = inner.by_id.get(&id) {
+            self.events.tell(|| Event::Finding(Arc::new(stored.clone())));
         }
         if inner.by_id.len() > self.limit {
             inner.by_id.pop_first();

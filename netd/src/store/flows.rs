@@ -7,6 +7,8 @@ use dashmap::DashMap;
 use netd_common::key::{ConversationKey, FlowKey};
 use netd_engine::flow::Conversation;
 
+use super::events::{Event, Events};
+
 /// A conversation with its place in the order of arrival.
 #[derive(Clone, Debug)]
 pub struct Row {
@@ -22,6 +24,7 @@ pub struct Row {
 pub struct Flows {
     limit: usize,
     rows: DashMap<u64, Arc<Row>>,
+    events: Events,
     order: Mutex<Order>,
 }
 
@@ -41,7 +44,13 @@ const CHUNK: usize = 1_024;
 impl Flows {
     #[must_use]
     pub fn new(limit: usize) -> Self {
-        Self { limit: limit.max(1), rows: DashMap::new(), order: Mutex::default() }
+        Self { limit: limit.max(1), rows: DashMap::new(), events: Events::default(), order: Mutex::default() }
+    }
+
+    /// Tells each conversation that ends to the listeners of `events`.
+    #[must_use]
+    pub fn telling(self, events: Events) -> Self {
+        Self { events, ..self }
     }
 
     /// Takes a conversation's present state. One that is over on the wire keeps its place until [`Flows::end`]: late
@@ -67,7 +76,11 @@ impl Flows {
             }
             (sequence, order.evict(self.limit))
         });
-        self.rows.insert(sequence, Arc::new(Row { sequence, conversation }));
+        let row = Arc::new(Row { sequence, conversation });
+        self.rows.insert(sequence, Arc::clone(&row));
+        if has_ended {
+            self.events.tell(|| Event::Flow(row));
+        }
         for sequence in evicted {
             self.rows.remove(&sequence);
         }

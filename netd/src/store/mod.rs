@@ -1,6 +1,7 @@
 //! Remembers: the state directory, the findings, the live flows, and the state of the whole, as the API reads them.
 
 pub mod disk;
+pub mod events;
 mod findings;
 mod flows;
 pub mod questions;

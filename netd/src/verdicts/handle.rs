@@ -1,5 +1,6 @@
 //! The way to the verdict service from every other room, and the loop that owns it.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use ipnet::IpNet;
@@ -16,6 +17,7 @@ use super::protect::Guard;
 use super::refusal::Refusal;
 use super::service::Service;
 use super::view::{Added, Entry, ListChange, ListOptions, ListView, Page, Status, VerdictPage};
+use crate::store::events::{Event, Events, VerdictChange, VerdictEvent};
 
 /// How often the service looks for expired verdicts. Shorter than [`super::service::HANDOVER`], so that a key
 /// passes to its next claim before the kernel lets the old one lapse.
@@ -127,12 +129,13 @@ impl Handle {
 }
 
 /// Serves commands and expiry until `shutdown` is cancelled or every handle is gone; what was already asked is
-/// answered first. Returns the service, whose maps outlive it.
+/// answered first. Verdicts that come and go are told to `events`. Returns the service, whose maps outlive it.
 ///
 /// It waits for map writes and for the disk: give it a task that nothing else shares.
 pub async fn run<M: Maps>(
     mut service: Service<M>,
     mut receiver: mpsc::Receiver<Command>,
+    events: Events,
     shutdown: CancellationToken,
 ) -> Service<M> {
     let mut ticks = tokio::time::interval(TICK);
@@ -141,35 +144,41 @@ pub async fn run<M: Maps>(
         tokio::select! {
             biased;
             () = shutdown.cancelled() => break,
-            _ = ticks.tick() => tick(&mut service),
+            _ = ticks.tick() => tick(&mut service, &events),
             command = receiver.recv() => match command {
-                Some(command) => answer(&mut service, command.0),
+                Some(command) => answer(&mut service, command.0, &events),
                 None => break,
             },
         }
     }
     receiver.close();
     while let Some(command) = receiver.recv().await {
-        answer(&mut service, command.0);
+        answer(&mut service, command.0, &events);
     }
-    tick(&mut service);
+    tick(&mut service, &events);
     service
 }
 
-fn tick<M: Maps>(service: &mut Service<M>) {
+fn tick<M: Maps>(service: &mut Service<M>, events: &Events) {
     for entry in service.tick(Now::read()) {
         info!(id = entry.id, target = ?entry.verdict.target, "verdict expired");
+        tell_of(events, VerdictChange::Expired, &entry);
     }
 }
 
-fn answer<M: Maps>(service: &mut Service<M>, ask: Ask) {
+fn answer<M: Maps>(service: &mut Service<M>, ask: Ask, events: &Events) {
     let now = Now::read();
     match ask {
         Ask::Add { verdict, force, reply } => {
             let target = verdict.target;
             let added = service.add(verdict, force, now);
             match &added {
-                Ok(added) => info!(id = added.id, ?target, renewed = added.renewed, "verdict in force"),
+                Ok(added) => {
+                    info!(id = added.id, ?target, renewed = added.renewed, "verdict in force");
+                    if let Ok(entry) = service.verdict(added.id, now) {
+                        tell_of(events, VerdictChange::Began, &entry);
+                    }
+                }
                 Err(refusal) => warn!(?target, %refusal, "verdict refused"),
             }
             tell(reply, added);
@@ -178,6 +187,7 @@ fn answer<M: Maps>(service: &mut Service<M>, ask: Ask) {
             let released = service.release(id, now);
             if let Ok(entry) = &released {
                 info!(id, target = ?entry.verdict.target, "verdict released");
+                tell_of(events, VerdictChange::Released, entry);
             }
             tell(reply, released);
         }
@@ -222,6 +232,10 @@ fn answer<M: Maps>(service: &mut Service<M>, ask: Ask) {
         }
         Ask::Status { reply } => tell(reply, service.status()),
     }
+}
+
+fn tell_of(events: &Events, change: VerdictChange, entry: &Entry) {
+    events.tell(|| Event::Verdict(Arc::new(VerdictEvent { change, entry: entry.clone() })));
 }
 
 /// Answers. Whoever asked may have gone away; the change stands all the same.

@@ -26,6 +26,7 @@ use tokio_util::sync::CancellationToken;
 use tower::ServiceExt as _;
 
 use super::{Context, Listener, router, serve};
+use crate::store::events::Events;
 use crate::store::questions::{self, Asked};
 use crate::store::status::{self, Degraded, Fill, Interface, Loss, Snapshot};
 use crate::store::suppressions::Suppressions;
@@ -80,7 +81,9 @@ impl Api {
         let service = Service::start(fake.clone(), None, settings, Now::read()).unwrap();
         let (handle, commands) = verdicts::channel();
         let (snapshots, sources) = status::channel(snapshot());
-        let (findings, flows) = (Arc::new(Findings::new(1_000)), Arc::new(Flows::new(1_000)));
+        let events = Events::default();
+        let findings = Arc::new(Findings::new(1_000).telling(events.clone()));
+        let flows = Arc::new(Flows::new(1_000).telling(events.clone()));
         let (asker, mut asked) = questions::channel();
         tokio::spawn(async move {
             let engine = Engine::new(netd_engine::config::Config::default());
@@ -92,13 +95,14 @@ impl Api {
             verdicts: handle,
             findings: Arc::clone(&findings),
             flows: Arc::clone(&flows),
+            events: events.clone(),
             sources,
             suppressions: Arc::new(Suppressions::open(None)),
             asker,
             hosts: Arc::from(["netd.example".to_owned()]),
             databases: databases(),
         };
-        let service = tokio::spawn(verdicts::run(service, commands, CancellationToken::new()));
+        let service = tokio::spawn(verdicts::run(service, commands, events, CancellationToken::new()));
         Self { router: router(context), fake, findings, flows, snapshots, _service: service }
     }
 
