@@ -14,7 +14,6 @@ run: deps ## Builds netd and shows it find, explain and cut a beacon (as root; w
 	@if [ "$$(id -u)" = 0 ] || [ -n "$(SUDO)" ]; then $(SUDO) target/release/netd demo; else target/release/netd demo; fi
 
 test: deps ## Runs every test; as root also those with kernel programs and network namespaces
-	$(CARGO) build --locked -p netd
 	NETD_BIN="$${CARGO_TARGET_DIR:-$(CURDIR)/target}/debug/netd" $(CARGO) test --locked --workspace
 
 check: install-deny ## Formatting, lints, licences, bans, sources, advisories
