@@ -18,6 +18,7 @@ mod events;
 mod filter;
 mod flows;
 pub mod interfaces;
+mod lists;
 mod load;
 mod maps;
 mod offsets;
@@ -82,6 +83,8 @@ pub enum Error {
     MapLayout { name: &'static str, found: String, expected: String },
     #[error("map {name} cannot hold more than {capacity} entries")]
     MapFull { name: &'static str, capacity: u32, source: io::Error },
+    #[error("{wanted} entries of {name} take about {needed} MiB of kernel memory; {available} MiB are available")]
+    NoMemory { name: &'static str, wanted: u64, needed: u64, available: u64 },
     #[error("failed {doing} map {name}")]
     Map { doing: &'static str, name: &'static str, source: io::Error },
     #[error("cannot read the ring buffer {name}")]
@@ -148,7 +151,8 @@ pub struct Options {
     pub process_ring_bytes: u32,
     /// Sockets whose owners are kept.
     pub sockets: u32,
-    /// Addresses that can be listed, and so on for the other tables.
+    /// Addresses that can be listed, and so on for the other tables. Those of hosts and prefixes are as large as what is
+    /// listed: these are limits.
     pub hosts: u32,
     pub prefixes: u32,
     pub endpoints: u32,
@@ -202,6 +206,7 @@ pub struct Kernel {
     maps: BTreeMap<&'static str, OwnedFd>,
     possible_cpus: usize,
     steering: Steering,
+    list_limits: lists::Limits,
     watched: Table<u32, u32>,
     attached: BTreeMap<u32, Attached>,
     /// Pins of links to the cgroup tree.

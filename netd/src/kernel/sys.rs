@@ -1,5 +1,5 @@
 //! bpf(2): the commands aya does not offer (batches, link update and detach of every link type, creation of a link by
-//! interface index).
+//! interface index, maps that a running daemon makes).
 //!
 //! Every function here is safe to call: buffers are checked against what the kernel says of the map's sizes by
 //! [`super::table`], the only caller that hands over buffers of another length than their type.
@@ -18,6 +18,7 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 /// Numbers of bpf(2) commands (`enum bpf_cmd`).
 mod command {
+    pub(super) const MAP_CREATE: libc::c_int = 0;
     pub(super) const MAP_LOOKUP_ELEM: libc::c_int = 1;
     pub(super) const MAP_UPDATE_ELEM: libc::c_int = 2;
     pub(super) const MAP_DELETE_ELEM: libc::c_int = 3;
@@ -104,6 +105,20 @@ impl LinkInfo {
 
 #[repr(C)]
 #[derive(Clone, Copy, Default, FromBytes, IntoBytes, Immutable, KnownLayout)]
+struct MapCreate {
+    map_type: u32,
+    key_size: u32,
+    value_size: u32,
+    max_entries: u32,
+    flags: u32,
+    inner_map: u32,
+    numa_node: u32,
+    name: [u8; 16],
+    ifindex: u32,
+}
+
+#[repr(C)]
+#[derive(Clone, Copy, Default, FromBytes, IntoBytes, Immutable, KnownLayout)]
 struct Element {
     map: i32,
     pad: u32,
@@ -181,6 +196,33 @@ unsafe fn bpf<T: IntoBytes + FromBytes + KnownLayout>(command: libc::c_int, attr
 
 fn address(bytes: &[u8]) -> u64 {
     bytes.as_ptr().expose_provenance() as u64
+}
+
+/// What a new map is to be.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct MapShape {
+    pub(super) map_type: u32,
+    pub(super) key_size: usize,
+    pub(super) value_size: usize,
+    pub(super) max_entries: u32,
+    pub(super) flags: u32,
+}
+
+/// Makes a map; `name` is what other tools show, cut to 15 characters.
+pub(super) fn map_create(name: &str, shape: MapShape) -> io::Result<OwnedFd> {
+    let mut attributes = MapCreate {
+        map_type: shape.map_type,
+        key_size: shape.key_size as u32,
+        value_size: shape.value_size as u32,
+        max_entries: shape.max_entries,
+        flags: shape.flags,
+        ..MapCreate::default()
+    };
+    let length = name.len().min(attributes.name.len() - 1);
+    attributes.name[..length].copy_from_slice(&name.as_bytes()[..length]);
+    // SAFETY: the attributes hold no address.
+    let fd = unsafe { bpf(command::MAP_CREATE, &mut attributes)? };
+    owned(fd)
 }
 
 /// Opens what is pinned at `path`.

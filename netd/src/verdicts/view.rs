@@ -61,13 +61,15 @@ pub struct ListOptions {
     pub force: bool,
     /// Counts what would change, and changes nothing.
     pub dry_run: bool,
+    /// Merges entries that mean the same: what lies in a prefix of the list, halves of one prefix.
+    pub aggregate: bool,
     /// Replace only if the list's tag is this one.
     pub if_match: Option<String>,
 }
 
 impl Default for ListOptions {
     fn default() -> Self {
-        Self { response: Response::Drop, shadow: false, force: false, dry_run: false, if_match: None }
+        Self { response: Response::Drop, shadow: false, force: false, dry_run: false, aggregate: false, if_match: None }
     }
 }
 
@@ -84,12 +86,18 @@ pub struct ListChange {
     pub dry_run: bool,
     /// Strong entity tag of the list's new content.
     pub tag: String,
-    /// Entries that were not taken, and why.
+    /// Entries that were not taken, and why: the first [`REMARKS`] of `refused_total`.
     pub refused: Vec<Remark>,
+    pub refused_total: u64,
     /// Entries that were taken though protected addresses lie inside: those keep passing.
     pub spared: Vec<Remark>,
+    /// Entries fewer, because others of the list mean the same.
+    pub merged: u64,
     pub saved: bool,
 }
+
+/// Most entries of a list that are named one by one.
+pub const REMARKS: usize = 10_000;
 
 /// An entry of a block-list, and what is to say of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
