@@ -2,15 +2,31 @@
 
 use std::{fs, path::Path};
 
-/// Where control groups of version 2 are mounted.
-const CGROUPS: &str = "/sys/fs/cgroup";
+/// A version of control groups: where it is mounted, how /proc names a process's group in it, and its files.
+struct Version {
+    root: &'static str,
+    mark: &'static str,
+    limit: &'static str,
+    used: &'static str,
+}
+
+const VERSIONS: [Version; 2] = [
+    Version { root: "/sys/fs/cgroup", mark: "::", limit: "memory.max", used: "memory.current" },
+    Version {
+        root: "/sys/fs/cgroup/memory",
+        mark: ":memory:",
+        limit: "memory.limit_in_bytes",
+        used: "memory.usage_in_bytes",
+    },
+];
 
 /// Returns how many bytes can be allocated before somebody is killed for it; `None` when the kernel does not say.
 #[must_use]
 pub fn available() -> Option<u64> {
     let machine = fs::read_to_string("/proc/meminfo").ok().and_then(|text| of_machine(&text));
-    let own = fs::read_to_string("/proc/self/cgroup").ok();
-    let group = own.as_deref().and_then(own_group).and_then(|path| of_groups(Path::new(CGROUPS), path));
+    let own = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
+    let groups = VERSIONS.iter().filter_map(|version| of_groups(version, Path::new(version.root), version.own(&own)?));
+    let group = groups.min();
     match (machine, group) {
         (Some(machine), Some(group)) => Some(machine.min(group)),
         (machine, group) => machine.or(group),
@@ -34,21 +50,24 @@ fn kilobytes(text: &str, field: &str) -> Option<u64> {
     number.checked_mul(1_024)
 }
 
-fn own_group(cgroup: &str) -> Option<&str> {
-    cgroup.lines().find_map(|line| line.strip_prefix("0::"))
+impl Version {
+    /// Returns a process's group, of what /proc says of it.
+    fn own<'t>(&self, cgroup: &'t str) -> Option<&'t str> {
+        cgroup.lines().find_map(|line| line.trim_start_matches(|c: char| c.is_ascii_digit()).strip_prefix(self.mark))
+    }
 }
 
 /// Returns the least that a group and those around it leave.
-fn of_groups(root: &Path, path: &str) -> Option<u64> {
+fn of_groups(version: &Version, root: &Path, path: &str) -> Option<u64> {
     let group = root.join(path.trim_start_matches('/'));
-    group.ancestors().take_while(|group| group.starts_with(root)).filter_map(of_group).min()
+    group.ancestors().take_while(|group| group.starts_with(root)).filter_map(|group| of_group(version, group)).min()
 }
 
-fn of_group(group: &Path) -> Option<u64> {
+fn of_group(version: &Version, group: &Path) -> Option<u64> {
     let number = |name: &str| fs::read_to_string(group.join(name)).ok()?.trim().parse::<u64>().ok();
     // "max" is no number: no limit.
-    let limit = number("memory.max")?;
-    let used = number("memory.current")?;
+    let limit = number(version.limit)?;
+    let used = number(version.used)?;
     // Pages of files that nobody has used for long go first, before anybody is refused.
     let reclaimable = fs::read_to_string(group.join("memory.stat"))
         .ok()
@@ -81,13 +100,15 @@ mod tests {
         write(&outer, "memory.current", "700\n");
         write(&outer, "memory.stat", "anon 600\ninactive_file 100\n");
 
-        assert_eq!(of_groups(root.path(), "/outer/inner"), Some(400));
-        assert_eq!(of_groups(root.path(), "/"), None);
+        assert_eq!(of_groups(&VERSIONS[0], root.path(), "/outer/inner"), Some(400));
+        assert_eq!(of_groups(&VERSIONS[0], root.path(), "/"), None);
     }
 
     #[test]
-    fn a_process_of_the_first_hierarchy_alone_has_no_group() {
-        assert_eq!(own_group("12:memory:/a\n0::/b/c\n"), Some("/b/c"));
-        assert_eq!(own_group("12:memory:/a\n"), None);
+    fn a_process_is_in_a_group_of_each_version() {
+        let text = "12:memory:/a\n0::/b/c\n";
+
+        assert_eq!(VERSIONS.map(|version| version.own(text)), [Some("/b/c"), Some("/a")]);
+        assert_eq!(VERSIONS[0].own("7:pids:/a\n"), None);
     }
 }

@@ -26,6 +26,7 @@ use zerocopy::IntoBytes;
 use super::{
     Counters, Degraded, Error, Events, FlowTable, Kernel, Options, Steering, VerdictMaps, chain,
     filter::Place,
+    health::Health,
     lists::{self, Homes, Lists, Outer},
     offsets,
     pins::{Pins, open_pin},
@@ -210,6 +211,7 @@ impl Loaded {
             watched,
             attached: BTreeMap::new(),
             cgroup_links: Vec::new(),
+            health: Health::default(),
             tracepoints: Vec::new(),
             xdp: options.xdp,
             cgroup: options.cgroup,

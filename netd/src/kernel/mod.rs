@@ -17,6 +17,7 @@ mod counters;
 mod events;
 mod filter;
 mod flows;
+mod health;
 pub mod interfaces;
 mod lists;
 mod load;
@@ -46,6 +47,7 @@ pub use counters::{Counters, Totals};
 pub use events::{Event, EventRef, Events};
 use filter::Place;
 pub use flows::{FlowTable, LiveSlot};
+use health::Health;
 pub use maps::VerdictMaps;
 pub use offsets::find as find_offsets;
 use pins::Pins;
@@ -211,6 +213,7 @@ pub struct Kernel {
     attached: BTreeMap<u32, Attached>,
     /// Pins of links to the cgroup tree.
     cgroup_links: Vec<String>,
+    health: Health,
     /// What holds the programs that see processes.
     tracepoints: Vec<OwnedFd>,
     xdp: Xdp,

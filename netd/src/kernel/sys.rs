@@ -26,6 +26,7 @@ mod command {
     pub(super) const OBJ_PIN: libc::c_int = 6;
     pub(super) const OBJ_GET: libc::c_int = 7;
     pub(super) const OBJ_GET_INFO_BY_FD: libc::c_int = 15;
+    pub(super) const PROG_QUERY: libc::c_int = 16;
     pub(super) const RAW_TRACEPOINT_OPEN: libc::c_int = 17;
     pub(super) const MAP_LOOKUP_BATCH: libc::c_int = 24;
     pub(super) const MAP_UPDATE_BATCH: libc::c_int = 26;
@@ -174,6 +175,22 @@ struct LinkCreate {
 
 #[repr(C)]
 #[derive(Clone, Copy, Default, FromBytes, IntoBytes, Immutable, KnownLayout)]
+struct Query {
+    target: u32,
+    attach_type: u32,
+    query_flags: u32,
+    attach_flags: u32,
+    programs: u64,
+    count: u32,
+    pad: u32,
+    program_flags: u64,
+    links: u64,
+    link_flags: u64,
+    revision: u64,
+}
+
+#[repr(C)]
+#[derive(Clone, Copy, Default, FromBytes, IntoBytes, Immutable, KnownLayout)]
 struct LinkChange {
     link: i32,
     program: i32,
@@ -285,6 +302,25 @@ fn link_create(program: &impl AsFd, target: u32, attach_type: AttachType, flags:
     // SAFETY: the attributes hold no address.
     let fd = unsafe { bpf(command::LINK_CREATE, &mut attributes)? };
     owned(fd)
+}
+
+/// Returns the number of the link that packets meet first at an interface's TCX hook, 0 for a program without one; `None`
+/// when nothing is attached there.
+pub(super) fn first_link(ifindex: u32, attach_type: AttachType) -> io::Result<Option<u32>> {
+    /// The kernel lets no more be attached.
+    const MOST: usize = 64;
+    let (mut programs, mut links) = ([0_u32; MOST], [0_u32; MOST]);
+    let mut attributes = Query {
+        target: ifindex,
+        attach_type: attach_type.0,
+        programs: programs.as_mut_bytes().as_mut_ptr().expose_provenance() as u64,
+        links: links.as_mut_bytes().as_mut_ptr().expose_provenance() as u64,
+        count: MOST as u32,
+        ..Query::default()
+    };
+    // SAFETY: both arrays are alive and hold `count` numbers.
+    unsafe { bpf(command::PROG_QUERY, &mut attributes)? };
+    Ok((attributes.count > 0).then_some(links[0]))
 }
 
 /// Runs `program` at a tracepoint of the kernel's, for as long as what is returned is open.

@@ -34,5 +34,5 @@ pub use protect::Guard;
 pub use refusal::Refusal;
 pub use service::{Begun, HANDOVER, Outcome, Service, Settings};
 pub use view::{
-    Added, Entry, ListChange, ListOptions, ListView, Page, REMARKS, Remark, Status, TableFill, VerdictPage,
+    Added, Entry, ListChange, ListOptions, ListView, Page, REMARKS, Reading, Remark, Status, TableFill, VerdictPage,
 };

@@ -392,7 +392,7 @@ mod tests {
         let taken = list.take_within(&item("10.0.0.0/9"));
 
         assert_eq!(shown(&List::new(taken)), ["10.0.0.0/9", "10.1.0.0/16", "10.1.2.3", "10.2.0.0"]);
-        assert_eq!(shown(&list), ["2001:db8::1", "9.255.255.255", "10.0.0.0/8", "11.0.0.0"]);
+        assert_eq!(shown(&list), ["9.255.255.255", "10.0.0.0/8", "11.0.0.0", "2001:db8::1"]);
         assert_eq!(list.hosts(), 3);
     }
 
@@ -414,7 +414,7 @@ mod tests {
 
         let fewer = list.aggregate(|item| item.is_v4() && item.parts().1 < 96 + 8);
 
-        assert_eq!(fewer, 5);
+        assert_eq!(fewer, 4);
         let expected = [
             "0.0.0.0/8",
             "1.0.0.0/8",

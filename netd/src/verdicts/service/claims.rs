@@ -66,6 +66,8 @@ pub(super) struct Claims {
     verdicts: BTreeMap<u64, Held>,
     by_key: HashMap<MapKey, Vec<u64>>,
     lists: BTreeMap<ListName, HeldList>,
+    /// Changes whenever a list does.
+    lists_version: u64,
     coming: Option<Coming>,
     fill: BTreeMap<Table, u64>,
 }
@@ -169,6 +171,7 @@ impl Claims {
     /// Puts what was prepared in force; returns the list that it replaces.
     pub(super) fn adopt(&mut self) -> Option<HeldList> {
         let Coming { name, held } = self.coming.take()?;
+        self.lists_version += 1;
         match held {
             Some(held) => self.lists.insert(name, held),
             None => self.lists.remove(&name),
@@ -197,7 +200,12 @@ impl Claims {
 
     /// Puts a list in force without counting: [`Claims::recount`] does.
     pub(super) fn put_list(&mut self, name: ListName, held: HeldList) {
+        self.lists_version += 1;
         self.lists.insert(name, held);
+    }
+
+    pub(super) const fn lists_version(&self) -> u64 {
+        self.lists_version
     }
 
     /// Gives up to `limit` keys at the walk's place, each with its leader.
@@ -286,6 +294,7 @@ impl Claims {
                 *self.fill.entry(key.table()).or_default() += 1;
             }
         }
+        self.lists_version += 1;
         let old = match new {
             Some(new) => self.lists.insert(name.clone(), new),
             None => self.lists.remove(name),

@@ -16,7 +16,7 @@ use crate::verdicts::view::{ListChange, ListOptions, ListView, REMARKS, Remark};
 /// What is to say of a list's entries.
 #[derive(Debug, Default)]
 struct Screened {
-    refused: Vec<Remark>,
+    refused: Vec<(Item, String)>,
     refused_total: u64,
     spared: Vec<Remark>,
 }
@@ -25,7 +25,7 @@ impl Screened {
     fn refuse(&mut self, item: &Item, reason: impl FnOnce() -> String) {
         self.refused_total += 1;
         if self.refused.len() < REMARKS {
-            self.refused.push(Remark { entry: item.to_string(), reason: reason() });
+            self.refused.push((*item, reason()));
         }
     }
 }
@@ -63,7 +63,10 @@ impl<M: Maps> Service<M> {
         if !self.claims.lists().contains_key(name) && self.claims.lists().len() >= self.settings.max_lists {
             return Err(Refusal::ListsFull { limit: self.settings.max_lists });
         }
-        let Screened { refused, refused_total, spared } = self.screen(&mut list, force);
+        let Screened { mut refused, refused_total, spared } = self.screen(&mut list, force);
+        refused.sort_unstable();
+        let named = |(item, reason): (Item, String)| Remark { entry: item.to_string(), reason };
+        let refused = refused.into_iter().map(named).collect();
         let merged = match aggregate {
             true => list.aggregate(|item| !force && target::too_wide(item).is_some()) as u64,
             false => 0,

@@ -1,5 +1,6 @@
 //! The state machine that decides what the kernel's maps hold.
 
+mod audit;
 mod build;
 mod claims;
 mod lists;
@@ -15,6 +16,7 @@ use netd_common::control::Mode;
 use netd_common::verdict::{Hits, RuleId};
 use netd_engine::verdict::{Origin, Response, Verdict};
 
+use self::audit::Audit;
 use self::build::Build;
 pub use self::build::{Begun, Outcome};
 use self::claims::{Claims, Held};
@@ -77,6 +79,7 @@ pub struct Service<M: Maps> {
     lapsing: BTreeSet<(MapKey, u64)>,
     pending: Pending,
     build: Option<Build>,
+    audit: Audit,
     out_of_step: Option<String>,
     /// `CLOCK_BOOTTIME` before which neither kernel nor disk is tried again.
     retry_ns: u64,
@@ -143,6 +146,7 @@ impl<M: Maps> Service<M> {
         }
         self.retry(now);
         self.grow(now);
+        self.audit(now);
         entries
     }
 
@@ -217,6 +221,8 @@ impl<M: Maps> Service<M> {
             rules_used: u64::from(self.rules.used()),
             rules_capacity: u64::from(Rules::LIMIT),
             tables: tables.to_vec(),
+            desired: self.claims.len(),
+            reading: self.audit.reading(),
             unsaved: self.pending.error.clone(),
             out_of_step: self.out_of_step.clone(),
         })

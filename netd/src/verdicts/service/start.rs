@@ -4,6 +4,7 @@ use std::collections::{BTreeSet, HashSet};
 
 use netd_common::verdict::RuleId;
 
+use super::audit::Audit;
 use super::build::Purpose;
 use super::claims::{Claims, Held};
 use super::saved::{self, Pending, SavedVerdicts};
@@ -72,6 +73,7 @@ impl<M: Maps> Service<M> {
             lapsing: BTreeSet::new(),
             pending: Pending::default(),
             build: None,
+            audit: Audit::default(),
             out_of_step: None,
             retry_ns: 0,
         };
@@ -87,6 +89,7 @@ impl<M: Maps> Service<M> {
             }
             reconciled => reconciled?,
         };
+        service.audit = Audit::after_start(kept + inserted, now);
         let mode = service.settings.mode;
         service.maps.set_mode(mode)?;
         service.maps.bump_generation()?;
