@@ -17,6 +17,7 @@ const GLANCE: Duration = Duration::from_millis(20);
 #[derive(Clone, Debug)]
 pub struct Api {
     socket: PathBuf,
+    patience: Duration,
 }
 
 /// What the API answered.
@@ -52,7 +53,13 @@ impl Answer {
 impl Api {
     #[must_use]
     pub fn new(socket: &Path) -> Self {
-        Self { socket: socket.to_owned() }
+        Self { socket: socket.to_owned(), patience: PATIENCE }
+    }
+
+    /// Waits longer, or shorter, for an answer.
+    #[must_use]
+    pub fn patient(self, patience: Duration) -> Self {
+        Self { patience, ..self }
     }
 
     /// Sends a request with a body, empty for none.
@@ -63,14 +70,15 @@ impl Api {
     pub fn send(&self, method: &str, path: &str, content_type: &str, body: &str) -> Result<Answer> {
         let mut stream = UnixStream::connect(&self.socket)
             .with_context(|| format!("nobody listens at {}", self.socket.display()))?;
-        stream.set_read_timeout(Some(PATIENCE))?;
-        stream.set_write_timeout(Some(PATIENCE))?;
+        stream.set_read_timeout(Some(self.patience))?;
+        stream.set_write_timeout(Some(self.patience))?;
         let length = body.len();
-        write!(
-            stream,
+        let head = format!(
             "{method} {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\
-             Content-Type: {content_type}\r\nContent-Length: {length}\r\n\r\n{body}"
-        )?;
+             Content-Type: {content_type}\r\nContent-Length: {length}\r\n\r\n"
+        );
+        stream.write_all(head.as_bytes())?;
+        stream.write_all(body.as_bytes())?;
         let mut text = String::new();
         stream.read_to_string(&mut text).with_context(|| format!("{method} {path}: no answer"))?;
         let status = text.strip_prefix("HTTP/1.1 ").and_then(|rest| rest.get(..3)?.parse().ok());

@@ -29,12 +29,14 @@ pub struct Setup<'s> {
     pub cgroup: bool,
     pub protect: &'s [&'s str],
     pub flows_per_cpu: u32,
+    /// Most hosts, and most prefixes, that lists may hold.
+    pub listed: u32,
 }
 
 impl Default for Setup<'_> {
     /// Enforces what it is asked to, and keeps out of the cgroup tree.
     fn default() -> Self {
-        Self { mode: "enforce", policy: None, cgroup: false, protect: &[], flows_per_cpu: 16_384 }
+        Self { mode: "enforce", policy: None, cgroup: false, protect: &[], flows_per_cpu: 16_384, listed: 4_096 }
     }
 }
 
@@ -102,6 +104,15 @@ impl Daemon {
         let mut command = Command::new(binary::netd()?);
         command.args(arguments).env("NETD_SERVER", format!("unix:{}", self.socket().display())).stdin(Stdio::null());
         self.namespace.command(&mut command)?.output().context("cannot start netd")
+    }
+
+    /// Returns the number of its process.
+    ///
+    /// # Errors
+    ///
+    /// When it does not run.
+    pub fn id(&self) -> Result<u32> {
+        Ok(self.process.as_ref().context("the daemon does not run")?.id())
     }
 
     /// Kills it with SIGKILL.
@@ -172,14 +183,14 @@ impl Folder {
     }
 
     fn config(&self, setup: Setup<'_>) -> String {
-        let Setup { mode, policy, cgroup, protect, flows_per_cpu } = setup;
+        let Setup { mode, policy, cgroup, protect, flows_per_cpu, listed } = setup;
         let policy = policy.map_or(PathBuf::new(), |_| self.0.join("policy.yaml"));
         let (state, socket) = (self.0.join("state"), self.0.join("api.sock"));
         // Tables of a size for tests: the default ones take memory and time to build.
         format!(
             "mode = {mode:?}\nstate_dir = {state:?}\npolicy = {policy:?}\ncgroup = {cgroup}\nprotect = {protect:?}\n\
              [api]\nlisten = [\"unix:{}\"]\n[log]\nlevel = \"info\"\n\
-             [limits]\nflows_per_cpu = {flows_per_cpu}\nlisted_hosts = 4096\nlisted_prefixes = 4096\n",
+             [limits]\nflows_per_cpu = {flows_per_cpu}\nlisted_hosts = {listed}\nlisted_prefixes = {listed}\n",
             socket.display()
         )
     }

@@ -1,5 +1,7 @@
 //! `/api/v1/blocklists`: lists of addresses and prefixes, replaced as a whole.
 
+use std::fmt::Write as _;
+
 use axum::Json;
 use axum::body::Body;
 use axum::extract::State;
@@ -13,12 +15,13 @@ use super::Context;
 use super::input::{self, Name, Params};
 use super::problem::{Detail, Problem};
 use super::verdicts::{ActionName, ActionView, HitsView, action_view, hits_view, response};
+use crate::host::memory;
 use crate::time;
 use crate::verdicts::blocklist::{ListName, Parsed, Parser, Rejected};
 use crate::verdicts::{ListChange, ListOptions, ListView, Refusal, Remark};
 
-/// Longest list, in bytes of text.
-const LIST_LIMIT: usize = 64 << 20;
+/// Longest list, in bytes of text: ten million IPv6 addresses, written out.
+const LIST_LIMIT: usize = 512 << 20;
 
 /// Lines and entries named one by one in an answer; the rest is counted.
 const NAMED: usize = 10_000;
@@ -29,6 +32,8 @@ pub(super) struct Query {
     dry_run: bool,
     force: bool,
     shadow: bool,
+    /// Merges entries that mean the same.
+    aggregate: bool,
     action: ActionName,
     bytes_per_second: Option<u64>,
     burst_bytes: Option<u64>,
@@ -62,6 +67,8 @@ struct Change {
     dry_run: bool,
     lines: u64,
     duplicates: u64,
+    /// Entries fewer, because others of the list mean the same.
+    merged: u64,
     /// Understood, and nothing that is listed: exceptions, what is revoked or expired, files, URLs.
     skipped: u64,
     rejected: Vec<Line>,
@@ -111,10 +118,10 @@ pub(super) async fn get(
     let mut answer = if is_known {
         StatusCode::NOT_MODIFIED.into_response()
     } else {
-        let mut text = String::with_capacity(list.items().len() * 16);
-        for item in list.items() {
-            text.push_str(&item.to_string());
-            text.push('\n');
+        let mut text = String::with_capacity(list.len() * 16);
+        for item in list.iter() {
+            // Writing to a String cannot fail.
+            let _ = writeln!(text, "{item}");
         }
         text.into_response()
     };
@@ -140,20 +147,30 @@ pub(super) async fn replace(
         shadow: query.shadow,
         force: query.force,
         dry_run: query.dry_run,
+        aggregate: query.aggregate,
         if_match: if_match(&headers)?,
     };
-    let mut parser = Parser::new(time::now());
-    input::read(&headers, body, LIST_LIMIT, |piece| parser.push(piece)).await?;
+    let (mut parser, mut memory) = (Parser::new(time::now()), MemoryGuard::default());
+    input::read(&headers, body, LIST_LIMIT, |piece| {
+        if memory.allows(parser.items()) {
+            parser.push(piece);
+        } else {
+            parser = Parser::new(time::now());
+        }
+    })
+    .await?;
+    memory.check()?;
     let Parsed { list, lines, duplicates, skipped, rejected, rejected_total } = parser.finish();
-    if list.items().is_empty() && rejected_total > 0 {
+    if list.is_empty() && rejected_total > 0 {
         return Err(nothing_in_it(rejected));
     }
 
     let is_new = matches!(context.verdicts.list(name.clone()).await, Err(Refusal::NoList { .. }));
     let change = context.verdicts.replace_list(name.clone(), list, options).await?;
     let mode = super::status::mode_name(context.verdicts.status().await?.effective);
-    let ListChange { entries, added, removed, unchanged, changed, dry_run, tag, refused, spared, saved } = change;
-    let (refused_total, spared_total) = (refused.len() as u64, spared.len() as u64);
+    let ListChange { entries, added, removed, unchanged, changed, dry_run, tag, refused, refused_total, .. } = change;
+    let (spared, merged, saved) = (change.spared, change.merged, change.saved);
+    let spared_total = spared.len() as u64;
     let body = Change {
         name: name.to_string(),
         entries,
@@ -164,6 +181,7 @@ pub(super) async fn replace(
         dry_run,
         lines,
         duplicates,
+        merged,
         skipped,
         rejected: rejected.into_iter().map(|Rejected { line, value, reason }| Line { line, value, reason }).collect(),
         rejected_total,
@@ -189,6 +207,44 @@ pub(super) async fn remove(
 ) -> Result<HttpResponse, Problem> {
     let removed = context.verdicts.remove_list(list_name(name)?, if_match(&headers)?).await?;
     Ok(Json(view(removed)).into_response())
+}
+
+/// Stops the reading of a list that there is no memory for: before the machine kills somebody.
+#[derive(Debug, Default)]
+struct MemoryGuard {
+    looked_at: usize,
+    /// Entries, bytes that they need and bytes there are.
+    short: Option<(usize, u64, u64)>,
+}
+
+impl MemoryGuard {
+    /// Entries between two looks.
+    const STRIDE: usize = 1 << 18;
+    /// What an entry takes while its list grows: the packed one, twice, and once more while it is copied.
+    const ENTRY: u64 = 3 * 17;
+    /// What the daemon needs besides.
+    const RESERVE: u64 = 32 << 20;
+
+    /// Returns whether there is memory for more than the entries read so far.
+    fn allows(&mut self, entries: usize) -> bool {
+        if self.short.is_none() && entries >= self.looked_at + Self::STRIDE {
+            self.looked_at = entries;
+            // What was read is taken already: as much again may be.
+            let needed = entries as u64 * Self::ENTRY + Self::RESERVE;
+            self.short = memory::available().filter(|left| *left < needed).map(|left| (entries, needed, left));
+        }
+        self.short.is_none()
+    }
+
+    fn check(self) -> Result<(), Problem> {
+        let Some((entries, needed, available)) = self.short else { return Ok(()) };
+        let detail = format!(
+            "after {entries} entries {} MiB of memory were needed and {} MiB available; the list stays as it is",
+            needed >> 20,
+            available >> 20
+        );
+        Err(Problem::new(StatusCode::INSUFFICIENT_STORAGE, "full", "Table full", detail))
+    }
 }
 
 /// A text without a single entry is some other file: an error page, a list in another format. It replaces nothing.

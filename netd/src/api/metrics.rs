@@ -139,6 +139,14 @@ impl Metrics {
 
     fn verdicts(&mut self, status: &Status, lists: &[ListView]) {
         self.gauge("verdicts", "Verdicts in force", [(Vec::new(), status.verdicts)]);
+        let one = |value| [(Vec::new(), value)];
+        self.gauge("verdicts_desired", "Keys the kernel is to hold", one(status.desired));
+        let reading = &status.reading;
+        self.gauge("verdicts_enforced", "Keys read back as they should be, in the last round", one(reading.enforced));
+        let drift = reading.drift.kinds().map(|(kind, count)| (label("kind", kind), count));
+        self.count("verdicts_drift", "Keys found to differ from what the kernel should hold, and put right", drift);
+        let millis = u64::try_from(reading.round.as_millis()).unwrap_or(u64::MAX);
+        self.gauge("verdicts_round_milliseconds", "Time of the last round of reading all keys back", one(millis));
         let blocked: Vec<_> = lists.iter().map(|list| (label("list", &list.name), list.hits.packets)).collect();
         self.count("blocked_packets", "Packets a block-list's rule acted on", blocked);
         let families = |list: &ListView| [("ipv4", list.entries_v4), ("ipv6", list.entries_v6)];
@@ -181,6 +189,10 @@ impl Metrics {
             "1 when every program passes everything",
             [(Vec::new(), u64::from(status.kill_switch))],
         );
+        let programs = &snapshot.programs;
+        self.gauge("programs_missing", "Hooks without their program", [(Vec::new(), programs.missing)]);
+        let reattached = programs.reattached.iter().map(|(hook, count)| (label("hook", hook), *count));
+        self.count("program_reattached", "Programs attached again where somebody had detached them", reattached);
         self.gauge("ready", "1 when netd does its work", [(Vec::new(), u64::from(snapshot.not_ready.is_empty()))]);
         self.gauge("degraded", "Things netd goes on without", [(Vec::new(), snapshot.degraded.len() as u64)]);
         let started = snapshot.started.0 / 1_000_000_000;

@@ -103,7 +103,8 @@ impl From<Refusal> for Problem {
             Refusal::RulesFull { .. }
             | Refusal::ListsFull { .. }
             | Refusal::TableFull { .. }
-            | Refusal::Kernel(MapsError::Full { .. }) => {
+            | Refusal::NoMemory { .. }
+            | Refusal::Kernel(MapsError::Full { .. } | MapsError::NoMemory { .. }) => {
                 Self::new(StatusCode::INSUFFICIENT_STORAGE, "full", "Table full", detail)
             }
             Refusal::NoVerdict { .. } | Refusal::NoList { .. } => Self::not_found(detail),

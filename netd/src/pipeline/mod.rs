@@ -167,8 +167,12 @@ fn start(options: Options) -> anyhow::Result<(Kernel, Parts)> {
 
     let disk =
         options.state_dir.as_deref().map(StateDir::open).transpose().context("cannot open the state directory")?;
-    let settings =
-        Settings { mode: options.mode, protect: guards(&addresses, &options.protect), max_lists: options.blocklists };
+    let settings = Settings {
+        mode: options.mode,
+        protect: guards(&addresses, &options.protect),
+        max_lists: options.blocklists,
+        ..Settings::default()
+    };
     let disk_for_histories = disk.clone();
     let suppressions = Arc::new(Suppressions::open(disk.clone()));
     let service = Service::start(kernel.verdict_maps()?, disk, settings, Now::read())

@@ -166,6 +166,7 @@ impl Watcher {
             degraded: degraded.chain(geoip.iter().filter_map(status::Degraded::of_geoip)).collect(),
             geoip,
             not_ready,
+            programs: status::Programs { missing: kernel.missing(), reattached: kernel.reattached().clone() },
             enforce_refused: self.shared.refused.load(Ordering::Relaxed),
         }));
         Ok(())

@@ -1,5 +1,6 @@
 //! The state of the whole daemon, as the pipeline last saw it.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use netd_common::counter::Counter;
@@ -39,6 +40,16 @@ pub struct Snapshot {
     pub not_ready: Vec<String>,
     /// Findings whose verdict was refused, since the start.
     pub enforce_refused: u64,
+    pub programs: Programs,
+}
+
+/// Whether every program is where it should be.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Programs {
+    /// Hooks without their program.
+    pub missing: u64,
+    /// Programs attached again since the start, by kind of hook: `tcx`, `clsact`, `xdp`, `cgroup`.
+    pub reattached: BTreeMap<&'static str, u64>,
 }
 
 /// A watched interface.

@@ -1,5 +1,6 @@
 //! The way to the verdict service from every other room, and the loop that owns it.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,7 +16,7 @@ use super::clock::Now;
 use super::maps::Maps;
 use super::protect::Guard;
 use super::refusal::Refusal;
-use super::service::Service;
+use super::service::{Begun, Outcome, Service};
 use super::view::{Added, Entry, ListChange, ListOptions, ListView, Page, Status, VerdictPage};
 use crate::store::events::{Event, Events, VerdictChange, VerdictEvent};
 
@@ -38,7 +39,7 @@ enum Ask {
     Verdicts { page: Page, reply: Reply<VerdictPage> },
     ReplaceList { name: ListName, list: List, options: ListOptions, reply: Reply<ListChange> },
     RemoveList { name: ListName, if_match: Option<String>, reply: Reply<ListView> },
-    List { name: ListName, reply: Reply<(ListView, List)> },
+    List { name: ListName, reply: Reply<(ListView, Arc<List>)> },
     Lists { reply: Reply<Vec<ListView>> },
     Protect { guard: Guard, prefixes: Vec<IpNet>, reply: Reply<()> },
     KillSwitch { on: bool, reply: Reply<Status> },
@@ -92,7 +93,7 @@ impl Handle {
     }
 
     /// Returns a block-list and its entries.
-    pub async fn list(&self, name: ListName) -> Result<(ListView, List), Refusal> {
+    pub async fn list(&self, name: ListName) -> Result<(ListView, Arc<List>), Refusal> {
         self.ask(|reply| Ask::List { name, reply }).await
     }
 
@@ -128,35 +129,146 @@ impl Handle {
     }
 }
 
+/// Whoever waits for a generation of lists.
+enum Waiting {
+    Replaced { name: ListName, reply: Reply<ListChange> },
+    Removed { name: ListName, reply: Reply<ListView> },
+}
+
+/// The service, who waits for the generation it makes, and what waits until that is done.
+struct Server<M: Maps> {
+    service: Service<M>,
+    events: Events,
+    waiting: Option<Waiting>,
+    deferred: VecDeque<Ask>,
+}
+
 /// Serves commands and expiry until `shutdown` is cancelled or every handle is gone; what was already asked is
 /// answered first. Verdicts that come and go are told to `events`. Returns the service, whose maps outlive it.
 ///
 /// It waits for map writes and for the disk: give it a task that nothing else shares.
 pub async fn run<M: Maps>(
-    mut service: Service<M>,
+    service: Service<M>,
     mut receiver: mpsc::Receiver<Command>,
     events: Events,
     shutdown: CancellationToken,
 ) -> Service<M> {
+    let mut server = Server { service, events, waiting: None, deferred: VecDeque::new() };
     let mut ticks = tokio::time::interval(TICK);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
+        let is_building = server.service.is_building();
         tokio::select! {
             biased;
             () = shutdown.cancelled() => break,
-            _ = ticks.tick() => tick(&mut service, &events),
+            _ = ticks.tick() => server.tick(),
             command = receiver.recv() => match command {
-                Some(command) => answer(&mut service, command.0, &events),
+                Some(command) => server.take(command.0),
                 None => break,
             },
+            // Between any two steps whoever else has work gets his turn.
+            () = tokio::task::yield_now(), if is_building => server.step(),
         }
     }
     receiver.close();
+    server.finish();
     while let Some(command) = receiver.recv().await {
-        answer(&mut service, command.0, &events);
+        server.take(command.0);
+        server.finish();
     }
-    tick(&mut service, &events);
-    service
+    server.tick();
+    server.service
+}
+
+impl<M: Maps> Server<M> {
+    fn tick(&mut self) {
+        tick(&mut self.service, &self.events);
+    }
+
+    /// Answers, or lets a change of a list wait for the one that goes on.
+    fn take(&mut self, ask: Ask) {
+        let changes_lists = matches!(ask, Ask::ReplaceList { .. } | Ask::RemoveList { .. });
+        if changes_lists && (self.service.is_building() || !self.deferred.is_empty()) {
+            self.deferred.push_back(ask);
+            return;
+        }
+        let now = Now::read();
+        match ask {
+            Ask::ReplaceList { name, list, options, reply } => {
+                match self.service.begin_list(&name, list, options, now) {
+                    Ok(Begun::Building) => self.waiting = Some(Waiting::Replaced { name, reply }),
+                    Ok(Begun::Done(outcome)) => replaced(&name, reply, Ok(outcome)),
+                    Err(refusal) => replaced(&name, reply, Err(refusal)),
+                }
+            }
+            Ask::RemoveList { name, if_match, reply } => {
+                match self.service.begin_removal(&name, if_match.as_deref(), now) {
+                    Ok(Begun::Building) => self.waiting = Some(Waiting::Removed { name, reply }),
+                    Ok(Begun::Done(outcome)) => removed(&name, reply, Ok(outcome)),
+                    Err(refusal) => removed(&name, reply, Err(refusal)),
+                }
+            }
+            ask @ (Ask::Add { .. }
+            | Ask::Release { .. }
+            | Ask::Verdict { .. }
+            | Ask::Verdicts { .. }
+            | Ask::List { .. }
+            | Ask::Lists { .. }
+            | Ask::Protect { .. }
+            | Ask::KillSwitch { .. }
+            | Ask::SetMode { .. }
+            | Ask::Status { .. }) => answer(&mut self.service, ask, &self.events),
+        }
+    }
+
+    fn step(&mut self) {
+        let Some(result) = self.service.step(Now::read()) else { return };
+        match self.waiting.take() {
+            Some(Waiting::Replaced { name, reply }) => replaced(&name, reply, result),
+            Some(Waiting::Removed { name, reply }) => removed(&name, reply, result),
+            None => {
+                if let Err(refusal) = result {
+                    warn!(%refusal, "a generation of lists could not be made; the present one goes on answering");
+                }
+            }
+        }
+        while !self.service.is_building()
+            && let Some(ask) = self.deferred.pop_front()
+        {
+            let rest = std::mem::take(&mut self.deferred);
+            self.take(ask);
+            self.deferred = rest;
+        }
+    }
+
+    /// Ends what goes on and all that waits for it.
+    fn finish(&mut self) {
+        while self.service.is_building() {
+            self.step();
+        }
+    }
+}
+
+fn replaced(name: &ListName, reply: Reply<ListChange>, result: Result<Outcome, Refusal>) {
+    let change = result.and_then(|outcome| match outcome {
+        Outcome::Replaced(change) => Ok(change),
+        Outcome::Removed(_) | Outcome::Renewed => Err(Refusal::NoList { name: name.to_string() }),
+    });
+    if let Ok(change) = &change {
+        info!(%name, added = change.added, removed = change.removed, dry_run = change.dry_run, "block-list replaced");
+    }
+    tell(reply, change);
+}
+
+fn removed(name: &ListName, reply: Reply<ListView>, result: Result<Outcome, Refusal>) {
+    let view = result.and_then(|outcome| match outcome {
+        Outcome::Removed(view) => Ok(view),
+        Outcome::Replaced(_) | Outcome::Renewed => Err(Refusal::NoList { name: name.to_string() }),
+    });
+    if view.is_ok() {
+        info!(%name, "block-list removed");
+    }
+    tell(reply, view);
 }
 
 fn tick<M: Maps>(service: &mut Service<M>, events: &Events) {
@@ -194,24 +306,10 @@ fn answer<M: Maps>(service: &mut Service<M>, ask: Ask, events: &Events) {
         Ask::Verdict { id, reply } => tell(reply, service.verdict(id, now)),
         Ask::Verdicts { page, reply } => tell(reply, Ok(service.verdicts(page, now))),
         Ask::ReplaceList { name, list, options, reply } => {
-            let change = service.replace_list(&name, list, options, now);
-            if let Ok(change) = &change {
-                info!(
-                    %name,
-                    added = change.added,
-                    removed = change.removed,
-                    dry_run = change.dry_run,
-                    "block-list replaced"
-                );
-            }
-            tell(reply, change);
+            replaced(&name, reply, service.replace_list(&name, list, options, now).map(Outcome::Replaced));
         }
         Ask::RemoveList { name, if_match, reply } => {
-            let removed = service.remove_list(&name, if_match.as_deref(), now);
-            if removed.is_ok() {
-                info!(%name, "block-list removed");
-            }
-            tell(reply, removed);
+            removed(&name, reply, service.remove_list(&name, if_match.as_deref(), now).map(Outcome::Removed));
         }
         Ask::List { name, reply } => tell(reply, service.list(&name)),
         Ask::Lists { reply } => tell(reply, Ok(service.lists())),

@@ -29,8 +29,10 @@ mod tests;
 
 pub use clock::Now;
 pub use handle::{Command, Handle, channel, run};
-pub use maps::{Error as MapsError, MapKey, Maps, Table};
+pub use maps::{Cursor, Error as MapsError, MapKey, Maps, Place, Table};
 pub use protect::Guard;
 pub use refusal::Refusal;
-pub use service::{HANDOVER, Service, Settings};
-pub use view::{Added, Entry, ListChange, ListOptions, ListView, Page, Remark, Status, TableFill, VerdictPage};
+pub use service::{Begun, HANDOVER, Outcome, Service, Settings};
+pub use view::{
+    Added, Entry, ListChange, ListOptions, ListView, Page, REMARKS, Reading, Remark, Status, TableFill, VerdictPage,
+};

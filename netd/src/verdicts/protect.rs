@@ -89,6 +89,11 @@ impl Protected {
         widest.contains(item).then_some(*guard)
     }
 
+    /// Iterates over the widest protected prefixes and their guards.
+    pub(super) fn widest(&self) -> impl Iterator<Item = (&Item, Guard)> {
+        self.widest.iter().map(|(item, guard)| (item, *guard))
+    }
+
     /// Returns the protected prefixes inside `item`, the widest of each.
     pub(super) fn inside<'a>(&'a self, item: &'a Item) -> impl Iterator<Item = &'a Item> {
         let (first, _) = item.range();

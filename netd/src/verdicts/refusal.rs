@@ -25,6 +25,8 @@ pub enum Refusal {
     ListsFull { limit: usize },
     #[error("the {table} table would hold {wanted} entries of {capacity}")]
     TableFull { table: &'static str, wanted: u64, capacity: u64 },
+    #[error("{wanted} entries take about {needed} MiB of kernel memory, and {available} MiB are available")]
+    NoMemory { wanted: u64, needed: u64, available: u64 },
     #[error("there is no verdict {id}")]
     NoVerdict { id: u64 },
     #[error("there is no block-list {name}")]
@@ -34,7 +36,16 @@ pub enum Refusal {
     #[error(transparent)]
     Name(#[from] NameError),
     #[error("the kernel refused")]
-    Kernel(#[from] maps::Error),
+    Kernel(#[source] maps::Error),
     #[error("netd is shutting down")]
     Stopped,
+}
+
+impl From<maps::Error> for Refusal {
+    fn from(error: maps::Error) -> Self {
+        match error {
+            maps::Error::NoMemory { wanted, needed, available } => Self::NoMemory { wanted, needed, available },
+            error @ (maps::Error::Full { .. } | maps::Error::Call { .. }) => Self::Kernel(error),
+        }
+    }
 }

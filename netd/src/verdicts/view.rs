@@ -1,5 +1,7 @@
 //! What the service tells about itself. The API gives these their JSON.
 
+use std::time::Duration;
+
 use netd_common::control::Mode;
 use netd_common::verdict::Hits;
 use netd_engine::time::Timestamp;
@@ -61,13 +63,15 @@ pub struct ListOptions {
     pub force: bool,
     /// Counts what would change, and changes nothing.
     pub dry_run: bool,
+    /// Merges entries that mean the same: what lies in a prefix of the list, halves of one prefix.
+    pub aggregate: bool,
     /// Replace only if the list's tag is this one.
     pub if_match: Option<String>,
 }
 
 impl Default for ListOptions {
     fn default() -> Self {
-        Self { response: Response::Drop, shadow: false, force: false, dry_run: false, if_match: None }
+        Self { response: Response::Drop, shadow: false, force: false, dry_run: false, aggregate: false, if_match: None }
     }
 }
 
@@ -84,12 +88,18 @@ pub struct ListChange {
     pub dry_run: bool,
     /// Strong entity tag of the list's new content.
     pub tag: String,
-    /// Entries that were not taken, and why.
+    /// Entries that were not taken, and why: the first [`REMARKS`] of `refused_total`.
     pub refused: Vec<Remark>,
+    pub refused_total: u64,
     /// Entries that were taken though protected addresses lie inside: those keep passing.
     pub spared: Vec<Remark>,
+    /// Entries fewer, because others of the list mean the same.
+    pub merged: u64,
     pub saved: bool,
 }
+
+/// Most entries of a list that are named one by one.
+pub const REMARKS: usize = 10_000;
 
 /// An entry of a block-list, and what is to say of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -119,6 +129,42 @@ pub struct TableFill {
     pub capacity: u64,
 }
 
+/// What was found to differ between the kernel and what it should hold, and put right.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Drift {
+    /// Claimed keys that the kernel did not hold.
+    pub missing: u64,
+    /// Keys that nobody claims.
+    pub surplus: u64,
+    /// Keys with another rule than their leader's, and rules that said something else.
+    pub wrong_rule: u64,
+}
+
+impl Drift {
+    pub fn add(&mut self, more: Self) {
+        self.missing += more.missing;
+        self.surplus += more.surplus;
+        self.wrong_rule += more.wrong_rule;
+    }
+
+    /// Returns the kinds, by the names that the API and the metrics call them.
+    #[must_use]
+    pub const fn kinds(&self) -> [(&'static str, u64); 3] {
+        [("missing", self.missing), ("surplus", self.surplus), ("wrong_rule", self.wrong_rule)]
+    }
+}
+
+/// What reading the kernel's tables back has shown since the start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Reading {
+    /// Keys that were as they should be, in the last whole round.
+    pub enforced: u64,
+    pub drift: Drift,
+    /// How long the last whole round took.
+    pub round: Duration,
+    pub rounds: u64,
+}
+
 /// The service as a whole.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Status {
@@ -132,6 +178,9 @@ pub struct Status {
     pub rules_used: u64,
     pub rules_capacity: u64,
     pub tables: Vec<TableFill>,
+    /// Keys that the kernel is to hold, the allow-list's not counted.
+    pub desired: u64,
+    pub reading: Reading,
     /// Why the last change is not on disk yet.
     pub unsaved: Option<String>,
     /// Why the kernel may hold more than is wanted; repaired as soon as the kernel allows.

@@ -61,6 +61,43 @@ impl Item {
         self.bits >= 96 && self.address.is_v4()
     }
 
+    /// Returns whether the item is a single address.
+    #[must_use]
+    pub const fn is_host(&self) -> bool {
+        self.bits == 128
+    }
+
+    /// Returns the address of an IPv4 host as a number.
+    #[must_use]
+    pub fn v4_host(&self) -> Option<u32> {
+        (self.is_host() && self.address.is_v4()).then(|| self.number() as u32)
+    }
+
+    /// Returns the item of an IPv4 host.
+    #[must_use]
+    pub fn from_v4_host(host: u32) -> Self {
+        Self { address: Address::v4(host.to_be_bytes()), bits: 128 }
+    }
+
+    /// Returns the first and the last IPv4 address of an IPv4 item.
+    #[must_use]
+    pub fn v4_range(&self) -> (u32, u32) {
+        let (first, last) = self.range();
+        (first as u32, last as u32)
+    }
+
+    /// Returns the prefix of which this item and `other` are the two halves.
+    #[must_use]
+    pub fn joined_with(&self, other: &Self) -> Option<Self> {
+        if self.bits != other.bits || self == other {
+            return None;
+        }
+        let bits = self.bits.checked_sub(1)?;
+        let whole = Self { address: Address(masked(self.number(), bits).to_be_bytes()), bits };
+        // IPv4 ends at its own first bit.
+        (whole.contains(other) && whole.is_v4() == self.is_v4()).then_some(whole)
+    }
+
     /// Returns whether this IPv6 prefix holds the IPv4-mapped addresses, so that the kernel's one trie would apply it
     /// to IPv4.
     #[must_use]
@@ -106,6 +143,14 @@ impl Item {
     #[must_use]
     pub fn parts(&self) -> (Address, u8) {
         (self.address, self.bits)
+    }
+
+    /// Returns the item of what [`Item::parts`] gave; `None` where host bits are set or IPv4 would be covered, too.
+    #[must_use]
+    pub fn from_parts(address: Address, bits: u8) -> Option<Self> {
+        let item = Self { address, bits };
+        let is_item = bits <= 128 && item.number() == masked(item.number(), bits) && !item.covers_ipv4_too();
+        is_item.then_some(item)
     }
 
     /// Returns the prefixes that hold this item, the narrowest first.

@@ -6,6 +6,6 @@ mod name;
 mod parse;
 
 pub use item::Item;
-pub use list::{Difference, List};
+pub use list::{Builder, Change, Difference, List, Position};
 pub use name::{ListName, NameError};
 pub use parse::{MAX_REPORTED, Parsed, Parser, Rejected};

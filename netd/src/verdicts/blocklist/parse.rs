@@ -4,7 +4,7 @@ use netd_engine::feed::{Entry, Found, Reader};
 use netd_engine::time::Timestamp;
 
 use super::item::Item;
-use super::list::List;
+use super::list::{Builder, List};
 
 /// Rejected lines that are kept word for word; further ones are only counted.
 pub const MAX_REPORTED: usize = 10_000;
@@ -43,7 +43,7 @@ pub struct Parser {
 
 #[derive(Debug, Default)]
 struct Taken {
-    items: Vec<Item>,
+    items: Builder,
     rejected: Vec<Rejected>,
     rejected_total: u64,
 }
@@ -60,6 +60,12 @@ impl Parser {
         self.reader.push(bytes, &mut |found| self.taken.take(found));
     }
 
+    /// Returns how many items were read so far, equal ones included.
+    #[must_use]
+    pub fn items(&self) -> usize {
+        self.taken.items.len()
+    }
+
     /// Returns what the text held.
     #[must_use]
     pub fn finish(self) -> Parsed {
@@ -67,8 +73,8 @@ impl Parser {
         let summary = reader.finish(&mut |found| taken.take(found));
         let Taken { items, rejected, rejected_total } = taken;
         let count = items.len();
-        let list = List::new(items);
-        let duplicates = (count - list.items().len()) as u64;
+        let list = items.finish();
+        let duplicates = (count - list.len()) as u64;
         Parsed { list, lines: summary.lines, duplicates, skipped: summary.skipped, rejected, rejected_total }
     }
 }
@@ -103,7 +109,7 @@ mod tests {
     }
 
     fn items(text: &[u8]) -> Vec<String> {
-        parse(text).list.items().iter().map(Item::to_string).collect()
+        parse(text).list.iter().map(|item| item.to_string()).collect()
     }
 
     #[test]
@@ -139,14 +145,14 @@ mod tests {
             ]
         );
         assert_eq!(parsed.lines, 5);
-        assert_eq!(parsed.list.items().len(), 1);
+        assert_eq!(parsed.list.len(), 1);
     }
 
     #[test]
     fn the_same_item_twice_is_one_item_and_one_duplicate() {
         let parsed = parse(b"192.0.2.1\n192.0.2.1/32\n::ffff:192.0.2.1\n");
 
-        assert_eq!(parsed.list.items().len(), 1);
+        assert_eq!(parsed.list.len(), 1);
         assert_eq!(parsed.duplicates, 2);
     }
 
@@ -166,6 +172,6 @@ mod tests {
             parser.push(format!("10.{a}.{b}.{c}\n").as_bytes());
         }
 
-        assert_eq!(parser.finish().list.items().len(), 1_000_000);
+        assert_eq!(parser.finish().list.len(), 1_000_000);
     }
 }

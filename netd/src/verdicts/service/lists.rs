@@ -1,61 +1,140 @@
 //! Block-lists: replaced as a whole, shown, removed.
 
-use super::claims::HeldList;
-use super::settle::Order;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::build::{Begun, Outcome, Purpose};
+use super::claims::{Coming, HeldList};
 use super::{Service, check_response};
 use crate::verdicts::blocklist::{Difference, Item, List, ListName};
 use crate::verdicts::clock::Now;
 use crate::verdicts::maps::{MapKey, Maps, Table};
 use crate::verdicts::refusal::Refusal;
 use crate::verdicts::target;
-use crate::verdicts::view::{ListChange, ListOptions, ListView, Remark};
+use crate::verdicts::view::{ListChange, ListOptions, ListView, REMARKS, Remark};
+
+/// What is to say of a list's entries.
+#[derive(Debug, Default)]
+struct Screened {
+    refused: Vec<(Item, String)>,
+    refused_total: u64,
+    spared: Vec<Remark>,
+}
+
+impl Screened {
+    fn refuse(&mut self, item: &Item, reason: impl FnOnce() -> String) {
+        self.refused_total += 1;
+        if self.refused.len() < REMARKS {
+            self.refused.push((*item, reason()));
+        }
+    }
+}
 
 impl<M: Maps> Service<M> {
     /// Replaces a list, creating it when there is none. What both hold is not touched.
     pub fn replace_list(
         &mut self,
         name: &ListName,
-        mut list: List,
+        list: List,
         options: ListOptions,
         now: Now,
     ) -> Result<ListChange, Refusal> {
+        let outcome = match self.begin_list(name, list, options, now)? {
+            Begun::Done(outcome) => outcome,
+            Begun::Building => self.finish_build(now)?,
+        };
+        match outcome {
+            Outcome::Replaced(change) => Ok(change),
+            Outcome::Removed(_) | Outcome::Renewed => Err(Refusal::NoList { name: name.to_string() }),
+        }
+    }
+
+    /// Begins to replace a list: small changes are made at once, large ones in another generation.
+    pub fn begin_list(
+        &mut self,
+        name: &ListName,
+        mut list: List,
+        options: ListOptions,
+        now: Now,
+    ) -> Result<Begun, Refusal> {
         check_response(options.response)?;
-        let ListOptions { response, shadow, force, dry_run, if_match } = options;
+        let ListOptions { response, shadow, force, dry_run, aggregate, if_match } = options;
         self.check_tag(name, if_match.as_deref())?;
-        let (refused, spared) = self.screen(&mut list, force);
+        if !self.claims.lists().contains_key(name) && self.claims.lists().len() >= self.settings.max_lists {
+            return Err(Refusal::ListsFull { limit: self.settings.max_lists });
+        }
+        let Screened { mut refused, refused_total, spared } = self.screen(&mut list, force);
+        refused.sort_unstable();
+        let named = |(item, reason): (Item, String)| Remark { entry: item.to_string(), reason };
+        let refused = refused.into_iter().map(named).collect();
+        let merged = match aggregate {
+            true => list.aggregate(|item| !force && target::too_wide(item).is_some()) as u64,
+            false => 0,
+        };
         let tag = list.tag(response, shadow);
         let old = self.claims.lists().get(name);
-        let difference = old.map_or(&List::default(), |old| &old.list).difference(&list);
+        let nothing = List::default();
+        let amount = old.map_or(&nothing, |old| &old.list).compare(&list);
         let changed = old.is_none_or(|old| old.tag != tag);
         let mut change = ListChange {
-            entries: list.items().len() as u64,
-            added: difference.added.len() as u64,
-            removed: difference.removed.len() as u64,
-            unchanged: difference.unchanged,
+            entries: list.len() as u64,
+            added: amount.added,
+            removed: amount.removed,
+            unchanged: amount.unchanged,
             changed,
             dry_run,
             tag: tag.clone(),
             refused,
+            refused_total,
             spared,
+            merged,
             saved: self.pending.is_empty(),
         };
-        let order = self.order_of(name, &difference)?;
+        let new = HeldList { rule: 0, list: Arc::new(list), response, shadow, updated: now.wall, tag };
         if dry_run || !changed {
-            return Ok(change);
+            self.check_room(name, Some(&new))?;
+            return Ok(Begun::Done(Outcome::Replaced(change)));
         }
-        let new = HeldList { rule: 0, list, response, shadow, updated: now.wall, tag };
-        self.put_list(name, new, &difference, order, now)?;
+        let in_place = match self.is_small(amount.added + amount.removed) {
+            true => self.fitting(name, &new)?,
+            false => None,
+        };
+        let Some(difference) = in_place else { return self.build_list(name, new, change, now) };
+        self.put_list(name, new, &difference, now)?;
         self.save(now);
         change.saved = self.pending.is_empty();
-        Ok(change)
+        Ok(Begun::Done(Outcome::Replaced(change)))
     }
 
     /// Removes a list.
     pub fn remove_list(&mut self, name: &ListName, if_match: Option<&str>, now: Now) -> Result<ListView, Refusal> {
+        let outcome = match self.begin_removal(name, if_match, now)? {
+            Begun::Done(outcome) => outcome,
+            Begun::Building => self.finish_build(now)?,
+        };
+        match outcome {
+            Outcome::Removed(view) => Ok(view),
+            Outcome::Replaced(_) | Outcome::Renewed => Err(Refusal::NoList { name: name.to_string() }),
+        }
+    }
+
+    /// Begins to remove a list, as [`Service::begin_list`].
+    pub fn begin_removal(&mut self, name: &ListName, if_match: Option<&str>, now: Now) -> Result<Begun, Refusal> {
         let held = self.claims.lists().get(name).ok_or_else(|| Refusal::NoList { name: name.to_string() })?;
         let view = self.list_view(name, held);
         self.check_tag(name, if_match)?;
-        let gone = Difference { removed: held.list.items().to_vec(), ..Difference::default() };
+        if !self.is_small(held.list.len() as u64) {
+            let coming = Coming { name: name.clone(), held: None };
+            match self.begin_build(Purpose::Remove(view.clone()), Some(coming), None, now) {
+                Ok(()) => return Ok(Begun::Building),
+                // Without room for another generation it goes key by key, which takes long and nothing else.
+                Err(refusal) => tracing::warn!(%refusal, %name, "removing a large list in place"),
+            }
+        }
+        let Some(held) = self.claims.lists().get(name) else {
+            return Err(Refusal::NoList { name: name.to_string() });
+        };
+        let gone = Difference { removed: held.list.iter().collect(), ..Difference::default() };
         let Some(held) = self.claims.swap_list(name, None, &gone) else {
             return Err(Refusal::NoList { name: name.to_string() });
         };
@@ -65,13 +144,45 @@ impl<M: Maps> Service<M> {
         self.free_rule(held.rule, now);
         self.pending.lists.insert(name.clone());
         self.save(now);
-        Ok(view)
+        Ok(Begun::Done(Outcome::Removed(view)))
+    }
+
+    /// Returns whether so many keys are changed one by one.
+    fn is_small(&self, changes: u64) -> bool {
+        let listed = self.claims.fill(Table::Hosts) + self.claims.fill(Table::Prefixes);
+        changes <= self.settings.large_change.max(listed / 8)
+    }
+
+    /// Makes a generation in which a list is another.
+    fn build_list(
+        &mut self,
+        name: &ListName,
+        mut new: HeldList,
+        change: ListChange,
+        now: Now,
+    ) -> Result<Begun, Refusal> {
+        let old = self.claims.lists().get(name);
+        let kept = old.filter(|old| (old.response, old.shadow) == (new.response, new.shadow)).map(|old| old.rule);
+        // A rule of its own where it does something else: the present generation goes on doing what it does.
+        let fresh = if kept.is_none() { Some(self.take_rule()?) } else { None };
+        if let Some(rule) = kept.or(fresh) {
+            new.rule = rule;
+        }
+        if let Some(rule) = fresh
+            && let Err(error) = self.maps.write_rule(rule, &new.kernel_rule())
+        {
+            self.free_rule(rule, now);
+            return Err(error.into());
+        }
+        let coming = Coming { name: name.clone(), held: Some(new) };
+        self.begin_build(Purpose::Replace(change), Some(coming), fresh, now)?;
+        Ok(Begun::Building)
     }
 
     /// Returns a list and its entries.
-    pub fn list(&self, name: &ListName) -> Result<(ListView, List), Refusal> {
+    pub fn list(&self, name: &ListName) -> Result<(ListView, Arc<List>), Refusal> {
         let held = self.claims.lists().get(name).ok_or_else(|| Refusal::NoList { name: name.to_string() })?;
-        Ok((self.list_view(name, held), held.list.clone()))
+        Ok((self.list_view(name, held), Arc::clone(&held.list)))
     }
 
     /// Returns every list, by name.
@@ -81,11 +192,11 @@ impl<M: Maps> Service<M> {
     }
 
     fn list_view(&self, name: &ListName, held: &HeldList) -> ListView {
-        let entries_v4 = held.list.items().iter().filter(|item| item.is_v4()).count() as u64;
+        let entries_v4 = held.list.v4() as u64;
         ListView {
             name: name.to_string(),
             entries_v4,
-            entries_v6: held.list.items().len() as u64 - entries_v4,
+            entries_v6: held.list.len() as u64 - entries_v4,
             tag: held.tag.clone(),
             updated: held.updated,
             response: held.response,
@@ -109,44 +220,71 @@ impl<M: Maps> Service<M> {
 
     /// Takes out of `list` what must not be cut or is too wide, and says why; says what will keep passing inside
     /// of what stays.
-    fn screen(&self, list: &mut List, force: bool) -> (Vec<Remark>, Vec<Remark>) {
-        let (mut refused, mut spared) = (Vec::new(), Vec::new());
-        let remark = |item: &Item, reason: String| Remark { entry: item.to_string(), reason };
-        list.retain(|item| {
-            if let Some(guard) = self.protected.shield(item) {
-                refused.push(remark(item, format!("protected: {guard}")));
-                return false;
+    fn screen(&self, list: &mut List, force: bool) -> Screened {
+        let mut screened = Screened::default();
+        for (protected, guard) in self.protected.widest() {
+            for item in list.take_within(protected) {
+                screened.refuse(&item, || format!("protected: {guard}"));
             }
-            if !force && let Some(widest) = target::too_wide(item) {
-                refused.push(remark(item, format!("wider than /{widest}; force accepts it")));
-                return false;
+        }
+        if !force {
+            for item in list.take_prefixes(|item| target::too_wide(item).is_some()) {
+                let widest = target::too_wide(&item).unwrap_or_default();
+                screened.refuse(&item, || format!("wider than /{widest}; force accepts it"));
             }
-            let inside: Vec<_> = self.protected.inside(item).map(Item::to_string).collect();
-            if !inside.is_empty() {
-                spared.push(remark(item, format!("{} inside keeps passing", inside.join(", "))));
+        }
+        let mut inside = BTreeMap::<Item, Vec<String>>::new();
+        for (protected, _) in self.protected.widest() {
+            for item in protected.enclosing().filter(|item| list.lists(item)) {
+                inside.entry(item).or_default().push(protected.to_string());
             }
-            true
-        });
-        (refused, spared)
+        }
+        let spared = |(item, inside): (Item, Vec<String>)| Remark {
+            entry: item.to_string(),
+            reason: format!("{} inside keeps passing", inside.join(", ")),
+        };
+        screened.spared = inside.into_iter().map(spared).collect();
+        screened
     }
 
-    /// Returns the order of writes that fits the tables, or which table the list does not fit into.
-    fn order_of(&self, name: &ListName, difference: &Difference) -> Result<Order, Refusal> {
-        if !self.claims.lists().contains_key(name) && self.claims.lists().len() >= self.settings.max_lists {
-            return Err(Refusal::ListsFull { limit: self.settings.max_lists });
+    /// Refuses what will not fit, whatever the way it is written.
+    fn check_room(&self, name: &ListName, new: Option<&HeldList>) -> Result<(), Refusal> {
+        let mut wanted = BTreeMap::from([(Table::Hosts, 0_u64), (Table::Prefixes, 0)]);
+        let others = self.claims.lists().iter().filter(|(other, _)| *other != name).map(|(_, held)| held);
+        for held in others.chain(new) {
+            *wanted.entry(Table::Hosts).or_default() += held.list.hosts() as u64;
+            *wanted.entry(Table::Prefixes).or_default() += (held.list.len() - held.list.hosts()) as u64;
         }
-        let mut order = Order::InsertFirst;
+        if wanted.iter().all(|(table, wanted)| *wanted <= self.maps.capacity(*table)) {
+            return Ok(());
+        }
+        // What several lists hold was counted as often: look closely.
+        let Some(new) = new else { return Ok(()) };
+        let nothing = List::default();
+        let old = self.claims.lists().get(name).map_or(&nothing, |old| &*old.list);
+        self.forecast(name, &old.difference(&new.list)).map(drop)
+    }
+
+    /// Returns what differs where the present generation takes it, `None` where it has no room.
+    fn fitting(&self, name: &ListName, new: &HeldList) -> Result<Option<Difference>, Refusal> {
+        let nothing = List::default();
+        let difference = self.claims.lists().get(name).map_or(&nothing, |old| &*old.list).difference(&new.list);
+        let fits = self.forecast(name, &difference)?;
+        Ok(fits.then_some(difference))
+    }
+
+    /// Returns whether a change fits side by side with what it replaces, or which table it does not fit into at all.
+    fn forecast(&self, name: &ListName, difference: &Difference) -> Result<bool, Refusal> {
+        let mut fits = true;
         for (table, (fresh, freed)) in self.claims.forecast(name, difference) {
             let (fill, capacity) = (self.claims.fill(table), self.maps.capacity(table));
             let wanted = (fill + fresh).saturating_sub(freed);
             if fresh > 0 && wanted > capacity {
                 return Err(Refusal::TableFull { table: Table::name(table), wanted, capacity });
             }
-            if fill + fresh > capacity {
-                order = Order::RemoveFirst;
-            }
+            fits &= fill + fresh <= self.maps.room(table);
         }
-        Ok(order)
+        Ok(fits)
     }
 
     /// Makes `new` what the kernel holds, or leaves everything as it was.
@@ -155,7 +293,6 @@ impl<M: Maps> Service<M> {
         name: &ListName,
         mut new: HeldList,
         difference: &Difference,
-        order: Order,
         now: Now,
     ) -> Result<(), Refusal> {
         let before = self.claims.lists().get(name).map(|old| (old.rule, old.kernel_rule(), old.response, old.shadow));
@@ -174,7 +311,7 @@ impl<M: Maps> Service<M> {
         let changed = difference.added.iter().chain(&difference.removed).map(Item::key);
         let keys = changed.chain(contested.iter().copied());
         let old = self.claims.swap_list(name, Some(new), difference);
-        if let Err(error) = self.settle_in(order, keys.clone(), now) {
+        if let Err(error) = self.settle(keys.clone(), now) {
             let back =
                 Difference { added: difference.removed.clone(), removed: difference.added.clone(), unchanged: 0 };
             self.claims.swap_list(name, old, &back);
@@ -198,7 +335,7 @@ impl<M: Maps> Service<M> {
 
     /// Returns the keys of a list that others claim too: who leads there may change with the list's action.
     fn contested(&self, name: &ListName) -> Vec<MapKey> {
-        let items = self.claims.lists().get(name).map_or(&[][..], |held| held.list.items());
-        items.iter().map(Item::key).filter(|key| self.claims.count(key) > 1).collect()
+        let items = self.claims.lists().get(name).into_iter().flat_map(|held| held.list.iter());
+        items.map(|item| item.key()).filter(|key| self.claims.count(key) > 1).collect()
     }
 }

@@ -1,5 +1,7 @@
 //! The state machine that decides what the kernel's maps hold.
 
+mod audit;
+mod build;
 mod claims;
 mod lists;
 mod saved;
@@ -14,6 +16,9 @@ use netd_common::control::Mode;
 use netd_common::verdict::{Hits, RuleId};
 use netd_engine::verdict::{Origin, Response, Verdict};
 
+use self::audit::Audit;
+use self::build::Build;
+pub use self::build::{Begun, Outcome};
 use self::claims::{Claims, Held};
 use self::saved::Pending;
 use super::blocklist::Item;
@@ -33,6 +38,9 @@ pub const HANDOVER: Duration = Duration::from_nanos(HANDOVER_NS);
 
 const HANDOVER_NS: u64 = 2_000_000_000;
 
+/// Below it a change is made faster than a generation.
+const LARGE_CHANGE: u64 = 65_536;
+
 /// How the service starts.
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -42,11 +50,13 @@ pub struct Settings {
     pub protect: Vec<(Guard, Vec<IpNet>)>,
     /// Most block-lists there can be; each lookup asks all of them.
     pub max_lists: usize,
+    /// From how many changed keys on a list is put in force by another generation.
+    pub large_change: u64,
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { mode: Mode::Observe, protect: Vec::new(), max_lists: 64 }
+        Self { mode: Mode::Observe, protect: Vec::new(), max_lists: 64, large_change: LARGE_CHANGE }
     }
 }
 
@@ -68,6 +78,8 @@ pub struct Service<M: Maps> {
     /// Prefixes about to expire, with their verdicts: their keys may carry the rule of a prefix around them.
     lapsing: BTreeSet<(MapKey, u64)>,
     pending: Pending,
+    build: Option<Build>,
+    audit: Audit,
     out_of_step: Option<String>,
     /// `CLOCK_BOOTTIME` before which neither kernel nor disk is tried again.
     retry_ns: u64,
@@ -133,6 +145,8 @@ impl<M: Maps> Service<M> {
             self.save(now);
         }
         self.retry(now);
+        self.grow(now);
+        self.audit(now);
         entries
     }
 
@@ -207,6 +221,8 @@ impl<M: Maps> Service<M> {
             rules_used: u64::from(self.rules.used()),
             rules_capacity: u64::from(Rules::LIMIT),
             tables: tables.to_vec(),
+            desired: self.claims.len(),
+            reading: self.audit.reading(),
             unsaved: self.pending.error.clone(),
             out_of_step: self.out_of_step.clone(),
         })

@@ -1,8 +1,9 @@
 //! What survives a restart, and how it is written.
 
 use std::collections::BTreeSet;
-use std::fmt::Write as _;
+use std::sync::Arc;
 
+use netd_common::key::Address;
 use netd_common::verdict::RuleId;
 use netd_engine::time::Timestamp;
 use netd_engine::verdict::{Response, Verdict};
@@ -11,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use super::Service;
 use super::claims::HeldList;
 use crate::store::disk::{self, File};
-use crate::verdicts::blocklist::{ListName, Parser};
+use crate::verdicts::blocklist::{Item, List, ListName, Parser};
 use crate::verdicts::clock::Now;
 use crate::verdicts::maps::Maps;
 
@@ -47,40 +48,82 @@ pub(super) struct SavedVerdict {
     pub(super) verdict: Verdict,
 }
 
-/// The first line of a list's file; the entries follow, one a line.
+/// The first line of a list's file. Packed entries follow: IPv4 hosts of four bytes, all others of 17, numbers in network
+/// order.
 #[derive(Debug, Serialize, Deserialize)]
 struct ListHead {
     rule: RuleId,
     response: Response,
     shadow: bool,
     updated: Timestamp,
+    #[serde(default)]
+    packed: Option<Packed>,
 }
+
+/// How many entries of each kind follow. Without it they follow as text, one a line.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+struct Packed {
+    v4_hosts: usize,
+    others: usize,
+}
+
+const V4_HOST: usize = size_of::<u32>();
+const OTHER: usize = size_of::<Address>() + 1;
 
 /// Writes a list.
 pub(super) fn list_to_bytes(held: &HeldList) -> Result<Vec<u8>, serde_json::Error> {
-    let head = ListHead { rule: held.rule, response: held.response, shadow: held.shadow, updated: held.updated };
-    let mut text = serde_json::to_string(&head)?;
-    text.push('\n');
-    for item in held.list.items() {
-        // Writing to a String cannot fail.
-        let _ = writeln!(text, "{item}");
+    let (hosts, others) = held.list.parts();
+    let head = ListHead {
+        rule: held.rule,
+        response: held.response,
+        shadow: held.shadow,
+        updated: held.updated,
+        packed: Some(Packed { v4_hosts: hosts.len(), others: others.len() }),
+    };
+    let mut bytes = serde_json::to_vec(&head)?;
+    bytes.reserve_exact(1 + hosts.len() * V4_HOST + others.len() * OTHER);
+    bytes.push(b'\n');
+    hosts.iter().for_each(|host| bytes.extend_from_slice(&host.to_be_bytes()));
+    for item in others {
+        let (address, bits) = item.parts();
+        bytes.extend_from_slice(&address.0);
+        bytes.push(bits);
     }
-    Ok(text.into_bytes())
+    Ok(bytes)
 }
 
 /// Reads a list; `None` when it is not one.
 pub(super) fn list_from_bytes(bytes: &[u8]) -> Option<HeldList> {
     let end = bytes.iter().position(|b| *b == b'\n')?;
-    let (head, entries) = bytes.split_at(end);
-    let ListHead { rule, response, shadow, updated } = serde_json::from_slice(head).ok()?;
+    let (head, entries) = bytes.split_at_checked(end)?;
+    let ListHead { rule, response, shadow, updated, packed } = serde_json::from_slice(head).ok()?;
+    let list = match packed {
+        Some(packed) => unpack(packed, entries.get(1..)?)?,
+        None => from_text(entries)?,
+    };
+    let tag = list.tag(response, shadow);
+    Some(HeldList { rule, list: Arc::new(list), response, shadow, updated, tag })
+}
+
+fn unpack(Packed { v4_hosts, others }: Packed, bytes: &[u8]) -> Option<List> {
+    let (host_bytes, other_bytes) = bytes.split_at_checked(v4_hosts.checked_mul(V4_HOST)?)?;
+    if other_bytes.len() != others.checked_mul(OTHER)? {
+        return None;
+    }
+    let (hosts, _) = host_bytes.as_chunks::<V4_HOST>();
+    let (packed, _) = other_bytes.as_chunks::<OTHER>();
+    let others = packed.iter().map(|entry| {
+        let (address, bits) = entry.split_first_chunk()?;
+        Item::from_parts(Address(*address), *bits.first()?)
+    });
+    List::from_parts(hosts.iter().map(|host| u32::from_be_bytes(*host)).collect(), others.collect::<Option<_>>()?)
+}
+
+fn from_text(entries: &[u8]) -> Option<List> {
     let mut parser = Parser::new(Timestamp(0));
     parser.push(entries);
     let parsed = parser.finish();
-    if parsed.rejected_total != 0 {
-        return None;
-    }
-    let tag = parsed.list.tag(response, shadow);
-    Some(HeldList { rule, list: parsed.list, response, shadow, updated, tag })
+    (parsed.rejected_total == 0).then_some(parsed.list)
 }
 
 impl<M: Maps> Service<M> {

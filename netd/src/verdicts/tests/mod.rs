@@ -35,6 +35,12 @@ fn service_on(fake: &Fake, disk: Option<StateDir>, now: Now) -> Service<Fake> {
     Service::start(fake.clone(), disk, settings, now).unwrap()
 }
 
+/// Every change of a list takes another generation.
+fn service_of_generations(fake: &Fake, disk: Option<StateDir>, now: Now) -> Service<Fake> {
+    let settings = Settings { mode: Mode::Enforce, large_change: 0, ..Settings::default() };
+    Service::start(fake.clone(), disk, settings, now).unwrap()
+}
+
 fn host(address: &str) -> Target {
     Target::Host { address: address.parse().unwrap() }
 }
