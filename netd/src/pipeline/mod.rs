@@ -169,7 +169,7 @@ fn start(options: Options) -> anyhow::Result<(Kernel, Parts)> {
         options.state_dir.as_deref().map(StateDir::open).transpose().context("cannot open the state directory")?;
     let settings =
         Settings { mode: options.mode, protect: guards(&addresses, &options.protect), max_lists: options.blocklists };
-    let disk_for_histories = disk.clone();
+    let (disk_for_histories, disk_for_size) = (disk.clone(), disk.clone());
     let suppressions = Arc::new(Suppressions::open(disk.clone()));
     let service = Service::start(kernel.verdict_maps()?, disk, settings, Now::read())
         .context("cannot take over the verdicts in the kernel")?;
@@ -210,7 +210,8 @@ fn start(options: Options) -> anyhow::Result<(Kernel, Parts)> {
         asked,
     };
     let refused = Arc::new(AtomicU64::new(0));
-    let shared = watch::Shared { refused: Arc::clone(&refused), databases: Arc::clone(&databases) };
+    let shared =
+        watch::Shared { refused: Arc::clone(&refused), databases: Arc::clone(&databases), disk: disk_for_size };
     let (watcher, sources) = watch::Watcher::new(&kernel, interfaces, tallies, shared, degraded)?;
     let (handle, commands) = verdicts::channel();
     let hosts = options.hosts.into();

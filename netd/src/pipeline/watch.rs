@@ -17,13 +17,15 @@ use tracing::{info, warn};
 use super::analyse::Tally;
 use crate::{
     kernel::{Counters, Degraded, FlowTable, Kernel, interfaces::Watch},
+    store::disk::StateDir,
     store::status::{self, Fill, Interface, Loss, Snapshot},
     time,
 };
 
 /// Between two snapshots.
 const SNAPSHOT: Duration = Duration::from_secs(1);
-/// Snapshots between two looks whether somebody has detached us, and between two counts of the flow table.
+/// Snapshots between two looks whether somebody has detached us, and between two counts of the flow table and of what
+/// lies on disk.
 const HEAL: u32 = 2;
 const FILL: u32 = 30;
 /// What was missing for a while is told at most so often.
@@ -34,6 +36,7 @@ pub(super) struct Shared {
     /// Automatic verdicts that were refused.
     pub(super) refused: Arc<AtomicU64>,
     pub(super) databases: Arc<Databases>,
+    pub(super) disk: Option<StateDir>,
 }
 
 pub(super) struct Watcher {
@@ -45,6 +48,7 @@ pub(super) struct Watcher {
     degraded: Vec<Degraded>,
     started: Timestamp,
     fill: u64,
+    stores: Vec<(&'static str, u64)>,
     snapshots: watch::Sender<Arc<Snapshot>>,
 }
 
@@ -66,6 +70,7 @@ impl Watcher {
             degraded,
             started: time::now(),
             fill: 0,
+            stores: Vec::new(),
             snapshots,
         };
         watcher.tell(kernel)?;
@@ -92,6 +97,7 @@ impl Watcher {
                     }
                     if tick % FILL == 1 {
                         self.fill = self.table.occupied();
+                        self.stores = self.shared.disk.iter().map(|disk| ("state", disk.bytes())).collect();
                     }
                 }
             }
@@ -165,6 +171,7 @@ impl Watcher {
             flow_slots: Fill { entries: self.fill, capacity: self.table.capacity() as u64 },
             degraded: degraded.chain(geoip.iter().filter_map(status::Degraded::of_geoip)).collect(),
             geoip,
+            stores: self.stores.clone(),
             not_ready,
             enforce_refused: self.shared.refused.load(Ordering::Relaxed),
         }));

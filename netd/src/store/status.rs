@@ -35,6 +35,8 @@ pub struct Snapshot {
     pub degraded: Vec<Degraded>,
     /// The databases of countries and autonomous systems that were named.
     pub geoip: Vec<netd_geoip::State>,
+    /// Bytes on disk, by store.
+    pub stores: Vec<(&'static str, u64)>,
     /// Why netd does not do its work; empty when it does.
     pub not_ready: Vec<String>,
     /// Findings whose verdict was refused, since the start.

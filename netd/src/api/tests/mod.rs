@@ -151,6 +151,7 @@ fn snapshot() -> Snapshot {
         flow_slots: Fill { entries: 5, capacity: 65_536 },
         degraded: vec![Degraded { what: "XDP".into(), why: "no driver support".into(), consequence: "slower".into() }],
         geoip: databases().states(),
+        stores: vec![("state", 4_096)],
         ..Snapshot::default()
     }
 }
