@@ -29,12 +29,17 @@ pub struct Setup<'s> {
     pub cgroup: bool,
     pub protect: &'s [&'s str],
     pub flows_per_cpu: u32,
+    /// Loopback addresses of the watched namespace on which the API is served, too.
+    pub listen: &'s [&'s str],
+    /// Further tables of the configuration; `{folder}` is the daemon's own.
+    pub tables: &'s str,
 }
 
 impl Default for Setup<'_> {
     /// Enforces what it is asked to, and keeps out of the cgroup tree.
     fn default() -> Self {
-        Self { mode: "enforce", policy: None, cgroup: false, protect: &[], flows_per_cpu: 16_384 }
+        let (protect, listen) = (&[], &[]);
+        Self { mode: "enforce", policy: None, cgroup: false, protect, flows_per_cpu: 16_384, listen, tables: "" }
     }
 }
 
@@ -172,15 +177,17 @@ impl Folder {
     }
 
     fn config(&self, setup: Setup<'_>) -> String {
-        let Setup { mode, policy, cgroup, protect, flows_per_cpu } = setup;
+        let Setup { mode, policy, cgroup, protect, flows_per_cpu, listen, tables } = setup;
         let policy = policy.map_or(PathBuf::new(), |_| self.0.join("policy.yaml"));
         let (state, socket) = (self.0.join("state"), self.0.join("api.sock"));
+        let socket = format!("unix:{}", socket.display());
+        let listen: Vec<&str> = std::iter::once(socket.as_str()).chain(listen.iter().copied()).collect();
+        let tables = tables.replace("{folder}", &self.0.display().to_string());
         // Tables of a size for tests: the default ones take memory and time to build.
         format!(
             "mode = {mode:?}\nstate_dir = {state:?}\npolicy = {policy:?}\ncgroup = {cgroup}\nprotect = {protect:?}\n\
-             [api]\nlisten = [\"unix:{}\"]\n[log]\nlevel = \"info\"\n\
-             [limits]\nflows_per_cpu = {flows_per_cpu}\nlisted_hosts = 4096\nlisted_prefixes = 4096\n",
-            socket.display()
+             [api]\nlisten = {listen:?}\n[log]\nlevel = \"info\"\n\
+             [limits]\nflows_per_cpu = {flows_per_cpu}\nlisted_hosts = 4096\nlisted_prefixes = 4096\n{tables}"
         )
     }
 }

@@ -14,9 +14,10 @@ use tokio::{sync::watch, time::MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use super::analyse::Tally;
+use super::analyse;
 use crate::{
     kernel::{Counters, Degraded, FlowTable, Kernel, interfaces::Watch},
+    sinks::Tally,
     store::disk::StateDir,
     store::status::{self, Fill, Interface, Loss, Snapshot},
     time,
@@ -37,13 +38,14 @@ pub(super) struct Shared {
     pub(super) refused: Arc<AtomicU64>,
     pub(super) databases: Arc<Databases>,
     pub(super) disk: Option<StateDir>,
+    pub(super) sinks: Arc<[Arc<Tally>]>,
 }
 
 pub(super) struct Watcher {
     interfaces: Watch,
     counters: Counters,
     table: FlowTable,
-    tallies: watch::Receiver<Tally>,
+    tallies: watch::Receiver<analyse::Tally>,
     shared: Shared,
     degraded: Vec<Degraded>,
     started: Timestamp,
@@ -56,7 +58,7 @@ impl Watcher {
     pub(super) fn new(
         kernel: &Kernel,
         interfaces: Watch,
-        tallies: watch::Receiver<Tally>,
+        tallies: watch::Receiver<analyse::Tally>,
         shared: Shared,
         degraded: Vec<Degraded>,
     ) -> anyhow::Result<(Self, status::Sources)> {
@@ -172,6 +174,7 @@ impl Watcher {
             degraded: degraded.chain(geoip.iter().filter_map(status::Degraded::of_geoip)).collect(),
             geoip,
             stores: self.stores.clone(),
+            sinks: self.shared.sinks.iter().map(|tally| tally.state()).collect(),
             not_ready,
             enforce_refused: self.shared.refused.load(Ordering::Relaxed),
         }));

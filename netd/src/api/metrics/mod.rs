@@ -24,6 +24,7 @@ use self::negotiate::Exposition;
 use super::Context;
 use super::problem::Problem;
 use super::status::mode_name;
+use crate::sinks::{Fate, SinkState};
 use crate::store::status::{Snapshot, UNPARSED};
 use crate::verdicts::{ListView, Status};
 
@@ -49,6 +50,7 @@ pub(super) async fn get(State(context): State<Context>, headers: HeaderMap) -> R
     metrics.findings(&context);
     metrics.verdicts(&snapshot, &status, &lists);
     metrics.geoip(&snapshot);
+    metrics.sinks(&snapshot);
     metrics.state(&snapshot, &status);
     let mut text = String::new();
     encode(&mut text, &registry).map_err(|_| Problem::internal())?;
@@ -190,6 +192,23 @@ impl Metrics<'_> {
         self.gauge_in("geoip_build_timestamp", Unit::Seconds, help, built);
         let failures = snapshot.geoip.iter().map(|state| (label(state), state.failures));
         self.count("geoip_load_failures", "Times a GeoIP file could not be used", failures);
+    }
+
+    fn sinks(&mut self, snapshot: &Snapshot) {
+        let sinks = &snapshot.sinks;
+        let fates = sinks.iter().flat_map(|sink| {
+            Fate::ALL.iter().zip(sink.fates).map(move |(fate, count)| {
+                (vec![("sink", sink.name.clone()), ("result", fate.name().to_owned())], count)
+            })
+        });
+        self.count("sink_events", "Events that a sink wanted, by what became of them", fates);
+        let label = |sink: &SinkState| label("sink", &sink.name);
+        let retries = sinks.iter().map(|sink| (label(sink), sink.retries));
+        self.count("sink_retries", "Attempts of a sink that failed and were repeated", retries);
+        let queued = sinks.iter().map(|sink| (label(sink), sink.queued));
+        self.gauge("sink_queue_events", "Events that wait for a sink", queued);
+        let capacity = sinks.iter().map(|sink| (label(sink), sink.capacity));
+        self.gauge("sink_queue_capacity", "Events that may wait for a sink", capacity);
     }
 
     fn state(&mut self, snapshot: &Snapshot, status: &Status) {

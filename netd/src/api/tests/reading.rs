@@ -192,6 +192,10 @@ netd_process_looks counter
 netd_processes gauge
 netd_ready gauge
 netd_resets counter
+netd_sink_events counter
+netd_sink_queue_capacity gauge
+netd_sink_queue_events gauge
+netd_sink_retries counter
 netd_store_bytes gauge
 netd_stream_snapshots counter
 netd_turns counter
@@ -230,6 +234,8 @@ async fn the_metrics_are_open_metrics_with_stable_names() {
         "netd_findings_open{severity=\"high\"} 1",
         "netd_flows_total{proto=\"tcp\",verdict=\"none\"} 1",
         "netd_bpf_map_capacity{map=\"flows\"} 65536",
+        "netd_sink_events_total{sink=\"eve\",result=\"dropped\"} 2",
+        "netd_sink_queue_events{sink=\"eve\"} 3",
         "netd_store_bytes{store=\"state\"} 4096",
         "# UNIT netd_geoip_build_timestamp_seconds seconds",
         "netd_geoip_build_timestamp_seconds{db=\"country\"} 1767225600",
