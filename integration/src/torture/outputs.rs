@@ -13,7 +13,7 @@ use crate::lab::{IMPLANT, Lab, NOWHERE};
 use crate::traffic::flood::{FlowFlood, Pace};
 
 /// The rows of this room.
-pub const ROWS: &[Row] =
+pub(super) const ROWS: &[Row] =
     &[Row { id: "T70", fault: "metric label explosion", goal: "< 2000 series, none by address", play: labels }];
 
 const MOST: usize = 2_000;

@@ -292,6 +292,11 @@ impl Heard {
     }
 }
 
+fn line(out: &mut dyn Write, value: &impl Serialize) -> io::Result<()> {
+    serde_json::to_writer(&mut *out, value)?;
+    out.write_all(b"\n")
+}
+
 #[derive(Serialize)]
 struct HistoryLine<'a> {
     event: &'static str,
