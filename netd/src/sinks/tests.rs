@@ -230,10 +230,7 @@ fn syslog_hears_rfc_5424_whenever_it_listens() {
     // Facility 10, severity 2.
     assert!(message.starts_with("<82>1 20"), "{message}");
     assert!(message.contains(" web-1 netd ") && message.contains(" finding [netd@32473 id=\"443\" "), "{message}");
-    assert!(
-        message.contains("name=\"a\\\"\\]b\\\\\\\\c\\\\nd\"") || message.contains("name=\"a\\\"\\]b\\\\c\\\\nd\""),
-        "{message}"
-    );
+    assert!(message.contains("name=\"a\\\"\\]b\\\\c\\\\nd\""), "{message}");
     assert!(!message.contains('\n') && message.contains("] CRITICAL 0.99 beacon"), "{message}");
     assert_eq!(fate(&told.end(), Fate::Sent), 1);
 }
