@@ -31,12 +31,18 @@ pub struct Setup<'s> {
     pub flows_per_cpu: u32,
     /// Most hosts, and most prefixes, that lists may hold.
     pub listed: u32,
+    /// Loopback addresses of the watched namespace on which the API is served, too.
+    pub listen: &'s [&'s str],
+    /// Further tables of the configuration; `{folder}` is the daemon's own.
+    pub tables: &'s str,
 }
 
 impl Default for Setup<'_> {
     /// Enforces what it is asked to, and keeps out of the cgroup tree.
     fn default() -> Self {
-        Self { mode: "enforce", policy: None, cgroup: false, protect: &[], flows_per_cpu: 16_384, listed: 4_096 }
+        let (protect, listen) = (&[], &[]);
+        let (flows_per_cpu, listed) = (16_384, 4_096);
+        Self { mode: "enforce", policy: None, cgroup: false, protect, flows_per_cpu, listed, listen, tables: "" }
     }
 }
 
@@ -183,15 +189,17 @@ impl Folder {
     }
 
     fn config(&self, setup: Setup<'_>) -> String {
-        let Setup { mode, policy, cgroup, protect, flows_per_cpu, listed } = setup;
+        let Setup { mode, policy, cgroup, protect, flows_per_cpu, listed, listen, tables } = setup;
         let policy = policy.map_or(PathBuf::new(), |_| self.0.join("policy.yaml"));
         let (state, socket) = (self.0.join("state"), self.0.join("api.sock"));
+        let socket = format!("unix:{}", socket.display());
+        let listen: Vec<&str> = std::iter::once(socket.as_str()).chain(listen.iter().copied()).collect();
+        let tables = tables.replace("{folder}", &self.0.display().to_string());
         // Tables of a size for tests: the default ones take memory and time to build.
         format!(
             "mode = {mode:?}\nstate_dir = {state:?}\npolicy = {policy:?}\ncgroup = {cgroup}\nprotect = {protect:?}\n\
-             [api]\nlisten = [\"unix:{}\"]\n[log]\nlevel = \"info\"\n\
-             [limits]\nflows_per_cpu = {flows_per_cpu}\nlisted_hosts = {listed}\nlisted_prefixes = {listed}\n",
-            socket.display()
+             [api]\nlisten = {listen:?}\n[log]\nlevel = \"info\"\n\
+             [limits]\nflows_per_cpu = {flows_per_cpu}\nlisted_hosts = {listed}\nlisted_prefixes = {listed}\n{tables}"
         )
     }
 }

@@ -108,6 +108,8 @@ fn options(config: Config, interfaces: Choice, keep: bool) -> anyhow::Result<Opt
         listen: config.api.listen,
         hosts: config.api.hosts,
         geoip: config.geoip.paths(),
+        sinks: config.sink,
+        local_networks: nets(&config.local_networks),
         findings: config.limits.findings,
         blocklists: config.limits.blocklists,
         protect: nets(&config.protect),

@@ -2,6 +2,7 @@
 
 pub mod files;
 mod geoip;
+mod sinks;
 
 use std::fmt;
 use std::io;
@@ -17,6 +18,7 @@ use serde::{Deserialize, Deserializer};
 use self::files::IntelList;
 pub use self::geoip::Geoip;
 use crate::api::Listen;
+use crate::sinks::Sink;
 use crate::time;
 
 /// The file that `netd config default` prints: every key with its default.
@@ -54,6 +56,9 @@ pub struct Config {
     pub api: Api,
     pub limits: Limits,
     pub geoip: Geoip,
+    /// Where findings, flows and verdicts are written or sent.
+    #[serde(deserialize_with = "sinks::deserialize")]
+    pub sink: Vec<Sink>,
     pub log: Log,
 }
 
@@ -168,6 +173,7 @@ impl Default for Config {
             api: Api::default(),
             limits: Limits::default(),
             geoip: Geoip::default(),
+            sink: Vec::new(),
             log: Log::default(),
         }
     }

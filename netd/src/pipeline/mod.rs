@@ -15,6 +15,7 @@ mod host;
 mod intel;
 mod respond;
 mod shift;
+mod sinks;
 mod snapshot;
 mod sweep;
 mod watch;
@@ -43,6 +44,7 @@ use crate::{
     config::files::IntelList,
     host::addresses::Addresses,
     kernel::{self, Kernel, interfaces},
+    sinks::{Sink, Site, Surroundings},
     store::{Findings, Flows, disk::StateDir, events::Events, questions, status, suppressions::Suppressions},
     verdicts::{self, Guard, Handle, Now, Service, Settings},
 };
@@ -65,6 +67,10 @@ pub struct Options {
     pub hosts: Vec<String>,
     /// Databases of countries and autonomous systems.
     pub geoip: netd_geoip::Paths,
+    /// Where events are written or sent besides the API.
+    pub sinks: Vec<Sink>,
+    /// Networks that outputs call local; none: the private ones.
+    pub local_networks: Vec<IpNet>,
     /// Findings kept for the API, and block-lists there can be.
     pub findings: usize,
     pub blocklists: usize,
@@ -138,6 +144,7 @@ struct Parts {
     sources: status::Sources,
     hosts: Arc<[String]>,
     databases: Arc<Databases>,
+    sinks: sinks::Running,
     /// Automatic verdicts that the service refused.
     refused: Arc<AtomicU64>,
 }
@@ -173,7 +180,7 @@ fn start(options: Options) -> anyhow::Result<(Kernel, Parts)> {
         max_lists: options.blocklists,
         ..Settings::default()
     };
-    let disk_for_histories = disk.clone();
+    let (disk_for_histories, disk_for_size) = (disk.clone(), disk.clone());
     let suppressions = Arc::new(Suppressions::open(disk.clone()));
     let service = Service::start(kernel.verdict_maps()?, disk, settings, Now::read())
         .context("cannot take over the verdicts in the kernel")?;
@@ -214,8 +221,20 @@ fn start(options: Options) -> anyhow::Result<(Kernel, Parts)> {
         asked,
     };
     let refused = Arc::new(AtomicU64::new(0));
-    let shared = watch::Shared { refused: Arc::clone(&refused), databases: Arc::clone(&databases) };
+    let sink_tallies = sinks::tallies(&options.sinks);
+    let shared = watch::Shared {
+        refused: Arc::clone(&refused),
+        databases: Arc::clone(&databases),
+        disk: disk_for_size,
+        sinks: Arc::clone(&sink_tallies),
+    };
     let (watcher, sources) = watch::Watcher::new(&kernel, interfaces, tallies, shared, degraded)?;
+    let surroundings = Surroundings {
+        site: Site { host: host_name(), local: options.local_networks },
+        sources: sources.clone(),
+        databases: Arc::clone(&databases),
+    };
+    let sinks = sinks::start(options.sinks, &sink_tallies, events.listen(), &surroundings)?;
     let (handle, commands) = verdicts::channel();
     let hosts = options.hosts.into();
     let parts = Parts {
@@ -236,6 +255,7 @@ fn start(options: Options) -> anyhow::Result<(Kernel, Parts)> {
         sources,
         hosts,
         databases,
+        sinks,
         refused,
     };
     Ok((kernel, parts))
@@ -296,8 +316,10 @@ impl Parts {
         while let Some(ended) = tasks.join_next().await {
             result = result.and(ended.context("a task panicked").flatten());
         }
-        verdicts.await.context("the verdict service panicked")?;
-        result
+        let ended = verdicts.await.context("the verdict service panicked").map(drop);
+        // Everybody who tells of events has ended: what they told is written before the daemon goes.
+        self.sinks.finish().await;
+        result.and(ended)
     }
 }
 
@@ -331,6 +353,11 @@ fn guards(addresses: &Addresses, protect: &[IpNet]) -> Vec<(Guard, Vec<IpNet>)> 
         (Guard::Resolver, nets(&addresses.resolvers)),
         (Guard::Config, protect.to_vec()),
     ]
+}
+
+/// Returns this host's name as outputs tell it.
+fn host_name() -> String {
+    rustix::system::uname().nodename().to_string_lossy().into_owned()
 }
 
 fn nanoseconds(duration: Duration) -> u64 {

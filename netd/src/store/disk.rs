@@ -116,6 +116,14 @@ impl StateDir {
         names
     }
 
+    /// Returns how many bytes the files take; what cannot be read counts nothing.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        let folders = [self.path.clone(), self.path.join("lists")];
+        let entries = folders.iter().filter_map(|folder| fs::read_dir(folder).ok()).flatten().flatten();
+        entries.filter_map(|entry| entry.metadata().ok()).filter(fs::Metadata::is_file).map(|file| file.len()).sum()
+    }
+
     fn path_of(&self, file: File<'_>) -> PathBuf {
         match file {
             File::Verdicts => self.path.join("verdicts.state"),

@@ -153,6 +153,17 @@ impl Findings {
         self.read(|inner| inner.counts.clone())
     }
 
+    /// Returns how many findings are held, by the severity they have.
+    #[must_use]
+    pub fn open(&self) -> BTreeMap<Severity, u64> {
+        self.read(|inner| {
+            inner.by_id.values().fold(BTreeMap::new(), |mut open, stored| {
+                *open.entry(stored.finding.severity).or_default() += 1;
+                open
+            })
+        })
+    }
+
     /// Returns how many findings there are, and how many gave way.
     #[must_use]
     pub fn len_and_forgotten(&self) -> (usize, u64) {

@@ -7,6 +7,7 @@ use dashmap::DashMap;
 use netd_common::key::{ConversationKey, FlowKey};
 use netd_engine::flow::Conversation;
 
+use super::ended::Ended;
 use super::events::{Event, Events};
 
 /// A conversation with its place in the order of arrival.
@@ -25,6 +26,7 @@ pub struct Flows {
     limit: usize,
     rows: DashMap<u64, Arc<Row>>,
     events: Events,
+    ended: Ended,
     order: Mutex<Order>,
 }
 
@@ -44,7 +46,13 @@ const CHUNK: usize = 1_024;
 impl Flows {
     #[must_use]
     pub fn new(limit: usize) -> Self {
-        Self { limit: limit.max(1), rows: DashMap::new(), events: Events::default(), order: Mutex::default() }
+        Self {
+            limit: limit.max(1),
+            rows: DashMap::new(),
+            events: Events::default(),
+            ended: Ended::default(),
+            order: Mutex::default(),
+        }
     }
 
     /// Tells each conversation that ends to the listeners of `events`.
@@ -61,6 +69,7 @@ impl Flows {
 
     /// Takes a conversation's last state.
     pub fn end(&self, conversation: Conversation) {
+        self.ended.count(&conversation);
         self.place(conversation, true);
     }
 
@@ -113,6 +122,12 @@ impl Flows {
     #[must_use]
     pub fn counts(&self) -> (usize, usize, u64) {
         self.order(|order| (order.live.len(), order.sequences.len(), order.evicted))
+    }
+
+    /// Returns how many conversations have ended.
+    #[must_use]
+    pub const fn ended(&self) -> &Ended {
+        &self.ended
     }
 
     fn order<T>(&self, change: impl FnOnce(&mut Order) -> T) -> T {

@@ -1,6 +1,7 @@
 //! Remembers: the state directory, the findings, the live flows, and the state of the whole, as the API reads them.
 
 pub mod disk;
+mod ended;
 pub mod events;
 mod findings;
 mod flows;
@@ -10,6 +11,7 @@ pub mod status;
 pub mod suppressions;
 pub mod view;
 
+pub use ended::Ended;
 pub use findings::{Findings, Rise, Stored};
 pub use flows::{Flows, Row};
 

@@ -9,6 +9,8 @@ use netd_engine::time::Timestamp;
 use serde::Serialize;
 use tokio::sync::watch;
 
+use crate::sinks::{Fate, SinkState};
+
 /// Where the pipeline puts a new [`Snapshot`] each second, and where the API reads the last one.
 pub type Sources = watch::Receiver<Arc<Snapshot>>;
 
@@ -36,6 +38,10 @@ pub struct Snapshot {
     pub degraded: Vec<Degraded>,
     /// The databases of countries and autonomous systems that were named.
     pub geoip: Vec<netd_geoip::State>,
+    /// What became of events that outputs wanted.
+    pub sinks: Vec<SinkState>,
+    /// Bytes on disk, by store.
+    pub stores: Vec<(&'static str, u64)>,
     /// Why netd does not do its work; empty when it does.
     pub not_ready: Vec<String>,
     /// Findings whose verdict was refused, since the start.
@@ -129,7 +135,12 @@ impl Snapshot {
             Loss { stage: "engine_conversations_evicted", lost: self.engine.conversations_evicted },
             Loss { stage: "engine_histories_evicted", lost: self.engine.histories_evicted },
         ];
-        kernel.into_iter().chain(engine).chain(self.losses.iter().copied()).collect()
+        let lost = |fate: Fate| self.sinks.iter().map(|sink| sink.fates[fate as usize]).sum::<u64>();
+        let sinks = [
+            Loss { stage: "sink_queues", lost: lost(Fate::Dropped) + lost(Fate::Missed) },
+            Loss { stage: "sinks", lost: lost(Fate::Failed) },
+        ];
+        kernel.into_iter().chain(engine).chain(sinks).chain(self.losses.iter().copied()).collect()
     }
 }
 

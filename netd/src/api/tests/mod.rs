@@ -26,6 +26,7 @@ use tokio_util::sync::CancellationToken;
 use tower::ServiceExt as _;
 
 use super::{Context, Listener, router, serve};
+use crate::sinks::SinkState;
 use crate::store::events::Events;
 use crate::store::questions::{self, Asked};
 use crate::store::status::{self, Degraded, Fill, Interface, Loss, Snapshot};
@@ -151,6 +152,8 @@ fn snapshot() -> Snapshot {
         flow_slots: Fill { entries: 5, capacity: 65_536 },
         degraded: vec![Degraded { what: "XDP".into(), why: "no driver support".into(), consequence: "slower".into() }],
         geoip: databases().states(),
+        sinks: vec![SinkState { name: "eve".into(), queued: 3, capacity: 100, retries: 1, fates: [7, 0, 2, 0, 0, 0] }],
+        stores: vec![("state", 4_096)],
         ..Snapshot::default()
     }
 }

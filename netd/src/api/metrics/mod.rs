@@ -1,12 +1,18 @@
-//! `GET /metrics`: OpenMetrics text. Labels are bounded: never an address, a name, a process.
+//! `GET /metrics`: OpenMetrics text, or the older text where that is asked for. Labels are bounded: never an address, a
+//! name, a process.
+
+mod negotiate;
+mod process;
 
 use std::sync::atomic::AtomicU64;
 
 use axum::extract::State;
-use axum::http::{HeaderValue, header};
+use axum::http::{HeaderMap, HeaderValue, header};
 use axum::response::{IntoResponse as _, Response};
 use netd_common::control::Mode;
 use netd_common::counter::Counter;
+use netd_engine::detect::Detector;
+use netd_engine::finding::Severity;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::counter::Counter as Count;
 use prometheus_client::metrics::family::Family;
@@ -14,40 +20,51 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Registry, Unit};
 
+use self::negotiate::Exposition;
 use super::Context;
 use super::problem::Problem;
 use super::status::mode_name;
+use crate::sinks::{Fate, SinkState};
 use crate::store::status::{Snapshot, UNPARSED};
 use crate::verdicts::{ListView, Status};
 
-const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+/// The commit that netd was built from, where the build was told.
+const REVISION: &str = match option_env!("NETD_REVISION") {
+    Some(revision) => revision,
+    None => "unknown",
+};
 
 type Labels = Vec<(&'static str, String)>;
 
-pub(super) async fn get(State(context): State<Context>) -> Result<Response, Problem> {
+pub(super) async fn get(State(context): State<Context>, headers: HeaderMap) -> Result<Response, Problem> {
     let status = context.verdicts.status().await?;
     let lists = context.verdicts.lists().await?;
     let snapshot = context.sources.borrow().clone();
-    let mut metrics = Metrics(Registry::with_prefix("netd"));
+    let mut registry = Registry::default();
+    process::register(registry.sub_registry_with_prefix("process"));
+    let mut metrics = Metrics(registry.sub_registry_with_prefix("netd"));
     metrics.packets(&snapshot);
-    metrics.flows(&snapshot);
+    metrics.flows(&snapshot, &context);
     metrics.host(&snapshot);
     metrics.losses(&snapshot);
     metrics.findings(&context);
-    metrics.verdicts(&status, &lists);
+    metrics.verdicts(&snapshot, &status, &lists);
     metrics.geoip(&snapshot);
+    metrics.sinks(&snapshot);
     metrics.state(&snapshot, &status);
     let mut text = String::new();
-    encode(&mut text, &metrics.0).map_err(|_| Problem::internal())?;
-    let mut response = text.into_response();
-    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(CONTENT_TYPE));
+    encode(&mut text, &registry).map_err(|_| Problem::internal())?;
+    let exposition = Exposition::accepted(&headers);
+    let mut response = exposition.write(text).into_response();
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(exposition.content_type()));
+    response.headers_mut().insert(header::VARY, HeaderValue::from_static("accept"));
     Ok(response)
 }
 
 /// A registry for one answer: every value is read where it is kept, so none is kept here.
-struct Metrics(Registry);
+struct Metrics<'r>(&'r mut Registry);
 
-impl Metrics {
+impl Metrics<'_> {
     fn packets(&mut self, snapshot: &Snapshot) {
         let both = |ingress, egress| {
             [(direction("ingress"), snapshot.kernel(ingress)), (direction("egress"), snapshot.kernel(egress))]
@@ -74,10 +91,15 @@ impl Metrics {
         self.count("fail_open_packets", "Packets that passed for want of a heartbeat", total(Counter::FailOpenPackets));
     }
 
-    fn flows(&mut self, snapshot: &Snapshot) {
+    fn flows(&mut self, snapshot: &Snapshot, context: &Context) {
         let engine = &snapshot.engine;
         self.gauge("flows_active", "Conversations alive", [(Vec::new(), engine.conversations)]);
-        self.count("flows", "Conversations begun", [(Vec::new(), engine.conversations_begun)]);
+        self.count("flows_begun", "Conversations begun", [(Vec::new(), engine.conversations_begun)]);
+        let ended = context.flows.ended().counts().map(|ended| {
+            let verdict = if ended.is_met { "met" } else { "none" };
+            (vec![("proto", ended.proto.to_owned()), ("verdict", verdict.to_owned())], ended.count)
+        });
+        self.count("flows", "Conversations that ended, and whether a verdict met their packets", ended);
         self.gauge(
             "flow_table_entries",
             "Conversations in the kernel's table",
@@ -119,16 +141,18 @@ impl Metrics {
     }
 
     fn findings(&mut self, context: &Context) {
-        let counts: Vec<_> = context
-            .findings
-            .counts()
-            .into_iter()
-            .map(|((detector, severity), count)| {
-                let severity = format!("{severity:?}").to_lowercase();
-                (vec![("detector", detector.to_owned()), ("severity", severity)], count)
-            })
-            .collect();
-        self.count("findings", "Findings that reached a severity", counts);
+        // Each possible series is there from the start: a rate over the first finding would miss it otherwise.
+        let labels = |detector: &str, severity: Severity| {
+            vec![("detector", detector.to_owned()), ("severity", severity.name().to_owned())]
+        };
+        let counts = context.findings.counts();
+        let every = Detector::ALL.iter().flat_map(|detector| Severity::ALL.map(|severity| (detector.name(), severity)));
+        let reports = every.map(|key| (labels(key.0, key.1), counts.get(&key).copied().unwrap_or(0)));
+        self.count("findings", "Findings that reached a severity", reports);
+        let open = context.findings.open();
+        let open = Severity::ALL
+            .map(|severity| (label("severity", severity.name()), open.get(&severity).copied().unwrap_or(0)));
+        self.gauge("findings_open", "Findings held, by their severity", open);
         let timings = context.findings.timings();
         let help = "From what triggered a look at a process to its finding";
         self.0.register_with_unit("detection_latency", help, Unit::Seconds, timings.detection.clone());
@@ -137,7 +161,7 @@ impl Metrics {
         self.0.register("responses", "Responses to findings, by what was done", timings.responses.clone());
     }
 
-    fn verdicts(&mut self, status: &Status, lists: &[ListView]) {
+    fn verdicts(&mut self, snapshot: &Snapshot, status: &Status, lists: &[ListView]) {
         self.gauge("verdicts", "Verdicts in force", [(Vec::new(), status.verdicts)]);
         let one = |value| [(Vec::new(), value)];
         self.gauge("verdicts_desired", "Keys the kernel is to hold", one(status.desired));
@@ -159,27 +183,44 @@ impl Metrics {
             })
             .collect();
         self.gauge("blocklist_entries", "Entries of a block-list", entries);
-        let maps: Vec<_> = status.tables.iter().map(|fill| (label("map", fill.table.name()), fill)).collect();
-        let rules = (label("map", "rules"), status.rules_used, status.rules_capacity);
-        let mut held: Vec<_> = maps.iter().map(|(label, fill)| (label.clone(), fill.entries)).collect();
-        held.push((rules.0.clone(), rules.1));
-        self.gauge("bpf_map_entries", "Entries of a verdict table", held);
-        let mut capacity: Vec<_> = maps.into_iter().map(|(label, fill)| (label, fill.capacity)).collect();
-        capacity.push((rules.0, rules.2));
-        self.gauge("bpf_map_capacity", "Entries a verdict table can hold", capacity);
+        let mut fills: Vec<(&str, u64, u64)> =
+            status.tables.iter().map(|fill| (fill.table.name(), fill.entries, fill.capacity)).collect();
+        fills.push(("rules", status.rules_used, status.rules_capacity));
+        fills.push(("flows", snapshot.flow_slots.entries, snapshot.flow_slots.capacity));
+        let held = fills.iter().map(|(map, entries, _)| (label("map", map), *entries));
+        self.gauge("bpf_map_entries", "Entries of a kernel table", held);
+        let capacity = fills.iter().map(|(map, _, capacity)| (label("map", map), *capacity));
+        self.gauge("bpf_map_capacity", "Entries a kernel table can hold", capacity);
     }
 
     fn geoip(&mut self, snapshot: &Snapshot) {
         let label = |state: &netd_geoip::State| label("db", state.kind.name());
         let built = snapshot.geoip.iter().filter_map(|state| Some((label(state), state.info.as_ref()?.build_epoch)));
         let help = "When the GeoIP database that answers was built, Unix time";
-        self.gauge("geoip_build_timestamp_seconds", help, built);
+        self.gauge_in("geoip_build_timestamp", Unit::Seconds, help, built);
         let failures = snapshot.geoip.iter().map(|state| (label(state), state.failures));
         self.count("geoip_load_failures", "Times a GeoIP file could not be used", failures);
     }
 
+    fn sinks(&mut self, snapshot: &Snapshot) {
+        let sinks = &snapshot.sinks;
+        let fates = sinks.iter().flat_map(|sink| {
+            Fate::ALL.iter().zip(sink.fates).map(move |(fate, count)| {
+                (vec![("sink", sink.name.clone()), ("result", fate.name().to_owned())], count)
+            })
+        });
+        self.count("sink_events", "Events that a sink wanted, by what became of them", fates);
+        let label = |sink: &SinkState| label("sink", &sink.name);
+        let retries = sinks.iter().map(|sink| (label(sink), sink.retries));
+        self.count("sink_retries", "Attempts of a sink that failed and were repeated", retries);
+        let queued = sinks.iter().map(|sink| (label(sink), sink.queued));
+        self.gauge("sink_queue_events", "Events that wait for a sink", queued);
+        let capacity = sinks.iter().map(|sink| (label(sink), sink.capacity));
+        self.gauge("sink_queue_capacity", "Events that may wait for a sink", capacity);
+    }
+
     fn state(&mut self, snapshot: &Snapshot, status: &Status) {
-        let version = vec![("version", env!("CARGO_PKG_VERSION"))];
+        let version = vec![("version", env!("CARGO_PKG_VERSION")), ("revision", REVISION)];
         self.0.register("build", "netd itself", Info::new(version));
         let modes = [Mode::Observe, Mode::Shadow, Mode::Enforce];
         let modes = modes.map(|mode| (label("mode", mode_name(mode)), u64::from(mode == status.effective)));
@@ -195,8 +236,8 @@ impl Metrics {
         self.count("program_reattached", "Programs attached again where somebody had detached them", reattached);
         self.gauge("ready", "1 when netd does its work", [(Vec::new(), u64::from(snapshot.not_ready.is_empty()))]);
         self.gauge("degraded", "Things netd goes on without", [(Vec::new(), snapshot.degraded.len() as u64)]);
-        let started = snapshot.started.0 / 1_000_000_000;
-        self.gauge("start_time_seconds", "When the daemon began, Unix time", [(Vec::new(), started)]);
+        let stores = snapshot.stores.iter().map(|(store, bytes)| (label("store", store), *bytes));
+        self.gauge_in("store", Unit::Bytes, "Bytes on disk, by store", stores);
     }
 
     /// Adds a counter; its name gets `_total`.
@@ -209,12 +250,21 @@ impl Metrics {
     }
 
     fn gauge(&mut self, name: &str, help: &str, values: impl IntoIterator<Item = (Labels, u64)>) {
-        let family = Family::<Labels, Gauge<u64, AtomicU64>>::default();
-        for (labels, value) in values {
-            family.get_or_create(&labels).set(value);
-        }
-        self.0.register(name, help, family);
+        self.0.register(name, help, gauges(values));
     }
+
+    /// Adds a gauge whose name ends in its unit.
+    fn gauge_in(&mut self, name: &str, unit: Unit, help: &str, values: impl IntoIterator<Item = (Labels, u64)>) {
+        self.0.register_with_unit(name, help, unit, gauges(values));
+    }
+}
+
+fn gauges(values: impl IntoIterator<Item = (Labels, u64)>) -> Family<Labels, Gauge<u64, AtomicU64>> {
+    let family = Family::<Labels, Gauge<u64, AtomicU64>>::default();
+    for (labels, value) in values {
+        family.get_or_create(&labels).set(value);
+    }
+    family
 }
 
 fn label(name: &'static str, value: &str) -> Labels {
