@@ -108,6 +108,7 @@ fn options(config: Config, interfaces: Choice, keep: bool) -> anyhow::Result<Opt
         listen: config.api.listen,
         hosts: config.api.hosts,
         geoip: config.geoip.paths(),
+        history: config.store.limits(),
         findings: config.limits.findings,
         blocklists: config.limits.blocklists,
         protect: nets(&config.protect),

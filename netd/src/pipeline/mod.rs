@@ -11,6 +11,7 @@
 
 mod analyse;
 mod geoip;
+mod history;
 mod host;
 mod intel;
 mod respond;
@@ -20,7 +21,7 @@ mod sweep;
 mod watch;
 
 use std::{
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::{Arc, atomic::AtomicU64},
     time::Duration,
 };
@@ -43,7 +44,14 @@ use crate::{
     config::files::IntelList,
     host::addresses::Addresses,
     kernel::{self, Kernel, interfaces},
-    store::{Findings, Flows, disk::StateDir, events::Events, questions, status, suppressions::Suppressions},
+    store::{
+        Findings, Flows,
+        disk::StateDir,
+        events::Events,
+        history::{History, Limits},
+        questions, status,
+        suppressions::Suppressions,
+    },
     verdicts::{self, Guard, Handle, Now, Service, Settings},
 };
 
@@ -65,6 +73,8 @@ pub struct Options {
     pub hosts: Vec<String>,
     /// Databases of countries and autonomous systems.
     pub geoip: netd_geoip::Paths,
+    /// How much history is kept in the state directory; `None` is none.
+    pub history: Option<Limits>,
     /// Findings kept for the API, and block-lists there can be.
     pub findings: usize,
     pub blocklists: usize,
@@ -140,6 +150,8 @@ struct Parts {
     databases: Arc<Databases>,
     /// Automatic verdicts that the service refused.
     refused: Arc<AtomicU64>,
+    history: Option<Arc<History>>,
+    keeper: Option<history::Keeper>,
 }
 
 /// Loads, takes over what a former run left, attaches.
@@ -184,16 +196,26 @@ fn start(options: Options) -> anyhow::Result<(Kernel, Parts)> {
     }
 
     let events = Events::default();
-    let findings = Arc::new(Findings::new(options.findings).telling(events.clone()));
-    let flows = Arc::new(Flows::new(engine_config.flows.limit).telling(events.clone()));
+    let past = past(options.state_dir.as_deref(), options.history, options.findings, &databases, &mut degraded);
+    let (history, past) = past.map_or((None, None), |past| (Some(Arc::clone(&past.history)), Some(past)));
+    let most_id = history.as_ref().map_or(0, |history| history.most_id());
+    let flows = Flows::new(engine_config.flows.limit).numbered_after(most_id);
+    let flows = Arc::new(flows.telling(events.clone()));
+    let findings = Findings::new(options.findings).telling(events.clone());
+    let mut past = past;
+    let opened = past.as_mut().map(|past| std::mem::take(&mut past.opened)).unwrap_or_default();
+    let findings = Arc::new(findings.restored(opened.findings));
+    let keeper = past.map(|past| past.keeper(events.listen(), Arc::clone(&findings)));
     let (enforce, enforcements) = mpsc::channel(ENFORCE_QUEUE);
     let (respond, orders) = mpsc::channel(ENFORCE_QUEUE);
     let programs = Arc::new(engine_config.programs.clone());
     let (intel, renewed) = intel::Renewer::new(options.lists, options.intel);
     let (asker, asked) = questions::channel();
     let (tally, tallies) = channel::channel(analyse::Tally::default());
+    let mut engine = snapshot::restored(engine_config, disk_for_histories.as_ref());
+    engine.number_findings_after(opened.last_id);
     let analyst = analyse::Analyst {
-        engine: snapshot::restored(engine_config, disk_for_histories.as_ref()),
+        engine,
         shift: shift::Shift::measure(),
         saver: snapshot::Saver::new(disk_for_histories),
         events: kernel.events()?,
@@ -210,7 +232,8 @@ fn start(options: Options) -> anyhow::Result<(Kernel, Parts)> {
         asked,
     };
     let refused = Arc::new(AtomicU64::new(0));
-    let shared = watch::Shared { refused: Arc::clone(&refused), databases: Arc::clone(&databases) };
+    let shared =
+        watch::Shared { refused: Arc::clone(&refused), databases: Arc::clone(&databases), history: history.clone() };
     let (watcher, sources) = watch::Watcher::new(&kernel, interfaces, tallies, shared, degraded)?;
     let (handle, commands) = verdicts::channel();
     let hosts = options.hosts.into();
@@ -233,6 +256,8 @@ fn start(options: Options) -> anyhow::Result<(Kernel, Parts)> {
         hosts,
         databases,
         refused,
+        history,
+        keeper,
     };
     Ok((kernel, parts))
 }
@@ -262,7 +287,11 @@ impl Parts {
             asker: self.asker,
             hosts: self.hosts,
             databases: Arc::clone(&self.databases),
+            history: self.history,
         };
+        // History outlives the others too, as it keeps their last events.
+        let closing = CancellationToken::new();
+        let keeping = self.keeper.map(|keeper| tokio::spawn(keeper.run(closing.clone())));
         let mut tasks = JoinSet::new();
         // The service outlives the others: what they still ask is answered. It ends when the last handle is gone.
         let verdicts = tokio::spawn(verdicts::run(self.service, self.commands, self.events, CancellationToken::new()));
@@ -293,7 +322,34 @@ impl Parts {
             result = result.and(ended.context("a task panicked").flatten());
         }
         verdicts.await.context("the verdict service panicked")?;
+        closing.cancel();
+        if let Some(keeping) = keeping {
+            result = result.and(keeping.await.context("history panicked").flatten());
+        }
         result
+    }
+}
+
+/// Opens history; without it netd goes on.
+fn past(
+    state_dir: Option<&Path>,
+    limits: Option<Limits>,
+    findings: usize,
+    databases: &Arc<Databases>,
+    degraded: &mut Vec<kernel::Degraded>,
+) -> Option<history::Start> {
+    let folder = state_dir?.join("history");
+    let geography = (!databases.is_empty()).then(|| Arc::clone(databases) as _);
+    match history::open(&folder, limits?, findings, geography) {
+        Ok(start) => Some(start),
+        Err(error) => {
+            degraded.push(kernel::Degraded {
+                what: "history".into(),
+                why: error.to_string().into(),
+                consequence: "flows and findings are forgotten at the end".into(),
+            });
+            None
+        }
     }
 }
 

@@ -17,6 +17,7 @@ use tracing::{info, warn};
 use super::analyse::Tally;
 use crate::{
     kernel::{Counters, Degraded, FlowTable, Kernel, interfaces::Watch},
+    store::history::History,
     store::status::{self, Fill, Interface, Loss, Snapshot},
     time,
 };
@@ -34,6 +35,7 @@ pub(super) struct Shared {
     /// Automatic verdicts that were refused.
     pub(super) refused: Arc<AtomicU64>,
     pub(super) databases: Arc<Databases>,
+    pub(super) history: Option<Arc<History>>,
 }
 
 pub(super) struct Watcher {
@@ -138,6 +140,7 @@ impl Watcher {
             why: missing.why.clone(),
             consequence: missing.consequence.clone(),
         });
+        let history = self.shared.history.as_ref().map(|history| history.report());
         self.snapshots.send_replace(Arc::new(Snapshot {
             started: self.started,
             interfaces,
@@ -151,6 +154,7 @@ impl Watcher {
                 Loss { stage: "container_names", lost: host.inspector.not_named },
                 Loss { stage: "stream_looks", lost: host.looks_lost },
                 Loss { stage: "stream_snapshot_parts", lost: host.unread },
+                Loss { stage: "history", lost: history.as_ref().map_or(0, |history| history.lost) },
             ],
             host: status::Host {
                 processes: host.inspector.processes,
@@ -163,7 +167,11 @@ impl Watcher {
                 snapshots: host.snapshots,
             },
             flow_slots: Fill { entries: self.fill, capacity: self.table.capacity() as u64 },
-            degraded: degraded.chain(geoip.iter().filter_map(status::Degraded::of_geoip)).collect(),
+            degraded: degraded
+                .chain(geoip.iter().filter_map(status::Degraded::of_geoip))
+                .chain(history.as_ref().and_then(status::Degraded::of_history))
+                .collect(),
+            history,
             geoip,
             not_ready,
             enforce_refused: self.shared.refused.load(Ordering::Relaxed),

@@ -32,6 +32,8 @@ pub(super) enum Kind {
     /// A number from 0 to 1.
     Share,
     Text(Case),
+    /// A text without wildcards.
+    Exact,
     /// The kernel's name of a process, cut to 15 bytes; with a slash, the executable's path.
     Process,
     /// A host name; without quotes or asterisk, whatever lies under it too.
@@ -80,7 +82,7 @@ macro_rules! fields {
     };
 }
 
-use Kind::{Address, Name, Number, Process, Share, Text, Word};
+use Kind::{Address, Exact, Name, Number, Process, Share, Text, Word};
 use Table::{Findings, Flows};
 
 const PORT: Kind = Number(Unit::None, u16::MAX as i64);
@@ -122,7 +124,7 @@ fields! {
     Score "score" [] Share, [Flows, Findings];
     /// The number of the finding on a flow's pair.
     Finding "finding" [] Number(Unit::None, i64::MAX), [Flows];
-    CommunityId "community_id" [] Text(Case::AsIs), [Flows];
+    CommunityId "community_id" [] Exact, [Flows];
     State "state" [] Text(Case::Upper), [Flows];
     EndReason "end" [] Word(&["active", "idle", "closed", "reset", "reused", "forced", "lack_of_room"]), [Flows];
     Bytes "bytes" [] COUNT, [Flows];

@@ -18,9 +18,10 @@ mod value;
 pub(crate) mod tests;
 
 pub use error::Error;
-pub use field::{Field, Table};
-pub use record::{Record, Value};
+pub use field::{Field, Table, WORDS};
+pub use record::{Record, SHARES, Value};
 pub use term::{Below, Pattern, Span, Term, Test};
+pub use value::severity_rank;
 
 use netd_engine::time::Timestamp;
 

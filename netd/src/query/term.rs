@@ -16,12 +16,29 @@ pub struct Term {
 /// What is asked of one field.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Test {
-    Address { field: Field, net: IpNet },
+    Address {
+        field: Field,
+        net: IpNet,
+    },
     /// Both ends included.
-    Number { field: Field, low: i64, high: i64 },
-    Share { field: Field, span: Span },
-    Text { field: Field, pattern: Pattern },
-    Name { field: Field, name: String, below: Below },
+    Number {
+        field: Field,
+        low: i64,
+        high: i64,
+    },
+    Share {
+        field: Field,
+        span: Span,
+    },
+    Text {
+        field: Field,
+        pattern: Pattern,
+    },
+    Name {
+        field: Field,
+        name: String,
+        below: Below,
+    },
     /// Somewhere in one of the [`WORDS`], whatever the case of ASCII letters. Kept in lower case.
     Word(String),
 }
@@ -136,7 +153,8 @@ impl Pattern {
         };
         let Some((first, rest)) = pieces.split_first() else { return text.is_empty() };
         let Some((last, between)) = rest.split_last() else { return text == first };
-        let Some(mut inner) = text.strip_prefix(first.as_str()).and_then(|text| text.strip_suffix(last.as_str())) else {
+        let Some(mut inner) = text.strip_prefix(first.as_str()).and_then(|text| text.strip_suffix(last.as_str()))
+        else {
             return false;
         };
         // The first place where a piece fits leaves most room for the others.

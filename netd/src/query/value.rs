@@ -38,6 +38,7 @@ pub(super) fn test(field: Field, written: Written<'_>) -> Result<Test, String> {
         }
         Kind::Share => Test::Share { field, span: span(text)? },
         Kind::Text(case) => Test::Text { field, pattern: pattern(written, case) },
+        Kind::Exact => Test::Text { field, pattern: Pattern::Exact(text.to_owned()) },
         Kind::Process if text.contains('/') => Test::Text { field: Field::Exe, pattern: pattern(written, Case::AsIs) },
         Kind::Process => {
             let pattern = match pattern(written, Case::AsIs) {

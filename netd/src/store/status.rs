@@ -8,6 +8,8 @@ use netd_engine::time::Timestamp;
 use serde::Serialize;
 use tokio::sync::watch;
 
+use super::history;
+
 /// Where the pipeline puts a new [`Snapshot`] each second, and where the API reads the last one.
 pub type Sources = watch::Receiver<Arc<Snapshot>>;
 
@@ -35,6 +37,8 @@ pub struct Snapshot {
     pub degraded: Vec<Degraded>,
     /// The databases of countries and autonomous systems that were named.
     pub geoip: Vec<netd_geoip::State>,
+    /// How history fares, where it is kept.
+    pub history: Option<history::Report>,
     /// Why netd does not do its work; empty when it does.
     pub not_ready: Vec<String>,
     /// Findings whose verdict was refused, since the start.
@@ -93,6 +97,15 @@ impl Degraded {
             None => format!("{kind} is shown of no address, and no evidence"),
         };
         Some(Self { what: format!("GeoIP database of {kind}"), why: state.error.clone()?, consequence })
+    }
+}
+
+impl Degraded {
+    /// Returns why history is not kept, while it is not.
+    #[must_use]
+    pub fn of_history(report: &history::Report) -> Option<Self> {
+        let consequence = format!("{} flows wait in memory; more than fit are lost and counted", report.waiting);
+        Some(Self { what: "history".to_owned(), why: report.error.clone()?, consequence })
     }
 }
 

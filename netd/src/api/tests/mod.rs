@@ -101,6 +101,7 @@ impl Api {
             asker,
             hosts: Arc::from(["netd.example".to_owned()]),
             databases: databases(),
+            history: None,
         };
         let service = tokio::spawn(verdicts::run(service, commands, events, CancellationToken::new()));
         Self { router: router(context), fake, findings, flows, snapshots, _service: service }

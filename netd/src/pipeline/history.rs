@@ -1,0 +1,232 @@
+//! Keeps what happened: ended flows, findings and changes of verdicts, at least once a second.
+//!
+//! Nothing waits for the disk. What it does not take stays queued, within a bound, and is tried again.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use netd_engine::region::Geography;
+use netd_engine::time::Timestamp;
+use tokio::task::JoinHandle;
+use tokio::time::MissedTickBehavior;
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+
+use crate::store::events::{Event, Heard, Listener, VerdictEvent};
+use crate::store::history::{Error, History, Limits, Opened, Writer};
+use crate::store::{Findings, Row, Stored};
+use crate::time;
+
+/// Between two batches: what a killed daemon loses is younger.
+const EVERY: Duration = Duration::from_millis(500);
+/// After an attempt that failed.
+const AGAIN: Duration = Duration::from_secs(1);
+/// Flows of one batch.
+const BATCH: usize = 8_192;
+/// Flows that may wait for the disk, and changes of verdicts.
+const QUEUE: usize = 65_536;
+const VERDICT_QUEUE: usize = 4_096;
+
+/// History at the daemon's start.
+pub(super) struct Start {
+    pub(super) history: Arc<History>,
+    pub(super) opened: Opened,
+    writer: Writer,
+}
+
+/// Opens history, and reads back what the API goes on showing.
+///
+/// # Errors
+///
+/// When the folder cannot be used.
+pub(super) fn open(
+    folder: &Path,
+    limits: Limits,
+    findings: usize,
+    geography: Option<Arc<dyn Geography>>,
+) -> Result<Start, Error> {
+    let (history, writer) = History::open(folder, limits, geography, time::now().0)?;
+    // Findings come again; what is not readable is no reason not to detect.
+    let opened = history.control.read(findings).unwrap_or_else(|error| {
+        history.health.failed(&error.to_string());
+        warn!(%error, "the findings of former runs are not shown");
+        Opened::default()
+    });
+    let report = history.report();
+    info!(files = report.files, flows = report.flows, findings = opened.findings.len(), "history of former runs");
+    Ok(Start { history: Arc::new(history), opened, writer })
+}
+
+impl Start {
+    /// Returns what keeps events of `listener` from now on.
+    pub(super) fn keeper(self, listener: Listener, findings: Arc<Findings>) -> Keeper {
+        let batch = Batch { writer: self.writer, flows: Vec::new(), findings: Vec::new(), verdicts: Vec::new() };
+        Keeper {
+            history: self.history,
+            findings,
+            listener,
+            resting: Some(batch),
+            flows: Vec::new(),
+            verdicts: Vec::new(),
+            due: Instant::now() + EVERY,
+            has_failed: false,
+        }
+    }
+}
+
+/// Keeps events.
+pub(super) struct Keeper {
+    history: Arc<History>,
+    findings: Arc<Findings>,
+    listener: Listener,
+    /// The writer between two batches, with what the last one left.
+    resting: Option<Batch>,
+    flows: Vec<Arc<Row>>,
+    verdicts: Vec<(Timestamp, Arc<VerdictEvent>)>,
+    due: Instant,
+    has_failed: bool,
+}
+
+/// What is written together.
+struct Batch {
+    writer: Writer,
+    flows: Vec<Arc<Row>>,
+    findings: Vec<Stored>,
+    verdicts: Vec<(Timestamp, Arc<VerdictEvent>)>,
+}
+
+impl Keeper {
+    /// Keeps events until `closing`, then what has been told by then.
+    pub(super) async fn run(mut self, closing: CancellationToken) -> anyhow::Result<()> {
+        let mut ticks = tokio::time::interval(EVERY);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut writing: Option<JoinHandle<Batch>> = None;
+        loop {
+            tokio::select! {
+                biased;
+                written = finished(&mut writing) => {
+                    writing = None;
+                    self.rest(written?);
+                }
+                _ = ticks.tick() => {}
+                heard = self.listener.next() => match heard {
+                    Some(heard) => self.hear(heard),
+                    None => break,
+                },
+                () = closing.cancelled() => break,
+            }
+            let now = Instant::now();
+            if now >= self.due || (self.flows.len() >= BATCH && !self.has_failed) {
+                writing = self.begin().or(writing);
+            }
+        }
+        if let Some(writing) = writing {
+            let written = writing.await?;
+            self.rest(written);
+        }
+        self.drain().await;
+        while let Some(last) = self.begin() {
+            let last = last.await?;
+            let is_stuck = !last.flows.is_empty() || !last.findings.is_empty();
+            self.rest(last);
+            if is_stuck || self.flows.is_empty() {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    fn hear(&mut self, heard: Heard) {
+        match heard {
+            Heard::Event(Event::Flow(row)) if self.flows.len() < QUEUE => self.flows.push(row),
+            Heard::Event(Event::Verdict(event)) if self.verdicts.len() < VERDICT_QUEUE => {
+                self.verdicts.push((time::now(), event));
+            }
+            Heard::Event(Event::Flow(_) | Event::Verdict(_)) => self.history.health.lose(1),
+            // Asked for by what changed of them, which misses none.
+            Heard::Event(Event::Finding(_)) => {}
+            Heard::Missed(missed) => self.history.health.lose(missed),
+        }
+    }
+
+    /// Takes in what has been told already.
+    async fn drain(&mut self) {
+        loop {
+            tokio::select! {
+                biased;
+                heard = self.listener.next() => match heard {
+                    Some(heard) => self.hear(heard),
+                    None => return,
+                },
+                () = std::future::ready(()) => return,
+            }
+        }
+    }
+
+    /// Begins to write a batch, unless one is being written or nothing is to be.
+    fn begin(&mut self) -> Option<JoinHandle<Batch>> {
+        let mut batch = self.resting.take()?;
+        let room = BATCH.saturating_sub(batch.flows.len()).min(self.flows.len());
+        batch.flows.extend(self.flows.drain(..room));
+        batch.findings = self.findings.take_changed();
+        batch.verdicts.append(&mut self.verdicts);
+        self.due = Instant::now() + EVERY;
+        self.history.health.wait(self.flows.len() + batch.flows.len());
+        if batch.flows.is_empty() && batch.findings.is_empty() && batch.verdicts.is_empty() {
+            self.resting = Some(batch);
+            return None;
+        }
+        let (history, oldest) = (Arc::clone(&self.history), self.findings.oldest());
+        Some(tokio::task::spawn_blocking(move || batch.write(&history, oldest)))
+    }
+
+    /// Takes the writer back; what was not written waits for the next attempt.
+    fn rest(&mut self, mut batch: Batch) {
+        self.has_failed = !(batch.flows.is_empty() && batch.findings.is_empty() && batch.verdicts.is_empty());
+        self.findings.put_back(&batch.findings);
+        batch.findings.clear();
+        if self.has_failed {
+            self.due = Instant::now() + AGAIN;
+        }
+        self.history.health.wait(self.flows.len() + batch.flows.len());
+        self.resting = Some(batch);
+    }
+}
+
+impl Batch {
+    /// Writes, and keeps what could not be written.
+    fn write(mut self, history: &History, oldest: Option<u64>) -> Self {
+        match self.writer.write(time::now(), &self.flows) {
+            Ok(written) => {
+                history.health.wrote(written);
+                self.flows.clear();
+            }
+            Err(error) => tell(history, &error),
+        }
+        if self.findings.is_empty() && self.verdicts.is_empty() {
+            return self;
+        }
+        match history.control.write(&self.findings, &self.verdicts, oldest) {
+            Ok(()) => {
+                self.findings.clear();
+                self.verdicts.clear();
+            }
+            Err(error) => tell(history, &error),
+        }
+        self
+    }
+}
+
+fn tell(history: &History, error: &Error) {
+    if history.health.failed(&error.to_string()) {
+        warn!(%error, "history cannot be written; it is tried again, everything else goes on");
+    }
+}
+
+async fn finished(writing: &mut Option<JoinHandle<Batch>>) -> Result<Batch, tokio::task::JoinError> {
+    match writing {
+        Some(writing) => writing.await,
+        None => std::future::pending().await,
+    }
+}
