@@ -113,6 +113,8 @@ struct TriageView<'a> {
     reason: &'a Option<String>,
     assignee: &'a Option<String>,
     notes: &'a Option<String>,
+    /// Part of the ETag.
+    revision: u64,
     #[serde(serialize_with = "time::serialize_option")]
     changed: Option<Timestamp>,
 }
@@ -251,6 +253,7 @@ fn view<'a>(context: &Context, stored: &'a Stored) -> View<'a> {
             reason: &stored.triage.reason,
             assignee: &stored.triage.assignee,
             notes: &stored.triage.notes,
+            revision: stored.triage.revision,
             changed: stored.triage.changed,
         },
         response: &stored.response,
