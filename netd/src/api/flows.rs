@@ -8,7 +8,6 @@ use axum::extract::State;
 use axum::http::Uri;
 use axum::response::{IntoResponse as _, Response};
 use netd_engine::flow::protocol_name;
-use serde::Deserialize;
 use serde_json::Value;
 
 use super::Context;
@@ -21,85 +20,103 @@ use crate::store::Row;
 use crate::store::history::{Flow, Live, Scores};
 use crate::time;
 
-/// What is asked of flows: the query language, and parameters that stand for one of its terms each.
-#[derive(Clone, Debug, Default, Deserialize)]
-#[serde(default)]
-pub(super) struct Asked {
-    q: Option<String>,
-    ip: Option<String>,
-    src: Option<String>,
-    dst: Option<String>,
-    cidr: Option<String>,
-    port: Option<String>,
-    proto: Option<String>,
-    pid: Option<String>,
-    exe: Option<String>,
-    comm: Option<String>,
-    user: Option<String>,
-    container: Option<String>,
-    ns: Option<String>,
-    pod: Option<String>,
-    country: Option<String>,
-    asn: Option<String>,
-    name: Option<String>,
-    service: Option<String>,
-    verdict: Option<String>,
-    min_score: Option<String>,
-    community_id: Option<String>,
-    since: Option<String>,
-    until: Option<String>,
-}
+/// Declares the parameters of a request about flows: the query language, what stands for one of its terms each, and the
+/// request's own. They are one struct, so that an unknown one is refused with the names of all.
+macro_rules! parameters {
+    ($name:ident { $($(#[$doc:meta])* $own:ident: $type:ty,)* }) => {
+        #[derive(Debug, Default, serde::Deserialize)]
+        #[serde(default, deny_unknown_fields)]
+        pub(super) struct $name {
+            q: Option<String>,
+            ip: Option<String>,
+            src: Option<String>,
+            dst: Option<String>,
+            cidr: Option<String>,
+            port: Option<String>,
+            proto: Option<String>,
+            pid: Option<String>,
+            exe: Option<String>,
+            comm: Option<String>,
+            user: Option<String>,
+            container: Option<String>,
+            ns: Option<String>,
+            pod: Option<String>,
+            country: Option<String>,
+            asn: Option<String>,
+            name: Option<String>,
+            service: Option<String>,
+            verdict: Option<String>,
+            community_id: Option<String>,
+            min_score: Option<String>,
+            since: Option<String>,
+            until: Option<String>,
+            $($(#[$doc])* $own: $type,)*
+        }
 
-#[derive(Debug, Default, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub(super) struct Parameters {
-    #[serde(flatten)]
-    asked: Asked,
-    /// Names of fields, separated by commas; without it all are told.
-    fields: Option<String>,
-    limit: Option<String>,
-    cursor: Option<String>,
+        impl $name {
+            /// Returns the query that they amount to.
+            fn query(&self) -> Result<crate::query::Query, Problem> {
+                use crate::query::Field;
+                let least = self.min_score.as_ref().map(|score| format!(">={score}"));
+                let terms = [
+                    ("ip", Field::Ip, &self.ip),
+                    ("src", Field::Src, &self.src),
+                    ("dst", Field::Dst, &self.dst),
+                    ("cidr", Field::Ip, &self.cidr),
+                    ("port", Field::Port, &self.port),
+                    ("proto", Field::Protocol, &self.proto),
+                    ("pid", Field::Pid, &self.pid),
+                    ("exe", Field::Exe, &self.exe),
+                    ("comm", Field::Process, &self.comm),
+                    ("user", Field::User, &self.user),
+                    ("container", Field::Container, &self.container),
+                    ("ns", Field::Namespace, &self.ns),
+                    ("pod", Field::Pod, &self.pod),
+                    ("country", Field::Country, &self.country),
+                    ("asn", Field::Asn, &self.asn),
+                    ("name", Field::Name, &self.name),
+                    ("service", Field::Service, &self.service),
+                    ("verdict", Field::Verdict, &self.verdict),
+                    ("community_id", Field::CommunityId, &self.community_id),
+                    ("min_score", Field::Score, &least),
+                ];
+                let times = [self.since.as_deref(), self.until.as_deref()];
+                crate::api::flows::query(self.q.as_deref(), &terms, times)
+            }
+        }
+    };
 }
+pub(super) use parameters;
 
-impl Asked {
-    /// Returns the query.
-    pub(super) fn query(&self) -> Result<Query, Problem> {
-        let now = time::now();
-        let text = self.q.as_deref().unwrap_or_default();
-        let mut query = Query::parse(Table::Flows, text, now).map_err(|error| bad_query("q", &error))?;
-        let least = self.min_score.as_ref().map(|score| format!(">={score}"));
-        let terms = [
-            ("ip", Field::Ip, &self.ip),
-            ("src", Field::Src, &self.src),
-            ("dst", Field::Dst, &self.dst),
-            ("cidr", Field::Ip, &self.cidr),
-            ("port", Field::Port, &self.port),
-            ("proto", Field::Protocol, &self.proto),
-            ("pid", Field::Pid, &self.pid),
-            ("exe", Field::Exe, &self.exe),
-            ("comm", Field::Process, &self.comm),
-            ("user", Field::User, &self.user),
-            ("container", Field::Container, &self.container),
-            ("ns", Field::Namespace, &self.ns),
-            ("pod", Field::Pod, &self.pod),
-            ("country", Field::Country, &self.country),
-            ("asn", Field::Asn, &self.asn),
-            ("name", Field::Name, &self.name),
-            ("service", Field::Service, &self.service),
-            ("verdict", Field::Verdict, &self.verdict),
-            ("min_score", Field::Score, &least),
-            ("community_id", Field::CommunityId, &self.community_id),
-        ];
-        add(&mut query, &terms)?;
-        between(&mut query, self.since.as_deref(), self.until.as_deref())?;
-        Ok(query)
+parameters! {
+    Parameters {
+        /// Names of fields, separated by commas; without it all are told.
+        fields: Option<String>,
+        limit: Option<usize>,
+        cursor: Option<String>,
     }
+}
+
+/// Joins what a query's text and parameters say about flows.
+pub(super) fn query(
+    text: Option<&str>,
+    terms: &[(&str, Field, &Option<String>)],
+    [since, until]: [Option<&str>; 2],
+) -> Result<Query, Problem> {
+    let text = text.unwrap_or_default();
+    let mut query = Query::parse(Table::Flows, text, time::now()).map_err(|error| bad_query("q", &error))?;
+    add(&mut query, terms)?;
+    between(&mut query, since, until)?;
+    Ok(query)
 }
 
 /// Adds the terms that parameters stand for.
 pub(super) fn add(query: &mut Query, terms: &[(&str, Field, &Option<String>)]) -> Result<(), Problem> {
     for (parameter, field, value) in terms {
         if let Some(value) = value {
+            if *parameter == "cidr" && !value.contains('/') {
+                return Err(Problem::bad_parameter(parameter, "it must be a prefix like 198.51.100.0/24"));
+            }
             query.with(*field, value).map_err(|error| bad_query(parameter, &error))?;
         }
     }
@@ -127,8 +144,8 @@ pub(super) async fn list(
     uri: Uri,
     Params(parameters): Params<Parameters>,
 ) -> Result<Response, Problem> {
-    let limit = page::limit(number("limit", parameters.limit.as_deref())?)?;
-    let query = parameters.asked.query()?;
+    let limit = page::limit(parameters.limit)?;
+    let query = parameters.query()?;
     let after = page::place_in(query.sort, 'f', parameters.cursor.as_deref())?;
     let fields = parameters.fields.as_deref().map(fields).transpose()?;
 
@@ -267,12 +284,6 @@ fn chosen(flow: &Flow, fields: Option<&[&str]>) -> Result<Value, Problem> {
         object.retain(|name, _| fields.contains(&name.as_str()));
     }
     Ok(value)
-}
-
-/// Reads a number that came beside flattened parameters, which are texts.
-pub(super) fn number(parameter: &str, text: Option<&str>) -> Result<Option<usize>, Problem> {
-    let number = text.map(str::parse).transpose();
-    number.map_err(|_| Problem::bad_parameter(parameter, "it must be a number"))
 }
 
 /// Returns the number of a protocol by name or number.

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::Context;
-use super::flows::{Asked, as_asked, number};
+use super::flows::{as_asked, parameters};
 use super::history::{ask, problem};
 use super::input::Params;
 use super::problem::Problem;
@@ -22,16 +22,14 @@ use crate::time;
 const TOP: usize = 20;
 const MOST_TOP: usize = 1_000;
 
-#[derive(Debug, Default, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub(super) struct Parameters {
-    #[serde(flatten)]
-    asked: Asked,
-    group_by: GroupName,
-    metric: Metric,
-    top: Option<String>,
-    /// A duration: then each group has a series over time.
-    bucket: Option<String>,
+parameters! {
+    Parameters {
+        group_by: GroupName,
+        metric: Metric,
+        top: Option<usize>,
+        /// A duration: then each group has a series over time.
+        bucket: Option<String>,
+    }
 }
 
 #[derive(Clone, Copy, Debug, Default, Deserialize, Serialize)]
@@ -111,12 +109,12 @@ pub(super) async fn get(
     State(context): State<Context>,
     Params(parameters): Params<Parameters>,
 ) -> Result<Response, Problem> {
-    let top = number("top", parameters.top.as_deref())?.unwrap_or(TOP);
+    let top = parameters.top.unwrap_or(TOP);
     if !(1..=MOST_TOP).contains(&top) {
         return Err(Problem::bad_parameter("top", format!("it must be from 1 to {MOST_TOP}")));
     }
     let bucket_ns = parameters.bucket.as_deref().map(bucket).transpose()?.unwrap_or(0);
-    let query = parameters.asked.query()?;
+    let query = parameters.query()?;
     let (group, metric) = (parameters.group_by.group(), parameters.metric);
     let scores = context.findings.scores();
     let sum = match context.history.clone() {

@@ -144,7 +144,11 @@ fn list(args: &Listing, out: &mut dyn Write) -> Result<(), Error> {
     match format {
         Format::Table => {
             let rows: Vec<_> = findings.iter().map(row).collect();
-            output::table(out, &["ID", "TIME (UTC)", "SEVERITY", "SCORE", "STATUS", "DETECTOR", "FROM", "TO", "WHAT"], &rows)?;
+            output::table(
+                out,
+                &["ID", "TIME (UTC)", "SEVERITY", "SCORE", "STATUS", "DETECTOR", "FROM", "TO", "WHAT"],
+                &rows,
+            )?;
         }
         Format::Json | Format::Jsonl => output::json(out, format, &findings)?,
     }

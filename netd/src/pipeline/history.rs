@@ -230,3 +230,93 @@ async fn finished(writing: &mut Option<JoinHandle<Batch>>) -> Result<Batch, toki
         None => std::future::pending().await,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use netd_engine::flow::EndReason;
+
+    use super::*;
+    use crate::query::{Query, Table};
+    use crate::store::Flows;
+    use crate::store::events::Events;
+    use crate::store::findings_for_tests::finding;
+    use crate::store::flows_for_tests::conversation;
+    use crate::store::history::{Interrupt, Scores};
+
+    const LIMITS: Limits = Limits { retention: Duration::from_secs(86_400), bytes: 1 << 30 };
+    const PATIENCE: Duration = Duration::from_secs(60);
+
+    struct Kept {
+        flows: Flows,
+        findings: Arc<Findings>,
+        history: Arc<History>,
+        closing: CancellationToken,
+        task: JoinHandle<anyhow::Result<()>>,
+    }
+
+    fn keep(folder: &Path) -> Kept {
+        let events = Events::default();
+        let flows = Flows::new(100_000).telling(events.clone());
+        let mut start = open(folder, LIMITS, 100, None).unwrap();
+        let opened = std::mem::take(&mut start.opened);
+        let findings = Arc::new(Findings::new(100).telling(events.clone()).restored(opened.findings));
+        let (history, closing) = (Arc::clone(&start.history), CancellationToken::new());
+        let keeper = start.keeper(events.listen(), Arc::clone(&findings));
+        Kept { flows, findings, history, task: tokio::spawn(keeper.run(closing.clone())), closing }
+    }
+
+    impl Kept {
+        async fn until(&self, is_so: impl Fn(&History) -> bool) {
+            let deadline = Instant::now() + PATIENCE;
+            while !is_so(&self.history) {
+                assert!(Instant::now() < deadline, "{:?}", self.history.report());
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        }
+
+        async fn close(self) -> Arc<History> {
+            self.closing.cancel();
+            self.task.await.unwrap().unwrap();
+            self.history
+        }
+    }
+
+    #[tokio::test]
+    async fn what_was_told_before_the_end_is_there_after_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let kept = keep(folder.path());
+        kept.findings.report(finding(3, netd_engine::finding::Severity::High, 0.9));
+        for port in 0..10_000 {
+            kept.flows.end(conversation(port, EndReason::Closed));
+        }
+        let history = kept.close().await;
+        let report = history.report();
+
+        assert_eq!((report.flows, report.lost, report.waiting, report.error), (10_000, 0, 0, None));
+        let again = keep(folder.path());
+        assert_eq!(again.findings.get(3).unwrap().finding.id, 3);
+        again.close().await;
+    }
+
+    #[tokio::test]
+    async fn what_a_disk_does_not_take_waits_and_is_written_when_it_does() {
+        let folder = tempfile::tempdir().unwrap();
+        let kept = keep(folder.path());
+        let path = folder.path().join("flows-blocked");
+        // Its place is taken by a folder, as root writes to a read-only one too.
+        let day = crate::time::rfc3339(time::now());
+        let file = folder.path().join(format!("flows-{}.db", &day[..10]));
+        std::fs::create_dir(&file).unwrap();
+        kept.flows.end(conversation(1, EndReason::Closed));
+        kept.until(|history| history.report().errors > 0).await;
+        assert!(kept.history.report().error.is_some() && kept.history.report().waiting == 1);
+
+        std::fs::rename(&file, &path).unwrap();
+        kept.until(|history| history.report().written == 1).await;
+
+        let query = Query::all(Table::Flows);
+        let page = kept.history.reader.page(&query, None, 10, &Scores::new(), &Interrupt::default()).unwrap();
+        assert_eq!(page.flows.len(), 1);
+        assert_eq!(kept.close().await.report().error, None);
+    }
+}

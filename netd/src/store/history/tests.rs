@@ -194,47 +194,69 @@ proptest! {
         files in 1_usize..4,
     ) {
         let folder = tempfile::tempdir().unwrap();
-        let (history, mut writer) = open(folder.path());
-        let mut rows: Vec<_> = conversations
-            .into_iter()
-            .enumerate()
-            .map(|(at, c)| row(c.start.0 / 1_000 + at as u64, c))
-            .collect();
-        // Ends in another order than ids, over several days.
-        rows.sort_by_key(|row| row.conversation.end);
-        let size = rows.len().div_ceil(files);
-        for (day, rows) in rows.chunks(size).enumerate() {
-            writer.write(Timestamp(NOW.0 + day as u64 * 86_400_000_000_000), rows).unwrap();
-        }
+        let (history, rows) = written(folder.path(), conversations, files);
         let text = terms.iter().map(|(term, negated)| format!("{}{term}", if *negated { "-" } else { "" }));
         let text = text.chain([time.to_owned(), order.to_owned()]).collect::<Vec<_>>().join(" ");
-        let (query, scores) = (query(&text), scores());
-
-        let live = rows.iter().map(|row| Live::new(row, &scores, Halves.region(row.conversation.responder)));
-        let mut expected: Vec<(Place, u64)> = live
-            .filter(|live| query.accepts(live))
-            .map(|live| (query.sort.place(live.row.sequence, &live), live.row.sequence))
-            .collect();
-        query.sort.order(&mut expected);
-        let expected: Vec<u64> = expected.into_iter().map(|(_, id)| id).collect();
-        let (mut told, mut after) = (Vec::new(), None);
-        loop {
-            let page = history.reader.page(&query, after, limit, &scores, &Interrupt::default()).unwrap();
-            after = page.flows.last().map(|(place, _)| *place);
-            told.extend(page.flows.iter().map(|(place, _)| place.id));
-            if !page.more {
-                break;
-            }
-        }
-        prop_assert_eq!(told, expected, "{}", text);
+        agree(&history, &rows, &text, limit);
 
         // A flow is shown from a file as it was shown from memory.
         for row in &rows {
-            let shown = Flow::of(row, Halves.region(row.conversation.responder), &scores);
-            let kept = history.reader.flow(row.sequence, &scores, &Interrupt::default()).unwrap();
+            let shown = Flow::of(row, Halves.region(row.conversation.responder), &scores());
+            let kept = history.reader.flow(row.sequence, &scores(), &Interrupt::default()).unwrap();
             prop_assert_eq!(kept.map(|flow| serde_json::to_value(flow).unwrap()), serde_json::to_value(shown).ok());
         }
+        prop_assert_eq!(history.report().error, None);
     }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 3, ..ProptestConfig::default() })]
+    #[test]
+    fn every_kind_of_term_finds_its_way(conversations in prop::collection::vec(conversations(), 40..80)) {
+        let folder = tempfile::tempdir().unwrap();
+        let (history, rows) = written(folder.path(), conversations, 2);
+        for term in TERMS {
+            for text in [term.to_owned(), format!("-{term}"), format!("{term} {}", TIMES[1])] {
+                agree(&history, &rows, &text, 7);
+            }
+        }
+        prop_assert_eq!(history.report().error, None);
+    }
+}
+
+/// Writes conversations in the order of their ends, a file a day.
+fn written(folder: &std::path::Path, conversations: Vec<Conversation>, files: usize) -> (History, Vec<Arc<Row>>) {
+    let (history, mut writer) = open(folder);
+    let rows = conversations.into_iter().enumerate();
+    let mut rows: Vec<_> = rows.map(|(at, c)| row(c.start.0 / 1_000 + at as u64, c)).collect();
+    rows.sort_by_key(|row| row.conversation.end);
+    let size = rows.len().div_ceil(files);
+    for (day, rows) in rows.chunks(size).enumerate() {
+        writer.write(Timestamp(NOW.0 + day as u64 * 86_400_000_000_000), rows).unwrap();
+    }
+    (history, rows)
+}
+
+/// Asserts that all pages together are what memory answers.
+fn agree(history: &History, rows: &[Arc<Row>], text: &str, limit: usize) {
+    let (query, scores) = (query(text), scores());
+    let live = rows.iter().map(|row| Live::new(row, &scores, Halves.region(row.conversation.responder)));
+    let mut expected: Vec<(Place, u64)> = live
+        .filter(|live| query.accepts(live))
+        .map(|live| (query.sort.place(live.row.sequence, &live), live.row.sequence))
+        .collect();
+    query.sort.order(&mut expected);
+    let expected: Vec<u64> = expected.into_iter().map(|(_, id)| id).collect();
+    let (mut told, mut after) = (Vec::new(), None);
+    loop {
+        let page = history.reader.page(&query, after, limit, &scores, &Interrupt::default()).unwrap();
+        after = page.flows.last().map(|(place, _)| *place);
+        told.extend(page.flows.iter().map(|(place, _)| place.id));
+        if !page.more {
+            break;
+        }
+    }
+    assert_eq!(told, expected, "{text}");
 }
 
 #[test]
