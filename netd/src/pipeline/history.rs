@@ -22,6 +22,8 @@ use crate::time;
 const EVERY: Duration = Duration::from_millis(500);
 /// After an attempt that failed.
 const AGAIN: Duration = Duration::from_secs(1);
+/// Longest between two looks for what is too old.
+const TRIM: Duration = Duration::from_secs(3_600);
 /// Flows of one batch.
 const BATCH: usize = 8_192;
 /// Flows that may wait for the disk, and changes of verdicts.
@@ -71,6 +73,7 @@ impl Start {
             verdicts: Vec::new(),
             due: Instant::now() + EVERY,
             has_failed: false,
+            trimmed: Instant::now(),
         }
     }
 }
@@ -86,6 +89,8 @@ pub(super) struct Keeper {
     verdicts: Vec<(Timestamp, Arc<VerdictEvent>)>,
     due: Instant,
     has_failed: bool,
+    /// When the last batch was begun; each removes what is too old.
+    trimmed: Instant,
 }
 
 /// What is written together.
@@ -170,13 +175,17 @@ impl Keeper {
         let room = BATCH.saturating_sub(batch.flows.len()).min(self.flows.len());
         batch.flows.extend(self.flows.drain(..room));
         batch.findings = self.findings.take_changed();
-        batch.verdicts.append(&mut self.verdicts);
+        let room = VERDICT_QUEUE.saturating_sub(batch.verdicts.len()).min(self.verdicts.len());
+        batch.verdicts.extend(self.verdicts.drain(..room));
         self.due = Instant::now() + EVERY;
         self.history.health.wait(self.flows.len() + batch.flows.len());
-        if batch.flows.is_empty() && batch.findings.is_empty() && batch.verdicts.is_empty() {
+        let is_idle = batch.flows.is_empty() && batch.findings.is_empty() && batch.verdicts.is_empty();
+        // Where nothing happens, something still grows too old.
+        if is_idle && self.trimmed.elapsed() < TRIM {
             self.resting = Some(batch);
             return None;
         }
+        self.trimmed = Instant::now();
         let (history, oldest) = (Arc::clone(&self.history), self.findings.oldest());
         Some(tokio::task::spawn_blocking(move || batch.write(&history, oldest)))
     }
@@ -197,22 +206,31 @@ impl Keeper {
 impl Batch {
     /// Writes, and keeps what could not be written.
     fn write(mut self, history: &History, oldest: Option<u64>) -> Self {
+        let mut is_well = true;
         match self.writer.write(time::now(), &self.flows) {
             Ok(written) => {
                 history.health.wrote(written);
                 self.flows.clear();
             }
-            Err(error) => tell(history, &error),
-        }
-        if self.findings.is_empty() && self.verdicts.is_empty() {
-            return self;
-        }
-        match history.control.write(&self.findings, &self.verdicts, oldest) {
-            Ok(()) => {
-                self.findings.clear();
-                self.verdicts.clear();
+            Err(error) => {
+                is_well = false;
+                tell(history, &error);
             }
-            Err(error) => tell(history, &error),
+        }
+        if !(self.findings.is_empty() && self.verdicts.is_empty()) {
+            match history.control.write(&self.findings, &self.verdicts, oldest) {
+                Ok(()) => {
+                    self.findings.clear();
+                    self.verdicts.clear();
+                }
+                Err(error) => {
+                    is_well = false;
+                    tell(history, &error);
+                }
+            }
+        }
+        if is_well && history.health.recovered() {
+            info!("history is written again");
         }
         self
     }

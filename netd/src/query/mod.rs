@@ -111,10 +111,7 @@ impl Sort {
     /// Returns where a record stands.
     #[must_use]
     pub fn place(self, id: u64, record: &impl Record) -> Place {
-        let key = match self.by {
-            Field::Id => 0,
-            by => record.value(by).rank(),
-        };
+        let key = if self.by == Field::Id { 0 } else { record.value(self.by).rank() };
         Place { key, id }
     }
 

@@ -76,7 +76,6 @@ pub struct RegionView {
     pub as_name: Option<String>,
 }
 
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]
 const fn is_nowhere(source: &NameSource) -> bool {
     matches!(source, NameSource::None)
 }

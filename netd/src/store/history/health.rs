@@ -47,16 +47,18 @@ impl Health {
 
     pub fn wrote(&self, flows: u64) {
         self.written.fetch_add(flows, Ordering::Relaxed);
-        *self.error.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
 
-    /// Takes in a failure; returns whether it is another one than the last.
+    /// Takes in that everything was written; returns whether it had failed before.
+    pub fn recovered(&self) -> bool {
+        self.error.lock().unwrap_or_else(PoisonError::into_inner).take().is_some()
+    }
+
+    /// Takes in a failure; returns whether all was well before.
     pub fn failed(&self, error: &str) -> bool {
         self.errors.fetch_add(1, Ordering::Relaxed);
         let mut last = self.error.lock().unwrap_or_else(PoisonError::into_inner);
-        let is_new = last.as_deref() != Some(error);
-        *last = Some(error.to_owned());
-        is_new
+        last.replace(error.to_owned()).is_none()
     }
 
     pub(super) fn set_aside(&self) {

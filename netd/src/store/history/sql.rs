@@ -5,7 +5,7 @@ use rusqlite::types::Value;
 
 use super::flow::{REASONS, reason_name, signed};
 use super::writer::{community, octets, reversed, zone};
-use crate::query::{Below, Field, Pattern, Query, Span, Term, Test, WORDS};
+use crate::query::{Below, Field, Pattern, Query, Span, Term, Test};
 
 /// Ways into a table that are worth merging; a term with more values is a filter only.
 const MOST_WAYS: usize = 16;
@@ -92,13 +92,13 @@ pub(super) fn compile(query: &Query) -> Compiled {
 
 /// Returns the number by which rows are put in order, as [`crate::query::Sort::place`] does.
 pub(super) fn rank(field: Field) -> String {
-    match field {
-        Field::Id => "0".to_owned(),
-        Field::Score => {
-            format!("coalesce((SELECT CAST(s.score * 1e9 AS INTEGER) FROM temp.scores s WHERE {ON_PAIR}), -1)")
-        }
-        field => format!("coalesce({}, -1)", number(field)),
+    if field == Field::Id {
+        return "0".to_owned();
     }
+    if field == Field::Score {
+        return format!("coalesce((SELECT CAST(s.score * 1e9 AS INTEGER) FROM temp.scores s WHERE {ON_PAIR}), -1)");
+    }
+    format!("coalesce({}, -1)", number(field))
 }
 
 fn holds(term: &Term) -> Clause {
@@ -127,26 +127,25 @@ fn test(test: &Test) -> Clause {
         Test::Text { field, pattern } => text(*field, pattern),
         Test::Name { field, name, below } => {
             let found = names_below(name, *below);
-            match field {
-                Field::Sni => Clause { sql: format!("f.name_source = 2 AND f.name IN ({})", found.sql), ..found },
-                _ => Clause { sql: format!("f.name IN ({})", found.sql), ..found },
-            }
+            let source = if *field == Field::Sni { "f.name_source = 2 AND " } else { "" };
+            Clause { sql: format!("{source}f.name IN ({})", found.sql), ..found }
         }
-        Test::Word(word) => Clause::or(WORDS.iter().filter_map(|field| {
-            let table = match field {
-                Field::Name => "names",
-                Field::Process | Field::Exe | Field::Service | Field::User | Field::Container => "texts",
-                _ => return None,
-            };
-            let column = match field {
-                Field::Container => "coalesce(f.container, f.container_id)",
-                field => column(*field),
-            };
+        Test::Word(word) => Clause::or(WORD_COLUMNS.map(|(column, table)| {
             let sql = format!("{column} IN (SELECT id FROM {table} WHERE instr(lower(text), ?))");
-            Some(Clause::new(sql, [Value::Text(word.clone())]))
+            Clause::new(sql, [Value::Text(word.clone())])
         })),
     }
 }
+
+/// Where the [`crate::query::WORDS`] of flows are kept.
+const WORD_COLUMNS: [(&str, &str); 6] = [
+    ("f.name", "names"),
+    ("f.comm", "texts"),
+    ("f.exe", "texts"),
+    ("f.service", "texts"),
+    ("f.user", "texts"),
+    ("coalesce(f.container, f.container_id)", "texts"),
+];
 
 fn address(column: &str, net: IpNet) -> Clause {
     let (first, last) = (octets(net.network()), octets(net.broadcast()));
@@ -327,11 +326,14 @@ const fn column(field: Field) -> &'static str {
 }
 
 fn number(field: Field) -> String {
-    match field {
-        Field::Bytes => "(f.bytes_out + f.bytes_in)".to_owned(),
-        Field::Packets => "(f.packets_out + f.packets_in)".to_owned(),
-        Field::Duration => "(f.end - f.start)".to_owned(),
-        Field::Finding => format!("(SELECT s.finding FROM temp.scores s WHERE {ON_PAIR})"),
-        field => column(field).to_owned(),
+    if field == Field::Finding {
+        return format!("(SELECT s.finding FROM temp.scores s WHERE {ON_PAIR})");
     }
+    let sums = [
+        (Field::Bytes, "(f.bytes_out + f.bytes_in)"),
+        (Field::Packets, "(f.packets_out + f.packets_in)"),
+        (Field::Duration, "(f.end - f.start)"),
+    ];
+    let sum = sums.iter().find(|(known, _)| *known == field).map(|(_, sum)| *sum);
+    sum.unwrap_or_else(|| column(field)).to_owned()
 }
