@@ -1,7 +1,8 @@
 //! The daemon: a thin shell around [`netd_engine`].
 //!
 //! Rooms: `source` reads captures, `kernel` alone names aya, `host` knows processes and sockets, `verdicts` owns what
-//! is enforced, `store` remembers, `sinks` writes and sends what happens, `api` alone names axum, `cli` is one file a subcommand, `pipeline` alone spawns.
+//! is enforced, `query` is the filter language, `store` remembers, `sinks` writes and sends what happens, `api` alone
+//! names axum, `cli` is one file a subcommand, `pipeline` alone spawns.
 
 pub mod api;
 pub mod cli;
@@ -9,6 +10,7 @@ pub mod config;
 pub mod host;
 pub mod kernel;
 pub mod pipeline;
+pub mod query;
 pub mod sinks;
 pub mod source;
 pub mod store;

@@ -3,6 +3,7 @@
 //! A row is one function. It makes its own namespaces and folders, bounds its traffic, cleans up, and measures.
 
 pub mod continuity;
+pub mod history;
 pub mod outputs;
 pub mod overload;
 
@@ -63,7 +64,7 @@ impl Played {
 /// Returns every row, by number. Each room of faults adds its own.
 #[must_use]
 pub fn rows() -> Vec<Row> {
-    let rooms: [&[Row]; 3] = [continuity::ROWS, outputs::ROWS, overload::ROWS];
+    let rooms: [&[Row]; 4] = [continuity::ROWS, history::ROWS, outputs::ROWS, overload::ROWS];
     let mut rows: Vec<_> = rooms.concat();
     rows.sort_by_key(|row| row.id);
     rows

@@ -11,7 +11,7 @@ use crate::streams::Graph;
 use crate::time::Timestamp;
 
 /// What a history is about: who speaks to whom, on which port.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Pair {
     pub originator: IpAddr,
     pub responder: IpAddr,
@@ -80,7 +80,7 @@ pub struct Reason {
 }
 
 /// The rhythm that a finding is about.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Beats {
     pub interval_s: f64,
     /// MAD of the interval over its median.
@@ -89,7 +89,7 @@ pub struct Beats {
 }
 
 /// What a host tells of a process that leads to the network.
-#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct HostEvidence {
     /// One line for each way from the process to a socket.
     pub lines: Vec<String>,
@@ -105,7 +105,7 @@ pub struct HostEvidence {
 /// A finding: one per incident; it is told once, and again when its severity rises or falls.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Finding {
-    /// Stable within a run: counts incidents from 1.
+    /// Counts incidents from 1; goes on over a restart where the shell remembers ([`crate::Engine::number_findings_after`]).
     pub id: u64,
     pub time: Timestamp,
     pub first_seen: Timestamp,

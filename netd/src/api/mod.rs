@@ -9,11 +9,13 @@ mod findings;
 mod flows;
 mod guard;
 mod health;
+mod history;
 mod input;
 mod metrics;
 mod page;
 mod problem;
 mod serve;
+mod stats;
 mod status;
 mod suppressions;
 mod verdicts;
@@ -33,6 +35,7 @@ use tower_http::catch_panic::CatchPanicLayer;
 
 use self::problem::Problem;
 use crate::store::events::Events;
+use crate::store::history::History;
 use crate::store::questions::Asker;
 use crate::store::status::Sources;
 use crate::store::suppressions::Suppressions;
@@ -56,6 +59,8 @@ pub struct Context {
     pub hosts: Arc<[String]>,
     /// Countries and autonomous systems.
     pub databases: Arc<netd_geoip::Databases>,
+    /// What was written down, where it is kept.
+    pub history: Option<Arc<History>>,
 }
 
 /// Returns the API as a service.
@@ -70,8 +75,10 @@ pub fn router(context: Context) -> Router {
         .route("/api/v1/kill-switch", put(status::put_kill_switch).get(status::get_kill_switch))
         .route("/api/v1/mode", put(status::put_mode))
         .route("/api/v1/flows", get(flows::list))
+        .route("/api/v1/flows/stats", get(stats::get))
+        .route("/api/v1/flows/{id}", get(flows::get))
         .route("/api/v1/findings", get(findings::list))
-        .route("/api/v1/findings/{id}", get(findings::get))
+        .route("/api/v1/findings/{id}", get(findings::get).patch(findings::triage))
         .route("/api/v1/explain", get(explain::get))
         .route("/api/v1/suppressions", get(suppressions::list).post(suppressions::add))
         .route("/api/v1/suppressions/{id}", delete(suppressions::remove))

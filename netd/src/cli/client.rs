@@ -138,6 +138,22 @@ impl Client {
 
     /// Sends a body, and returns the answer's.
     pub fn send(&self, method: Method, path: &str, content_type: Option<&str>, body: Vec<u8>) -> Result<Value, Error> {
+        self.send_if(method, path, content_type, None, body)
+    }
+
+    /// Changes a resource with a JSON body, if its tag is `tag`.
+    pub fn change(&self, path: &str, tag: &str, body: &Value) -> Result<Value, Error> {
+        self.send_if(Method::PATCH, path, Some("application/json"), Some(tag), body.to_string().into_bytes())
+    }
+
+    fn send_if(
+        &self,
+        method: Method,
+        path: &str,
+        content_type: Option<&str>,
+        tag: Option<&str>,
+        body: Vec<u8>,
+    ) -> Result<Value, Error> {
         let host = match &self.server {
             Server::Tcp(authority) => authority.as_str(),
             Server::Unix(_) => "localhost",
@@ -145,6 +161,9 @@ impl Client {
         let mut request = Request::builder().method(method).uri(path).header(header::HOST, host);
         if let Some(content_type) = content_type {
             request = request.header(header::CONTENT_TYPE, content_type);
+        }
+        if let Some(tag) = tag {
+            request = request.header(header::IF_MATCH, tag);
         }
         let request = request
             .body(Full::new(Bytes::from(body)))

@@ -10,6 +10,7 @@ mod findings;
 mod flows;
 mod geoip;
 mod kill_switch;
+mod observe;
 mod output;
 pub mod replay;
 mod run;
@@ -41,6 +42,7 @@ enum Command {
     Demo(demo::Args),
     Replay(replay::Args),
     Flows(flows::Args),
+    Observe(observe::Args),
     Findings(findings::Args),
     Explain(explain::Args),
     Suppress(suppress::Args),
@@ -100,6 +102,7 @@ pub fn run(cli: &Cli, out: &mut dyn Write, err: &mut dyn Write) -> u8 {
         Command::Unload(args) => unload::run(args, out).map(|()| 0).map_err(Error::from),
         Command::Replay(args) => replay::run(args, out, err),
         Command::Flows(args) => flows::run(args, out).map(|()| 0),
+        Command::Observe(args) => observe::run(args, out).map(|()| 0),
         Command::Findings(args) => findings::run(args, out).map(|()| 0),
         Command::Explain(args) => explain::run(args, out).map(|()| 0),
         Command::Suppress(args) => suppress::run(args, out).map(|()| 0),

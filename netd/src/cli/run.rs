@@ -110,6 +110,7 @@ fn options(config: Config, interfaces: Choice, keep: bool) -> anyhow::Result<Opt
         geoip: config.geoip.paths(),
         sinks: config.sink,
         local_networks: nets(&config.local_networks),
+        history: config.store.limits(),
         findings: config.limits.findings,
         blocklists: config.limits.blocklists,
         protect: nets(&config.protect),

@@ -229,3 +229,41 @@ fn a_database_that_cannot_be_used_is_named_by_info_and_by_the_check_of_the_confi
     assert!(alone(&["geoip", "info", "--config", config]).1.contains("names no database"));
     assert_eq!(alone(&["config", "check", config]).0, 0);
 }
+
+#[tokio::test]
+async fn flows_are_observed_and_findings_triaged() {
+    let api = Api::new();
+    api.flows.end(conversation(1, EndReason::Closed));
+    api.flows.end(conversation(2, EndReason::Closed));
+    api.findings.report(finding(4, Severity::High, 0.9));
+
+    let printed = printed(
+        &api,
+        &[
+            &["observe", "sport:1", "-o", "compact"],
+            &["observe", "-o", "csv"],
+            &["observe", "colour:red"],
+            &["observe", "-f", "-o", "json"],
+            &["flows", "sport:2", "-o", "jsonl"],
+            &["findings", "ack", "4", "--assignee", "ana"],
+            &["findings", "close", "4", "--as", "fp"],
+            &["findings", "list", "-q", "status:closed assignee:ana"],
+            &["findings", "show", "4", "-o", "json"],
+        ],
+    )
+    .await;
+
+    assert!(
+        printed[0].1.contains(" alert 0.90 tcp 10.0.0.7:1 -> 198.51.100.9:443 DE/AS64500 60/0 S0 cdn.example.net"),
+        "{}",
+        printed[0].1
+    );
+    assert_eq!(printed[1].1.lines().count(), 3);
+    assert_eq!((printed[2].0, printed[2].1.contains("'colour' is no field")), (1, true), "{}", printed[2].1);
+    assert_eq!(printed[3].0, 2);
+    assert_eq!(printed[4].1.lines().count(), 1);
+    assert_eq!(printed[5].1, "finding 4: ack\n");
+    assert_eq!(printed[6].1, "finding 4: closed\n");
+    assert!(printed[7].1.lines().nth(1).unwrap().contains("closed"), "{}", printed[7].1);
+    assert!(printed[8].1.contains("\"reason\": \"fp\""), "{}", printed[8].1);
+}

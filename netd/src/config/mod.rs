@@ -3,6 +3,7 @@
 pub mod files;
 mod geoip;
 mod sinks;
+mod store;
 
 use std::fmt;
 use std::io;
@@ -17,6 +18,7 @@ use serde::{Deserialize, Deserializer};
 
 use self::files::IntelList;
 pub use self::geoip::Geoip;
+pub use self::store::Store;
 use crate::api::Listen;
 use crate::sinks::Sink;
 use crate::time;
@@ -59,6 +61,7 @@ pub struct Config {
     /// Where findings, flows and verdicts are written or sent.
     #[serde(deserialize_with = "sinks::deserialize")]
     pub sink: Vec<Sink>,
+    pub store: Store,
     pub log: Log,
 }
 
@@ -174,6 +177,7 @@ impl Default for Config {
             limits: Limits::default(),
             geoip: Geoip::default(),
             sink: Vec::new(),
+            store: Store::default(),
             log: Log::default(),
         }
     }
@@ -262,6 +266,11 @@ impl Config {
                 let seconds = self.heartbeat_limit.as_secs();
                 let wanted = "0s (never) or at least 5s, or a busy daemon would stop enforcing";
                 (seconds > 0 && seconds < 5).then(|| ("heartbeat_limit", format!("{seconds}s"), wanted))
+            })
+            .or_else(|| within("store.max_size", self.store.max_size, 16 << 20..=1 << 50, "from 16MiB to 1024TiB"))
+            .or_else(|| {
+                let wanted = "from 1h to 3650d";
+                within("store.retention", self.store.retention.as_secs(), 3_600..=3_650 * 86_400, wanted)
             })
             .or_else(|| absolute("state_dir", &self.state_dir))
             .or_else(|| absolute("bpffs", &self.bpffs))

@@ -11,6 +11,7 @@
 
 mod analyse;
 mod geoip;
+mod history;
 mod host;
 mod intel;
 mod respond;
@@ -21,7 +22,7 @@ mod sweep;
 mod watch;
 
 use std::{
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::{Arc, atomic::AtomicU64},
     time::Duration,
 };
@@ -45,7 +46,14 @@ use crate::{
     host::addresses::Addresses,
     kernel::{self, Kernel, interfaces},
     sinks::{Sink, Site, Surroundings},
-    store::{Findings, Flows, disk::StateDir, events::Events, questions, status, suppressions::Suppressions},
+    store::{
+        Findings, Flows,
+        disk::StateDir,
+        events::Events,
+        history::{History, Limits},
+        questions, status,
+        suppressions::Suppressions,
+    },
     verdicts::{self, Guard, Handle, Now, Service, Settings},
 };
 
@@ -71,6 +79,8 @@ pub struct Options {
     pub sinks: Vec<Sink>,
     /// Networks that outputs call local; none: the private ones.
     pub local_networks: Vec<IpNet>,
+    /// How much history is kept in the state directory; `None` is none.
+    pub history: Option<Limits>,
     /// Findings kept for the API, and block-lists there can be.
     pub findings: usize,
     pub blocklists: usize,
@@ -147,6 +157,8 @@ struct Parts {
     sinks: sinks::Running,
     /// Automatic verdicts that the service refused.
     refused: Arc<AtomicU64>,
+    history: Option<Arc<History>>,
+    keeper: Option<history::Keeper>,
 }
 
 /// Loads, takes over what a former run left, attaches.
@@ -195,16 +207,26 @@ fn start(options: Options) -> anyhow::Result<(Kernel, Parts)> {
     }
 
     let events = Events::default();
-    let findings = Arc::new(Findings::new(options.findings).telling(events.clone()));
-    let flows = Arc::new(Flows::new(engine_config.flows.limit).telling(events.clone()));
+    let past = past(options.state_dir.as_deref(), options.history, options.findings, &databases, &mut degraded);
+    let (history, past) = past.map_or((None, None), |past| (Some(Arc::clone(&past.history)), Some(past)));
+    let most_id = history.as_ref().map_or(0, |history| history.most_id());
+    let flows = Flows::new(engine_config.flows.limit).numbered_after(most_id);
+    let flows = Arc::new(flows.telling(events.clone()));
+    let findings = Findings::new(options.findings).telling(events.clone());
+    let mut past = past;
+    let opened = past.as_mut().map(|past| std::mem::take(&mut past.opened)).unwrap_or_default();
+    let findings = Arc::new(findings.restored(opened.findings));
+    let keeper = past.map(|past| past.keeper(events.listen(), Arc::clone(&findings)));
     let (enforce, enforcements) = mpsc::channel(ENFORCE_QUEUE);
     let (respond, orders) = mpsc::channel(ENFORCE_QUEUE);
     let programs = Arc::new(engine_config.programs.clone());
     let (intel, renewed) = intel::Renewer::new(options.lists, options.intel);
     let (asker, asked) = questions::channel();
     let (tally, tallies) = channel::channel(analyse::Tally::default());
+    let mut engine = snapshot::restored(engine_config, disk_for_histories.as_ref());
+    engine.number_findings_after(opened.last_id);
     let analyst = analyse::Analyst {
-        engine: snapshot::restored(engine_config, disk_for_histories.as_ref()),
+        engine,
         shift: shift::Shift::measure(),
         saver: snapshot::Saver::new(disk_for_histories),
         events: kernel.events()?,
@@ -227,6 +249,7 @@ fn start(options: Options) -> anyhow::Result<(Kernel, Parts)> {
         databases: Arc::clone(&databases),
         disk: disk_for_size,
         sinks: Arc::clone(&sink_tallies),
+        history: history.clone(),
     };
     let (watcher, sources) = watch::Watcher::new(&kernel, interfaces, tallies, shared, degraded)?;
     let surroundings = Surroundings {
@@ -257,6 +280,8 @@ fn start(options: Options) -> anyhow::Result<(Kernel, Parts)> {
         databases,
         sinks,
         refused,
+        history,
+        keeper,
     };
     Ok((kernel, parts))
 }
@@ -286,7 +311,11 @@ impl Parts {
             asker: self.asker,
             hosts: self.hosts,
             databases: Arc::clone(&self.databases),
+            history: self.history,
         };
+        // History outlives the others too, as it keeps their last events.
+        let closing = CancellationToken::new();
+        let keeping = self.keeper.map(|keeper| tokio::spawn(keeper.run(closing.clone())));
         let mut tasks = JoinSet::new();
         // The service outlives the others: what they still ask is answered. It ends when the last handle is gone.
         let verdicts = tokio::spawn(verdicts::run(self.service, self.commands, self.events, CancellationToken::new()));
@@ -319,7 +348,35 @@ impl Parts {
         let ended = verdicts.await.context("the verdict service panicked").map(drop);
         // Everybody who tells of events has ended: what they told is written before the daemon goes.
         self.sinks.finish().await;
-        result.and(ended)
+        closing.cancel();
+        let kept = match keeping {
+            Some(keeping) => keeping.await.context("history panicked").flatten(),
+            None => Ok(()),
+        };
+        result.and(ended).and(kept)
+    }
+}
+
+/// Opens history; without it netd goes on.
+fn past(
+    state_dir: Option<&Path>,
+    limits: Option<Limits>,
+    findings: usize,
+    databases: &Arc<Databases>,
+    degraded: &mut Vec<kernel::Degraded>,
+) -> Option<history::Start> {
+    let folder = state_dir?.join("history");
+    let geography = (!databases.is_empty()).then(|| Arc::clone(databases) as _);
+    match history::open(&folder, limits?, findings, geography) {
+        Ok(start) => Some(start),
+        Err(error) => {
+            degraded.push(kernel::Degraded {
+                what: "history".into(),
+                why: error.to_string().into(),
+                consequence: "flows and findings are forgotten at the end".into(),
+            });
+            None
+        }
     }
 }
 

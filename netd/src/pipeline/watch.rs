@@ -18,7 +18,7 @@ use super::analyse;
 use crate::{
     kernel::{Counters, Degraded, FlowTable, Kernel, interfaces::Watch},
     sinks::Tally,
-    store::disk::StateDir,
+    store::{disk::StateDir, history::History},
     store::status::{self, Fill, Interface, Loss, Snapshot},
     time,
 };
@@ -39,6 +39,7 @@ pub(super) struct Shared {
     pub(super) databases: Arc<Databases>,
     pub(super) disk: Option<StateDir>,
     pub(super) sinks: Arc<[Arc<Tally>]>,
+    pub(super) history: Option<Arc<History>>,
 }
 
 pub(super) struct Watcher {
@@ -146,6 +147,7 @@ impl Watcher {
             why: missing.why.clone(),
             consequence: missing.consequence.clone(),
         });
+        let history = self.shared.history.as_ref().map(|history| history.report());
         self.snapshots.send_replace(Arc::new(Snapshot {
             started: self.started,
             interfaces,
@@ -159,6 +161,7 @@ impl Watcher {
                 Loss { stage: "container_names", lost: host.inspector.not_named },
                 Loss { stage: "stream_looks", lost: host.looks_lost },
                 Loss { stage: "stream_snapshot_parts", lost: host.unread },
+                Loss { stage: "history", lost: history.as_ref().map_or(0, |history| history.lost) },
             ],
             host: status::Host {
                 processes: host.inspector.processes,
@@ -171,7 +174,11 @@ impl Watcher {
                 snapshots: host.snapshots,
             },
             flow_slots: Fill { entries: self.fill, capacity: self.table.capacity() as u64 },
-            degraded: degraded.chain(geoip.iter().filter_map(status::Degraded::of_geoip)).collect(),
+            degraded: degraded
+                .chain(geoip.iter().filter_map(status::Degraded::of_geoip))
+                .chain(history.as_ref().and_then(status::Degraded::of_history))
+                .collect(),
+            history,
             geoip,
             stores: self.stores.clone(),
             sinks: self.shared.sinks.iter().map(|tally| tally.state()).collect(),

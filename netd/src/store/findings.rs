@@ -1,16 +1,18 @@
 //! The findings, newest state of each, with how their severity rose.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use netd_engine::finding::{Finding, Pair, Severity};
 use netd_engine::time::Timestamp;
+use serde::{Deserialize, Serialize};
 
 use super::events::{Event, Events};
 use super::responses::{Response, Timings};
+use super::triage::Triage;
 
 /// One step of a finding's severity.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Rise {
     pub time: Timestamp,
     pub severity: Severity,
@@ -25,6 +27,16 @@ pub struct Stored {
     pub rises: Vec<Rise>,
     /// What was done at once about it, the last time.
     pub response: Option<Response>,
+    /// What people made of it.
+    pub triage: Triage,
+}
+
+/// Why a finding's triage was not changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NotTriaged {
+    Unknown,
+    /// Somebody changed it meanwhile; this is the present revision.
+    Changed(u64),
 }
 
 /// A bounded number of findings; the oldest gives way.
@@ -41,6 +53,8 @@ struct Inner {
     /// Reports by detector and severity, since the start.
     counts: BTreeMap<(&'static str, Severity), u64>,
     forgotten: u64,
+    /// What history has not heard of yet.
+    changed: BTreeSet<u64>,
 }
 
 /// Rises kept of one finding; severity has five steps, so more means that it fell in between.
@@ -57,6 +71,19 @@ impl Findings {
     #[must_use]
     pub fn telling(self, events: Events) -> Self {
         Self { events, ..self }
+    }
+
+    /// Takes over what a former run left. Nobody is told, and nothing is counted: it was then.
+    #[must_use]
+    pub fn restored(self, stored: Vec<Stored>) -> Self {
+        {
+            let mut inner = self.inner.write().unwrap_or_else(PoisonError::into_inner);
+            inner.by_id.extend(stored.into_iter().map(|stored| (stored.finding.id, stored)));
+            while inner.by_id.len() > self.limit {
+                inner.by_id.pop_first();
+            }
+        }
+        self
     }
 
     /// Takes a report: a new finding, or a known one whose severity rose.
@@ -77,14 +104,19 @@ impl Findings {
                 if let Some(host) = &finding.host {
                     self.timings.found(finding.detector, host.latency_s);
                 }
-                inner.by_id.insert(id, Stored { finding, rises: vec![rise], response: None });
+                inner
+                    .by_id
+                    .insert(id, Stored { finding, rises: vec![rise], response: None, triage: Triage::default() });
             }
         }
+        inner.changed.insert(id);
         if let Some(stored) = inner.by_id.get(&id) {
             self.events.tell(|| Event::Finding(Arc::new(stored.clone())));
         }
-        if inner.by_id.len() > self.limit {
-            inner.by_id.pop_first();
+        if inner.by_id.len() > self.limit
+            && let Some((id, _)) = inner.by_id.pop_first()
+        {
+            inner.changed.remove(&id);
             inner.forgotten += 1;
         }
     }
@@ -94,6 +126,7 @@ impl Findings {
         let mut inner = self.inner.write().unwrap_or_else(PoisonError::into_inner);
         if let Some(stored) = inner.by_id.get_mut(&finding.id) {
             stored.finding.host = finding.host;
+            inner.changed.insert(finding.id);
         }
     }
 
@@ -103,7 +136,64 @@ impl Findings {
         let mut inner = self.inner.write().unwrap_or_else(PoisonError::into_inner);
         if let Some(stored) = inner.by_id.get_mut(&id) {
             stored.response = Some(response);
+            inner.changed.insert(id);
         }
+    }
+
+    /// Changes what people made of a finding, if nobody did since `revision`, and returns it as it then stands.
+    ///
+    /// # Errors
+    ///
+    /// When there is no such finding, or somebody was quicker.
+    pub fn triage(
+        &self,
+        id: u64,
+        revision: u64,
+        now: Timestamp,
+        change: impl FnOnce(&mut Triage),
+    ) -> Result<Stored, NotTriaged> {
+        let mut inner = self.inner.write().unwrap_or_else(PoisonError::into_inner);
+        let stored = inner.by_id.get_mut(&id).ok_or(NotTriaged::Unknown)?;
+        if stored.triage.revision != revision {
+            return Err(NotTriaged::Changed(stored.triage.revision));
+        }
+        change(&mut stored.triage);
+        stored.triage.revision += 1;
+        stored.triage.changed = Some(now);
+        let stored = stored.clone();
+        inner.changed.insert(id);
+        Ok(stored)
+    }
+
+    /// Returns the findings that changed since the last call, for history to keep.
+    #[must_use]
+    pub fn take_changed(&self) -> Vec<Stored> {
+        let mut inner = self.inner.write().unwrap_or_else(PoisonError::into_inner);
+        let changed = std::mem::take(&mut inner.changed);
+        changed.iter().filter_map(|id| inner.by_id.get(id).cloned()).collect()
+    }
+
+    /// Takes back what could not be kept: it stays changed.
+    pub fn put_back(&self, changed: &[Stored]) {
+        let mut inner = self.inner.write().unwrap_or_else(PoisonError::into_inner);
+        for stored in changed {
+            let id = stored.finding.id;
+            if inner.by_id.contains_key(&id) {
+                inner.changed.insert(id);
+            }
+        }
+    }
+
+    /// Returns the lowest number held; older ones gave way.
+    #[must_use]
+    pub fn oldest(&self) -> Option<u64> {
+        self.read(|inner| inner.by_id.keys().next().copied())
+    }
+
+    /// Returns every finding that `keep` accepts, oldest first.
+    #[must_use]
+    pub fn all(&self, keep: impl Fn(&Stored) -> bool) -> Vec<Stored> {
+        self.read(|inner| inner.by_id.values().filter(|stored| keep(stored)).cloned().collect())
     }
 
     /// Returns how long findings and responses took.

@@ -5,15 +5,18 @@ mod ended;
 pub mod events;
 mod findings;
 mod flows;
+pub mod history;
 pub mod questions;
+mod record;
 pub mod responses;
 pub mod status;
 pub mod suppressions;
+pub mod triage;
 pub mod view;
 
 pub use ended::Ended;
-pub use findings::{Findings, Rise, Stored};
-pub use flows::{Flows, Row};
+pub use findings::{Findings, NotTriaged, Rise, Stored};
+pub use flows::{Flows, Row, Written};
 
 #[cfg(test)]
 pub(crate) use findings::tests as findings_for_tests;

@@ -9,6 +9,7 @@ use netd_engine::time::Timestamp;
 use serde::Serialize;
 use tokio::sync::watch;
 
+use super::history;
 use crate::sinks::{Fate, SinkState};
 
 /// Where the pipeline puts a new [`Snapshot`] each second, and where the API reads the last one.
@@ -42,6 +43,8 @@ pub struct Snapshot {
     pub sinks: Vec<SinkState>,
     /// Bytes on disk, by store.
     pub stores: Vec<(&'static str, u64)>,
+    /// How history fares, where it is kept.
+    pub history: Option<history::Report>,
     /// Why netd does not do its work; empty when it does.
     pub not_ready: Vec<String>,
     /// Findings whose verdict was refused, since the start.
@@ -110,6 +113,15 @@ impl Degraded {
             None => format!("{kind} is shown of no address, and no evidence"),
         };
         Some(Self { what: format!("GeoIP database of {kind}"), why: state.error.clone()?, consequence })
+    }
+}
+
+impl Degraded {
+    /// Returns why history is not kept, while it is not.
+    #[must_use]
+    pub fn of_history(report: &history::Report) -> Option<Self> {
+        let consequence = format!("{} flows wait in memory; more than fit are lost and counted", report.waiting);
+        Some(Self { what: "history".to_owned(), why: report.error.clone()?, consequence })
     }
 }
 

@@ -63,6 +63,11 @@ impl Incidents {
         }
     }
 
+    /// Numbers on from whatever a former run came to.
+    pub(super) fn number_after(&mut self, id: u64) {
+        self.last_id = self.last_id.max(id);
+    }
+
     pub(super) fn get(&self, handle: Handle) -> Option<&Incident> {
         self.incidents.get(handle)
     }

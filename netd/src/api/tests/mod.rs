@@ -2,6 +2,7 @@
 
 mod blocklists;
 mod enforcing;
+mod history;
 mod reading;
 mod sockets;
 mod strictness;
@@ -28,6 +29,7 @@ use tower::ServiceExt as _;
 use super::{Context, Listener, router, serve};
 use crate::sinks::SinkState;
 use crate::store::events::Events;
+use crate::store::history::History;
 use crate::store::questions::{self, Asked};
 use crate::store::status::{self, Degraded, Fill, Interface, Loss, Snapshot};
 use crate::store::suppressions::Suppressions;
@@ -73,6 +75,11 @@ impl Answer {
 
 impl Api {
     pub(crate) fn new() -> Self {
+        Self::made(1_000, None)
+    }
+
+    /// Holds so many flows in memory.
+    fn made(flows: usize, history: Option<Arc<History>>) -> Self {
         let fake = Fake::default();
         let settings = Settings {
             mode: Mode::Enforce,
@@ -84,7 +91,7 @@ impl Api {
         let (snapshots, sources) = status::channel(snapshot());
         let events = Events::default();
         let findings = Arc::new(Findings::new(1_000).telling(events.clone()));
-        let flows = Arc::new(Flows::new(1_000).telling(events.clone()));
+        let flows = Arc::new(Flows::new(flows).telling(events.clone()));
         let (asker, mut asked) = questions::channel();
         tokio::spawn(async move {
             let engine = Engine::new(netd_engine::config::Config::default());
@@ -102,6 +109,7 @@ impl Api {
             asker,
             hosts: Arc::from(["netd.example".to_owned()]),
             databases: databases(),
+            history,
         };
         let service = tokio::spawn(verdicts::run(service, commands, events, CancellationToken::new()));
         Self { router: router(context), fake, findings, flows, snapshots, _service: service }
