@@ -29,7 +29,7 @@ pub(super) struct Query {
     /// Either end.
     ip: Option<IpAddr>,
     since: Option<String>,
-    /// Those that a suppression covers: hidden by default.
+    /// Those that a suppression covers, or that are below a policy's `alert_from`: hidden by default.
     suppressed: Suppressed,
     limit: Option<usize>,
     cursor: Option<String>,
@@ -98,9 +98,12 @@ pub(super) async fn list(
     let since = query.since.as_deref().map(|text| time::moment(text, time::now())).transpose();
     let since = since.map_err(|error| Problem::bad_parameter("since", error.to_string()))?;
     let now = time::now();
-    let is_shown = |finding: &Finding| match (query.suppressed, context.suppressions.covering(finding, now)) {
-        (Suppressed::Show, _) | (Suppressed::Hide, None) | (Suppressed::Only, Some(_)) => true,
-        (Suppressed::Hide, Some(_)) | (Suppressed::Only, None) => false,
+    let is_suppressed =
+        |finding: &Finding| finding.is_suppressed() || context.suppressions.covering(finding, now).is_some();
+    let is_shown = |finding: &Finding| match query.suppressed {
+        Suppressed::Show => true,
+        Suppressed::Hide => !is_suppressed(finding),
+        Suppressed::Only => is_suppressed(finding),
     };
     let keep = |stored: &Stored| {
         let finding = &stored.finding;

@@ -35,6 +35,7 @@ pub(super) async fn get(State(context): State<Context>) -> Result<Response, Prob
     metrics.losses(&snapshot);
     metrics.findings(&context);
     metrics.verdicts(&status, &lists);
+    metrics.policies(&context, &status);
     metrics.geoip(&snapshot);
     metrics.state(&snapshot, &status);
     let mut text = String::new();
@@ -159,6 +160,17 @@ impl Metrics {
         let mut capacity: Vec<_> = maps.into_iter().map(|(label, fill)| (label, fill.capacity)).collect();
         capacity.push((rules.0, rules.2));
         self.gauge("bpf_map_capacity", "Entries a verdict table can hold", capacity);
+    }
+
+    fn policies(&mut self, context: &Context, status: &Status) {
+        let reload = context.policies.last();
+        let success = u64::from(!reload.is_refused());
+        self.gauge("policy_reload_success", "1 when the policies last read are in force", [(Vec::new(), success)]);
+        let time = reload.time.0 / 1_000_000_000;
+        let help = "When the policies were last read, Unix time";
+        self.gauge("policy_reload_timestamp_seconds", help, [(Vec::new(), time)]);
+        let proofs = status.proofs.iter().map(|proof| (label("hook", proof.hook), u64::from(proof.denies)));
+        self.gauge("hook_denies", "1 for a hook that has proved to deny what a verdict names", proofs);
     }
 
     fn geoip(&mut self, snapshot: &Snapshot) {

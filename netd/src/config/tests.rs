@@ -27,6 +27,7 @@ fn every_key_is_in_the_printed_default() {
         "bpffs",
         "cgroup",
         "policy",
+        "accept_degraded",
         "protect",
         "local_networks",
         "heartbeat_limit",

@@ -160,6 +160,7 @@ impl Kernel {
             hosts: self.table(maps::BLOCK_HOSTS)?,
             prefixes: self.table(maps::BLOCK_PREFIXES)?,
             steering: self.steering(),
+            provers: self.provers()?,
         })
     }
 

@@ -13,6 +13,7 @@ mod analyse;
 mod geoip;
 mod host;
 mod intel;
+mod policies;
 mod respond;
 mod shift;
 mod snapshot;
@@ -43,7 +44,7 @@ use crate::{
     config::files::IntelList,
     host::addresses::Addresses,
     kernel::{self, Kernel, interfaces},
-    store::{Findings, Flows, disk::StateDir, events::Events, questions, status, suppressions::Suppressions},
+    store::{Findings, Flows, disk::StateDir, events::Events, policies::{Book, Files}, questions, status, suppressions::Suppressions},
     verdicts::{self, Guard, Handle, Now, Service, Settings},
 };
 
@@ -55,6 +56,10 @@ pub struct Options {
     /// How far the programs go. What a policy asks for acts only as far as this and its own mode allow.
     pub mode: Mode,
     pub engine: EngineConfig,
+    /// Where policies and benign services were read from.
+    pub files: Files,
+    /// Whether to enforce although a hook does not prove that it denies.
+    pub accept_degraded: bool,
     /// Threat intelligence, and the files it came from.
     pub intel: Arc<Intel>,
     pub lists: Vec<IntelList>,
@@ -123,6 +128,8 @@ async fn serve(options: Options) -> anyhow::Result<()> {
 struct Parts {
     analyst: analyse::Analyst,
     intel: intel::Renewer,
+    keeper: policies::Keeper,
+    policies: Arc<Book>,
     suppressions: Arc<Suppressions>,
     asker: questions::Asker,
     watcher: watch::Watcher,
@@ -168,14 +175,20 @@ fn start(options: Options) -> anyhow::Result<(Kernel, Parts)> {
     let disk =
         options.state_dir.as_deref().map(StateDir::open).transpose().context("cannot open the state directory")?;
     let settings =
-        Settings { mode: options.mode, protect: guards(&addresses, &options.protect), max_lists: options.blocklists };
+        Settings {
+        mode: options.mode,
+        protect: guards(&addresses, &options.protect),
+        max_lists: options.blocklists,
+        accept_degraded: options.accept_degraded,
+    };
     let disk_for_histories = disk.clone();
     let suppressions = Arc::new(Suppressions::open(disk.clone()));
-    let service = Service::start(kernel.verdict_maps()?, disk, settings, Now::read())
+    let mut service = Service::start(kernel.verdict_maps()?, disk, settings, Now::read())
         .context("cannot take over the verdicts in the kernel")?;
 
     let interfaces = interfaces::Watch::new(options.interfaces)?;
     degraded.extend(kernel.attach(interfaces.current()).context("cannot attach the kernel programs")?);
+    degraded.extend(prove(&mut service)?);
     for missing in &degraded {
         warn!(what = missing.what, why = missing.why, consequence = missing.consequence, "going on without it");
     }
@@ -191,6 +204,11 @@ fn start(options: Options) -> anyhow::Result<(Kernel, Parts)> {
     let programs = Arc::new(engine_config.programs.clone());
     let (intel, renewed) = intel::Renewer::new(options.lists, options.intel);
     let (asker, asked) = questions::channel();
+    let (handle, commands) = verdicts::channel();
+    let book =
+        Book::new(options.files.clone(), Arc::clone(&engine_config.policies), engine_config.services.clone());
+    let book = Arc::new(book);
+    let (keeper, kept) = policies::Keeper::new(Arc::clone(&book), &options.files.policies, handle.clone())?;
     let (tally, tallies) = channel::channel(analyse::Tally::default());
     let analyst = analyse::Analyst {
         engine: snapshot::restored(engine_config, disk_for_histories.as_ref()),
@@ -207,16 +225,18 @@ fn start(options: Options) -> anyhow::Result<(Kernel, Parts)> {
         tally,
         intel: renewed,
         suppressions: suppressions.subscribe(),
+        policies: kept,
         asked,
     };
     let refused = Arc::new(AtomicU64::new(0));
     let shared = watch::Shared { refused: Arc::clone(&refused), databases: Arc::clone(&databases) };
     let (watcher, sources) = watch::Watcher::new(&kernel, interfaces, tallies, shared, degraded)?;
-    let (handle, commands) = verdicts::channel();
     let hosts = options.hosts.into();
     let parts = Parts {
         analyst,
         intel,
+        keeper,
+        policies: book,
         suppressions,
         asker,
         watcher,
@@ -259,6 +279,7 @@ impl Parts {
             events: self.events.clone(),
             sources: self.sources,
             suppressions: self.suppressions,
+            policies: self.policies,
             asker: self.asker,
             hosts: self.hosts,
             databases: Arc::clone(&self.databases),
@@ -268,6 +289,7 @@ impl Parts {
         let verdicts = tokio::spawn(verdicts::run(self.service, self.commands, self.events, CancellationToken::new()));
         tasks.spawn(self.analyst.run(shutdown.clone()));
         tasks.spawn(self.intel.run(shutdown.clone()));
+        tasks.spawn(self.keeper.run(shutdown.clone()));
         tasks.spawn(responder.run(self.orders, self.enforcements));
         tasks.spawn(geoip::follow(self.databases, shutdown.clone()));
         for listener in listeners {
@@ -317,6 +339,19 @@ fn finish(mut kernel: Kernel, keep: bool) -> anyhow::Result<()> {
     kernel.keep(true);
     info!("enforcement stays in place; `netd unload` removes it");
     Ok(())
+}
+
+/// Has every hook prove that it denies; returns those that do not.
+fn prove(service: &mut Service<kernel::VerdictMaps>) -> anyhow::Result<Vec<kernel::Degraded>> {
+    service.prove(Now::read()).context("cannot prove that verdicts act")?;
+    let status = service.status()?;
+    let silent = status.proofs.iter().filter(|proof| !proof.denies);
+    let consequence = status.reason().unwrap_or_else(|| "what a verdict names passes there".to_owned());
+    Ok(silent.map(|proof| kernel::Degraded {
+        what: format!("hook {}", proof.hook),
+        why: proof.why.clone(),
+        consequence: consequence.clone(),
+    }).collect())
 }
 
 fn guards(addresses: &Addresses, protect: &[IpNet]) -> Vec<(Guard, Vec<IpNet>)> {

@@ -4,6 +4,7 @@ pub mod disk;
 pub mod events;
 mod findings;
 mod flows;
+pub mod policies;
 pub mod questions;
 pub mod responses;
 pub mod status;

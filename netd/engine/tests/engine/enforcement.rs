@@ -1,9 +1,12 @@
 //! What findings lead to.
 
+use std::sync::Arc;
+
 use netd_engine::Command;
 use netd_engine::config::Config;
 use netd_engine::finding::Severity;
-use netd_engine::policy::{Mode, Policy, PolicyFile};
+use netd_engine::detect::Detector;
+use netd_engine::policy::{Mode, Policies, Policy, Score, Source};
 use netd_engine::verdict::{Target, Verdict};
 
 use super::beacons::severities_of_a_fleet;
@@ -13,12 +16,12 @@ use super::support::{World, at, check_ins, ip};
 pub(crate) fn policy() -> Policy {
     let mut policy = Policy::default();
     policy.spec.mode = Mode::Enforce;
-    policy.spec.block_at.insert("beacon".to_owned(), 0.95);
+    policy.spec.block_at.insert(Detector::Beacon, Score(0.95));
     policy
 }
 
 fn world(policy: Policy) -> World {
-    World::new(Config { policy, ..Config::default() })
+    World::new(Config { policies: Arc::new(policy.into()), ..Config::default() })
 }
 
 fn beacon(world: &mut World, responder: &str) {
@@ -82,7 +85,7 @@ fn without_an_explicit_word_timing_alone_cuts_nothing() {
 
 #[test]
 fn protected_addresses_are_spared_and_counted() {
-    let mut config = Config { policy: policy(), ..Config::default() };
+    let mut config = Config { policies: Arc::new(policy().into()), ..Config::default() };
     config.networks.protected.push("198.51.100.9/32".parse().unwrap());
     let mut world = World::new(config);
     beacon(&mut world, "198.51.100.9:443");
@@ -129,7 +132,8 @@ fn enforcement_tells_the_same_severities_as_observation() {
 fn the_shipped_policy_observes() {
     let text = include_str!("../../../../policies/default.yaml");
 
-    let policy = serde_saphyr::from_str::<PolicyFile>(text).unwrap().into_policy();
+    let policies = Policies::read(&[Source { file: "default.yaml", text }]).unwrap();
+    let policy = policies.get("default").unwrap();
 
     assert_eq!(policy.spec.mode, Mode::Observe);
     assert!(policy.spec.block_at.is_empty());
@@ -140,7 +144,7 @@ fn the_shipped_policy_observes() {
 fn a_mistyped_key_is_an_error() {
     let text = include_str!("../../../../policies/default.yaml").replace("block_when", "blok_when");
 
-    let error = serde_saphyr::from_str::<PolicyFile>(&text).unwrap_err().to_string();
+    let faults = Policies::read(&[Source { file: "default.yaml", text: &text }]).unwrap_err();
 
-    assert!(error.contains("blok_when"), "{error}");
+    assert!(faults[0].to_string().contains("blok_when"), "{}", faults[0]);
 }

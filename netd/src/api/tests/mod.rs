@@ -17,6 +17,7 @@ use axum::http::{HeaderMap, Method, Request, StatusCode};
 use netd_common::control::Mode;
 use netd_common::counter::Counter;
 use netd_engine::Engine;
+use netd_engine::services::Services;
 use netd_engine::time::Timestamp;
 use netd_geoip::{Databases, Paths};
 use serde_json::Value;
@@ -27,6 +28,7 @@ use tower::ServiceExt as _;
 
 use super::{Context, Listener, router, serve};
 use crate::store::events::Events;
+use crate::store::policies::{Book, Files};
 use crate::store::questions::{self, Asked};
 use crate::store::status::{self, Degraded, Fill, Interface, Loss, Snapshot};
 use crate::store::suppressions::Suppressions;
@@ -91,6 +93,7 @@ impl Api {
                 let _ = answer.send(engine.explain(&question));
             }
         });
+        let policies = Arc::new(Book::new(Files::default(), Arc::default(), Services::default()));
         let context = Context {
             verdicts: handle,
             findings: Arc::clone(&findings),
@@ -98,6 +101,7 @@ impl Api {
             events: events.clone(),
             sources,
             suppressions: Arc::new(Suppressions::open(None)),
+            policies,
             asker,
             hosts: Arc::from(["netd.example".to_owned()]),
             databases: databases(),
