@@ -30,7 +30,13 @@ struct View<'a> {
 
 impl<'a> View<'a> {
     fn new(order: usize, policy: &'a Policy, ceiling: &Ceiling) -> Self {
-        Self { name: &policy.name, order, mode: mode(policy, ceiling), tests: policy.spec.tests.len(), spec: &policy.spec }
+        Self {
+            name: &policy.name,
+            order,
+            mode: mode(policy, ceiling),
+            tests: policy.spec.tests.len(),
+            spec: &policy.spec,
+        }
     }
 }
 
@@ -45,8 +51,7 @@ pub(super) fn mode(policy: &Policy, ceiling: &Ceiling) -> Value {
 pub(super) async fn list(State(context): State<Context>) -> Result<Response, Problem> {
     let ceiling = context.verdicts.status().await?.ceiling();
     let known = context.policies.policies();
-    let items: Vec<_> =
-        known.iter().enumerate().map(|(order, policy)| View::new(order, policy, &ceiling)).collect();
+    let items: Vec<_> = known.iter().enumerate().map(|(order, policy)| View::new(order, policy, &ceiling)).collect();
     Ok(Json(json!({"items": items, "reload": *context.policies.last()})).into_response())
 }
 

@@ -54,7 +54,8 @@ pub(super) async fn get(State(context): State<Context>) -> Result<Response, Prob
     let (flows_live, flows_held, flows_forgotten) = context.flows.counts();
     let ceiling = status.ceiling();
     let policies = context.policies.policies();
-    let policies: Vec<_> = policies.iter().map(|policy| json!({"name": policy.name, "mode": policies::mode(policy, &ceiling)})).collect();
+    let policies: Vec<_> =
+        policies.iter().map(|policy| json!({"name": policy.name, "mode": policies::mode(policy, &ceiling)})).collect();
     let packets = |counter| snapshot.kernel(counter);
     let body = json!({
         "version": env!("CARGO_PKG_VERSION"),

@@ -169,7 +169,8 @@ mod tests {
 
         let faults = read(folder.path()).unwrap_err().to_string();
 
-        for part in ["1.yaml:1:", "3.yaml:1:", "4.yaml:3:", "5.yaml: error: more than", "6.yaml: error: not a regular"] {
+        for part in ["1.yaml:1:", "3.yaml:1:", "4.yaml:3:", "5.yaml: error: more than", "6.yaml: error: not a regular"]
+        {
             assert!(faults.contains(part), "{part}: {faults}");
         }
         assert!(!faults.contains("2.yaml:"), "{faults}");

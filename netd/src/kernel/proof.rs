@@ -33,7 +33,11 @@ impl Kernel {
         hooks.extend((self.xdp != Xdp::Off).then_some(names::XDP_INGRESS));
         let packets = hooks.into_iter().map(|name| {
             let program = self.programs.get(name).map(OwnedFd::try_clone).transpose();
-            program.map(|program| (name, program)).map_err(|source| Error::Pin { doing: "keep", path: name.into(), source })
+            program.map(|program| (name, program)).map_err(|source| Error::Pin {
+                doing: "keep",
+                path: name.into(),
+                source,
+            })
         });
         Ok(Provers { packets: packets.collect::<Result<_, _>>()?, cgroup: self.cgroup })
     }

@@ -44,7 +44,14 @@ use crate::{
     config::files::IntelList,
     host::addresses::Addresses,
     kernel::{self, Kernel, interfaces},
-    store::{Findings, Flows, disk::StateDir, events::Events, policies::{Book, Files}, questions, status, suppressions::Suppressions},
+    store::{
+        Findings, Flows,
+        disk::StateDir,
+        events::Events,
+        policies::{Book, Files},
+        questions, status,
+        suppressions::Suppressions,
+    },
     verdicts::{self, Guard, Handle, Now, Service, Settings},
 };
 
@@ -174,8 +181,7 @@ fn start(options: Options) -> anyhow::Result<(Kernel, Parts)> {
 
     let disk =
         options.state_dir.as_deref().map(StateDir::open).transpose().context("cannot open the state directory")?;
-    let settings =
-        Settings {
+    let settings = Settings {
         mode: options.mode,
         protect: guards(&addresses, &options.protect),
         max_lists: options.blocklists,
@@ -205,8 +211,7 @@ fn start(options: Options) -> anyhow::Result<(Kernel, Parts)> {
     let (intel, renewed) = intel::Renewer::new(options.lists, options.intel);
     let (asker, asked) = questions::channel();
     let (handle, commands) = verdicts::channel();
-    let book =
-        Book::new(options.files.clone(), Arc::clone(&engine_config.policies), engine_config.services.clone());
+    let book = Book::new(options.files.clone(), Arc::clone(&engine_config.policies), engine_config.services.clone());
     let book = Arc::new(book);
     let (keeper, kept) = policies::Keeper::new(Arc::clone(&book), &options.files.policies, handle.clone())?;
     let (tally, tallies) = channel::channel(analyse::Tally::default());
@@ -347,11 +352,13 @@ fn prove(service: &mut Service<kernel::VerdictMaps>) -> anyhow::Result<Vec<kerne
     let status = service.status()?;
     let silent = status.proofs.iter().filter(|proof| !proof.denies);
     let consequence = status.reason().unwrap_or_else(|| "what a verdict names passes there".to_owned());
-    Ok(silent.map(|proof| kernel::Degraded {
-        what: format!("hook {}", proof.hook),
-        why: proof.why.clone(),
-        consequence: consequence.clone(),
-    }).collect())
+    Ok(silent
+        .map(|proof| kernel::Degraded {
+            what: format!("hook {}", proof.hook),
+            why: proof.why.clone(),
+            consequence: consequence.clone(),
+        })
+        .collect())
 }
 
 fn guards(addresses: &Addresses, protect: &[IpNet]) -> Vec<(Guard, Vec<IpNet>)> {

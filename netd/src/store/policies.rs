@@ -66,7 +66,8 @@ impl Book {
     /// Takes what was read at the start.
     #[must_use]
     pub fn new(files: Files, policies: Arc<Policies>, services: Services) -> Self {
-        let first = Reload { time: time::now(), by: Trigger::Start, faults: Vec::new(), difference: Difference::default() };
+        let first =
+            Reload { time: time::now(), by: Trigger::Start, faults: Vec::new(), difference: Difference::default() };
         Self {
             files: Mutex::new(files),
             policies: watch::Sender::new(policies),
@@ -131,7 +132,14 @@ fn read_services(path: &Path) -> Result<Services, Faults> {
 
 fn tell(Reload { by, faults, difference, .. }: &Reload) {
     for fault in faults {
-        warn!(?by, file = fault.file, line = fault.line, column = fault.column, why = fault.message, "policies stay as they were");
+        warn!(
+            ?by,
+            file = fault.file,
+            line = fault.line,
+            column = fault.column,
+            why = fault.message,
+            "policies stay as they were"
+        );
     }
     for change in &difference.changed {
         info!(policy = change.policy, field = change.field, old = %change.old, new = %change.new, "policy changed");

@@ -182,12 +182,12 @@ impl Engine {
             None => Finding { id: self.incidents.get(incident).map_or(0, |incident| incident.id), ..finding },
         };
         let (decision, asked) = self.decide(&finding, culprit.as_ref(), is_protected);
-        let has_acted = !asked.is_empty();
+        let is_news = self.incidents.decide(incident, (decision.effect, decision.why));
         self.counts.suppressed += u64::from(is_told && decision.effect == Effect::Suppress);
         finding.decision = Some(decision);
         if is_told {
             self.commands.push_back(Command::Report(Box::new(finding)));
-        } else if has_acted {
+        } else if is_news {
             self.commands.push_back(Command::Update(Box::new(finding)));
         }
         self.commands.extend(asked);

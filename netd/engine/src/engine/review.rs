@@ -27,7 +27,8 @@ impl Engine {
         self.review_ns = self.now_ns.saturating_add(AGAIN_AFTER_NS);
         for Reviewed { incident, finding, log_odds } in self.explained() {
             let mut finding = self.incidents.tell(incident, finding, log_odds, None);
-            finding.decision = Some(self.verdicts.peek(&Case { finding: &finding, direction: self.direction(&finding) }));
+            finding.decision =
+                Some(self.verdicts.peek(&Case { finding: &finding, direction: self.direction(&finding) }));
             self.commands.push_back(Command::Report(Box::new(finding)));
         }
     }

@@ -134,7 +134,8 @@ impl Verdicts {
         }
         if let Some(policy) = ruling.policy {
             // What is protected is told by whoever responds: the refusal belongs to the finding.
-            response = culprit.map_or(response, |culprit| self.respond(policy, &ruling, case.finding, culprit, commands));
+            response =
+                culprit.map_or(response, |culprit| self.respond(policy, &ruling, case.finding, culprit, commands));
             verdict = match ruling.wants_verdict {
                 true if is_protected => Outcome::Protected,
                 true => self.consider(policy, ruling.shadow, case.finding, commands),

@@ -151,7 +151,9 @@ impl Selector {
             any("containers", &self.containers, |pattern| {
                 container.is_some_and(|container| {
                     let is_id = pattern.len() >= SHORTEST_ID && container.id.starts_with(pattern.as_str());
-                    is_id || is_named(pattern, container.name.as_deref()) || is_named(pattern, container.image.as_deref())
+                    is_id
+                        || is_named(pattern, container.name.as_deref())
+                        || is_named(pattern, container.image.as_deref())
                 })
             }),
             any("namespaces", &self.namespaces, |pattern| {

@@ -252,10 +252,8 @@ fn a_file_without_a_policy_and_a_flood_of_nodes_are_refused() {
 #[test]
 fn benign_services_may_lie_beside_policies() {
     let observing = document("a", "{}");
-    let sources = [
-        Source { file: "a.yaml", text: &observing },
-        Source { file: "services.yaml", text: crate::services::SHIPPED },
-    ];
+    let sources =
+        [Source { file: "a.yaml", text: &observing }, Source { file: "services.yaml", text: crate::services::SHIPPED }];
 
     assert_eq!(Policies::read(&sources).unwrap().iter().count(), 1);
 }
@@ -276,12 +274,10 @@ fn a_difference_names_fields_with_their_values() {
 
     let difference = Difference::between(&old, &new);
 
-    let changed: Vec<_> = difference.changed.iter().map(|c| format!("{}.{} {}->{}", c.policy, c.field, c.old, c.new)).collect();
-    let expected = [
-        "a.spec.block_at.beacon 0.9->null",
-        r#"a.spec.mode "observe"->"enforce""#,
-        r#"b.spec.ttl "1h"->"1h30m""#,
-    ];
+    let changed: Vec<_> =
+        difference.changed.iter().map(|c| format!("{}.{} {}->{}", c.policy, c.field, c.old, c.new)).collect();
+    let expected =
+        ["a.spec.block_at.beacon 0.9->null", r#"a.spec.mode "observe"->"enforce""#, r#"b.spec.ttl "1h"->"1h30m""#];
     assert_eq!(changed, expected);
     assert_eq!((difference.added, difference.removed, difference.reordered), (vec!["c".to_owned()], vec![], false));
     assert!(Difference::between(&new, &new).is_empty());

@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use netd_engine::Command;
 use netd_engine::config::Config;
-use netd_engine::finding::Severity;
 use netd_engine::detect::Detector;
-use netd_engine::policy::{Mode, Policies, Policy, Score, Source};
+use netd_engine::finding::Severity;
+use netd_engine::policy::{Ceiling, Effect, Mode, Policies, Policy, Score, Source, Why};
 use netd_engine::verdict::{Target, Verdict};
 
 use super::beacons::severities_of_a_fleet;
@@ -147,4 +147,64 @@ fn a_mistyped_key_is_an_error() {
     let faults = Policies::read(&[Source { file: "default.yaml", text: &text }]).unwrap_err();
 
     assert!(faults[0].to_string().contains("blok_when"), "{}", faults[0]);
+}
+
+/// What was said last of each decision about a finding.
+fn decided(world: &mut World) -> Vec<(Effect, Why)> {
+    let commands = world.commands().into_iter();
+    let findings = commands.filter_map(|command| match command {
+        Command::Report(finding) | Command::Update(finding) => finding.decision,
+        Command::Respond(_) | Command::Enforce { .. } | Command::Release { .. } | Command::FlowEnded(_) => None,
+    });
+    findings.map(|decision| (decision.effect, decision.why)).collect()
+}
+
+#[test]
+fn a_finding_says_what_was_decided_and_says_it_again_when_that_changes() {
+    let mut world = world(policy());
+    beacon(&mut world, "198.51.100.9:443");
+
+    let decided = decided(&mut world);
+
+    let told = |wanted| decided.iter().filter(|decision| **decision == wanted).count();
+    assert_eq!((told((Effect::Block, Why::Evidence)), told((Effect::Block, Why::InForce))), (1, 1), "{decided:?}");
+}
+
+#[test]
+fn a_spent_budget_is_said_of_the_finding() {
+    let mut policy = policy();
+    policy.spec.max_blocks_per_hour = 0;
+    let mut world = world(policy);
+    beacon(&mut world, "198.51.100.9:443");
+
+    assert_eq!(decided(&mut world).last(), Some(&(Effect::Alert, Why::BudgetSpent)));
+}
+
+#[test]
+fn a_verdict_that_acts_takes_the_place_of_a_shadows() {
+    let mut shadow = policy();
+    shadow.spec.mode = Mode::Shadow;
+    shadow.name = "shadow".into();
+    let mut world = world(shadow);
+    beacon(&mut world, "198.51.100.9:443");
+    assert!(enforced(&mut world).iter().all(|verdict| verdict.shadow));
+
+    world.engine.set_policies(Arc::new(policy().into()));
+    world.connection("10.0.0.7:50000", "198.51.100.9:443", 1_860.0, 300, 200);
+
+    let verdicts = enforced(&mut world);
+    assert_eq!(verdicts.iter().map(|verdict| verdict.shadow).collect::<Vec<_>>(), [false]);
+}
+
+#[test]
+fn what_holds_a_policy_back_is_said_of_the_finding() {
+    let mut world = world(policy());
+    world.engine.set_ceiling(Ceiling { mode: Mode::Observe, reason: "the kill switch is on".into() });
+    beacon(&mut world, "198.51.100.9:443");
+
+    let commands = world.commands().into_iter();
+    let mut told = commands.filter_map(|c| if let Command::Report(finding) = c { finding.decision } else { None });
+    let decision = told.next().unwrap();
+    assert_eq!((decision.mode, decision.effective), (Mode::Enforce, Mode::Observe));
+    assert_eq!(&*decision.held_back, "the kill switch is on");
 }

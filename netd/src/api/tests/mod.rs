@@ -2,6 +2,7 @@
 
 mod blocklists;
 mod enforcing;
+mod policies;
 mod reading;
 mod sockets;
 mod strictness;
@@ -74,6 +75,10 @@ impl Answer {
 
 impl Api {
     pub(crate) fn new() -> Self {
+        Self::with_policies(Arc::new(Book::new(Files::default(), Arc::default(), Services::default())))
+    }
+
+    fn with_policies(policies: Arc<Book>) -> Self {
         let fake = Fake::default();
         let settings = Settings {
             mode: Mode::Enforce,
@@ -93,7 +98,6 @@ impl Api {
                 let _ = answer.send(engine.explain(&question));
             }
         });
-        let policies = Arc::new(Book::new(Files::default(), Arc::default(), Services::default()));
         let context = Context {
             verdicts: handle,
             findings: Arc::clone(&findings),

@@ -56,7 +56,13 @@ pub(super) fn run(args: &Args, out: &mut dyn Write) -> Result<(), Error> {
         let whose = if by == By::Container { "container" } else { "process" };
         return Err(Error::Usage(format!("no flow since {} was opened by a known {whose}", args.since)));
     }
-    writeln!(out, "# Proposed by netd on {} from {} flows since {}.", time::rfc3339(time::now()), flows.len(), args.since)?;
+    writeln!(
+        out,
+        "# Proposed by netd on {} from {} flows since {}.",
+        time::rfc3339(time::now()),
+        flows.len(),
+        args.since
+    )?;
     writeln!(out, "# Read it before you use it: what was seen may be what should have been stopped.")?;
     let text = match args.format {
         As::Netd => proposal.netd(args.least),

@@ -90,18 +90,31 @@ impl Proposal {
     pub(super) fn kubernetes(&self, least: u64) -> String {
         let dns = "  - to: [{namespaceSelector: {matchLabels: {kubernetes.io/metadata.name: kube-system}}, podSelector: \
                    {matchLabels: {k8s-app: kube-dns}}}]\n    ports: [{port: 53, protocol: UDP}, {port: 53, protocol: TCP}]\n";
-        self.each("networking.k8s.io/v1", "NetworkPolicy", "podSelector", "  policyTypes: [Egress]\n", dns, |to, flows| {
-            let ports = format!("[{{port: {}, protocol: {}}}]", to.port, to.protocol.to_uppercase());
-            let Some(address) = to.address else {
-                let name = json(to.name.as_deref().unwrap_or_default());
-                return Rule {
-                    lines: vec![format!("# {name}, port {}: a NetworkPolicy takes no names; name its addresses", to.port)],
-                    is_certain: false,
+        self.each(
+            "networking.k8s.io/v1",
+            "NetworkPolicy",
+            "podSelector",
+            "  policyTypes: [Egress]\n",
+            dns,
+            |to, flows| {
+                let ports = format!("[{{port: {}, protocol: {}}}]", to.port, to.protocol.to_uppercase());
+                let Some(address) = to.address else {
+                    let name = json(to.name.as_deref().unwrap_or_default());
+                    return Rule {
+                        lines: vec![format!(
+                            "# {name}, port {}: a NetworkPolicy takes no names; name its addresses",
+                            to.port
+                        )],
+                        is_certain: false,
+                    };
                 };
-            };
-            let lines = vec![format!("- to: [{{ipBlock: {{cidr: {}}}}}]", json(&cidr(address))), format!("  ports: {ports}")];
-            Rule { lines, is_certain: flows >= least }
-        })
+                let lines = vec![
+                    format!("- to: [{{ipBlock: {{cidr: {}}}}}]", json(&cidr(address))),
+                    format!("  ports: {ports}"),
+                ];
+                Rule { lines, is_certain: flows >= least }
+            },
+        )
     }
 
     /// Writes CiliumNetworkPolicies. Names are allowed, never denied: a client chooses which name it asks for.
@@ -169,11 +182,16 @@ fn workload(process: &Value, by: By) -> Option<Workload> {
     let text = |value: &Value| value.as_str().filter(|text| !text.is_empty()).map(str::to_owned);
     let container = &process["container"];
     match by {
-        By::Process => Some(Workload { name: text(&process["exe"]).or_else(|| text(&process["comm"]))?, namespace: None }),
+        By::Process => {
+            Some(Workload { name: text(&process["exe"]).or_else(|| text(&process["comm"]))?, namespace: None })
+        }
         By::Container => {
             let id = || text(&container["id"]).map(|id| id.chars().take(12).collect());
             let name = text(&container["name"]).or_else(id)?;
-            Some(Workload { name, namespace: Some(text(&container["pod"]["namespace"]).unwrap_or_else(|| "default".into())) })
+            Some(Workload {
+                name,
+                namespace: Some(text(&container["pod"]["namespace"]).unwrap_or_else(|| "default".into())),
+            })
         }
     }
 }
@@ -255,7 +273,8 @@ mod tests {
     fn netds_own_proposal_is_a_shadow_that_spares_what_was_seen_often() {
         let text = Proposal::of(&flows(), By::Process).netd(3);
 
-        let policies = Policies::read(&[Source { file: "proposal", text: &text }]).unwrap_or_else(|e| panic!("{e:?}\n{text}"));
+        let policies =
+            Policies::read(&[Source { file: "proposal", text: &text }]).unwrap_or_else(|e| panic!("{e:?}\n{text}"));
 
         let spec = &policies.get("curl-0").expect("the policy").spec;
         assert_eq!((spec.mode, spec.matching.processes.as_slice()), (Mode::Shadow, &["/usr/bin/curl".to_owned()][..]));

@@ -106,7 +106,9 @@ fn count(flow: &Value, cuts: &mut BTreeMap<Target, Cut>) {
     let port = number(&flow["responder_port"]).unwrap_or(0);
     let endpoint = protocol(flow).map(|proto| Target::Endpoint { address: responder, port, proto });
     for target in [endpoint, Some(Target::Host { address: responder })].into_iter().flatten() {
-        let Some(cut) = cuts.get_mut(&target).filter(|cut| cut.since.is_some_and(|since| end >= since)) else { continue };
+        let Some(cut) = cuts.get_mut(&target).filter(|cut| cut.since.is_some_and(|since| end >= since)) else {
+            continue;
+        };
         cut.flows += 1;
         cut.bytes += ["originated", "responded"].iter().filter_map(|side| flow[side]["bytes"].as_u64()).sum::<u64>();
     }
@@ -127,8 +129,14 @@ fn show(args: &Args, totals: &Value, cuts: &BTreeMap<Target, Cut>, out: &mut dyn
                 out,
                 "{} findings and {} flows since {}: {} would lead to a block, {} to a shadow's, {} to a response, {} are \
                  told, {} suppressed",
-                total("findings"), total("flows"), args.since, total("block"), total("shadow"), total("respond"),
-                total("alert"), total("suppress"),
+                total("findings"),
+                total("flows"),
+                args.since,
+                total("block"),
+                total("shadow"),
+                total("respond"),
+                total("alert"),
+                total("suppress"),
             )?;
             let row = |(of, cut): (&Target, &Cut)| {
                 let names = |names: &BTreeSet<&'static str>| names.iter().copied().collect::<Vec<_>>().join(", ");

@@ -39,7 +39,9 @@ fn a_broken_promise_and_a_missing_capture_fail() {
     let (status, text) = run(Action::Test { paths: vec![path] });
 
     assert_eq!(status, 1);
-    for part in ["findings of beacon: 0, expected 1", "findings of reverse_shell: 1, expected 0", "blocks: 0, expected 1"] {
+    for part in
+        ["findings of beacon: 0, expected 1", "findings of reverse_shell: 1, expected 0", "blocks: 0, expected 1"]
+    {
         assert!(text.contains(part), "{part}: {text}");
     }
     assert!(text.contains("none.pcap") && text.ends_with("2 captures, 2 failures\n"), "{text}");

@@ -30,7 +30,9 @@ pub(super) fn run(paths: &[PathBuf], out: &mut dyn Write) -> Result<u8, Error> {
     for file in files(paths)? {
         let policies = match policies::read(&file) {
             Ok(policies) => policies,
-            Err(Faults(faults)) if faults.iter().all(|fault| fault.line == 0 && policies::is_services(&file)) => continue,
+            Err(Faults(faults)) if faults.iter().all(|fault| fault.line == 0 && policies::is_services(&file)) => {
+                continue;
+            }
             Err(faults) => {
                 writeln!(out, "{faults}")?;
                 failed += 1;
@@ -43,7 +45,8 @@ pub(super) fn run(paths: &[PathBuf], out: &mut dyn Write) -> Result<u8, Error> {
             }
             for trial in &policy.spec.tests {
                 tried += 1;
-                let flaws = play(policy, trial, &file).map_or_else(|error| vec![error], |seen| flaws(&trial.expect, &seen));
+                let flaws =
+                    play(policy, trial, &file).map_or_else(|error| vec![error], |seen| flaws(&trial.expect, &seen));
                 let capture = trial.capture.display();
                 match flaws.as_slice() {
                     [] => writeln!(out, "ok      {} {capture}", policy.name)?,
@@ -75,17 +78,21 @@ fn play(policy: &Policy, trial: &Trial, file: &Path) -> Result<Seen, String> {
     config.networks.local.clone_from(&trial.local);
     let mut engine = Engine::new(config);
     let mut seen = Seen::default();
-    let errors = Replay::new(Accounting::new(&Settings::default())).run(&[capture], &mut engine, |command| match command {
-        Command::Report(finding) | Command::Update(finding) => {
-            seen.findings.insert(finding.id, (finding.detector, finding.is_suppressed()));
-        }
-        Command::Enforce { .. } => seen.blocks += 1,
-        Command::Respond(_) => seen.responses += 1,
-        Command::Release { .. } | Command::FlowEnded(_) => {}
-    });
+    let errors =
+        Replay::new(Accounting::new(&Settings::default())).run(&[capture], &mut engine, |command| match command {
+            Command::Report(finding) | Command::Update(finding) => {
+                seen.findings.insert(finding.id, (finding.detector, finding.is_suppressed()));
+            }
+            Command::Enforce { .. } => seen.blocks += 1,
+            Command::Respond(_) => seen.responses += 1,
+            Command::Release { .. } | Command::FlowEnded(_) => {}
+        });
     match errors.first() {
         None => Ok(seen),
-        Some(error) => Err(format!("{:#}", anyhow::Error::msg(error.to_string()))),
+        Some(error) => {
+            let cause = std::error::Error::source(error).map(|cause| format!(": {cause}"));
+            Err(format!("{error}{}", cause.unwrap_or_default()))
+        }
     }
 }
 
