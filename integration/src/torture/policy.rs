@@ -11,7 +11,7 @@ use super::{Outcome, Row, Setting};
 use crate::daemon::{Daemon, Setup};
 use crate::lab::Lab;
 
-pub const ROWS: &[Row] = &[
+pub(super) const ROWS: &[Row] = &[
     Row { id: "T71", fault: "a bad policy on reload", goal: "100 % refused, old kept, diff shown", play: bad_policies },
     Row { id: "T81", fault: "every hook asked to deny", goal: "0 silent no-ops", play: hooks },
 ];
