@@ -6,6 +6,7 @@ pub mod continuity;
 pub mod history;
 pub mod outputs;
 pub mod overload;
+pub mod policy;
 
 use std::time::{Duration, Instant};
 
@@ -64,7 +65,7 @@ impl Played {
 /// Returns every row, by number. Each room of faults adds its own.
 #[must_use]
 pub fn rows() -> Vec<Row> {
-    let rooms: [&[Row]; 4] = [continuity::ROWS, history::ROWS, outputs::ROWS, overload::ROWS];
+    let rooms: [&[Row]; 5] = [continuity::ROWS, history::ROWS, outputs::ROWS, overload::ROWS, policy::ROWS];
     let mut rows: Vec<_> = rooms.concat();
     rows.sort_by_key(|row| row.id);
     rows

@@ -2,9 +2,11 @@
 
 use std::net::IpAddr;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::attack;
+use crate::policy::{Decision, Effect};
 use crate::process::Process;
 use crate::region::Region;
 use crate::streams::Graph;
@@ -21,7 +23,7 @@ pub struct Pair {
 }
 
 /// How urgent a finding is, from posterior and impact.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Severity {
     Info,
@@ -136,4 +138,15 @@ pub struct Finding {
     /// What the host itself told, where it did.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub host: Option<HostEvidence>,
+    /// What the policies made of it; none before they were asked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub decision: Option<Decision>,
+}
+
+impl Finding {
+    /// Returns whether a policy hides it from whoever does not ask for it.
+    #[must_use]
+    pub fn is_suppressed(&self) -> bool {
+        self.decision.as_ref().is_some_and(|decision| decision.effect == Effect::Suppress)
+    }
 }

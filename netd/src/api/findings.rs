@@ -36,7 +36,7 @@ pub(super) struct Parameters {
     min_score: Option<String>,
     since: Option<String>,
     until: Option<String>,
-    /// Those that a suppression covers: hidden by default.
+    /// Those that a suppression covers, or that are below a policy's `alert_from`: hidden by default.
     suppressed: Suppressed,
     limit: Option<usize>,
     cursor: Option<String>,
@@ -137,9 +137,12 @@ pub(super) async fn list(
     let sort = query.sort;
     let after = page::place_in(sort, 'i', parameters.cursor.as_deref())?;
     let now = time::now();
-    let is_shown = |finding: &Finding| match (parameters.suppressed, context.suppressions.covering(finding, now)) {
-        (Suppressed::Show, _) | (Suppressed::Hide, None) | (Suppressed::Only, Some(_)) => true,
-        (Suppressed::Hide, Some(_)) | (Suppressed::Only, None) => false,
+    let is_suppressed =
+        |finding: &Finding| finding.is_suppressed() || context.suppressions.covering(finding, now).is_some();
+    let is_shown = |finding: &Finding| match parameters.suppressed {
+        Suppressed::Show => true,
+        Suppressed::Hide => !is_suppressed(finding),
+        Suppressed::Only => is_suppressed(finding),
     };
     let keep = |stored: &Stored| query.accepts(stored) && is_shown(&stored.finding);
     let place = |stored: &Stored| sort.place(stored.finding.id, stored);

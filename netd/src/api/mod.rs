@@ -13,6 +13,7 @@ mod history;
 mod input;
 mod metrics;
 mod page;
+mod policies;
 mod problem;
 mod serve;
 mod stats;
@@ -30,12 +31,13 @@ use axum::Router;
 use axum::http::{StatusCode, Uri};
 use axum::middleware::{from_fn, from_fn_with_state};
 use axum::response::{IntoResponse as _, Response};
-use axum::routing::{delete, get, put};
+use axum::routing::{delete, get, post, put};
 use tower_http::catch_panic::CatchPanicLayer;
 
 use self::problem::Problem;
 use crate::store::events::Events;
 use crate::store::history::History;
+use crate::store::policies::Book;
 use crate::store::questions::Asker;
 use crate::store::status::Sources;
 use crate::store::suppressions::Suppressions;
@@ -54,6 +56,7 @@ pub struct Context {
     pub events: Events,
     pub sources: Sources,
     pub suppressions: Arc<Suppressions>,
+    pub policies: Arc<Book>,
     pub asker: Asker,
     /// Names the API may be called by, besides `localhost` and loopback addresses.
     pub hosts: Arc<[String]>,
@@ -80,6 +83,10 @@ pub fn router(context: Context) -> Router {
         .route("/api/v1/findings", get(findings::list))
         .route("/api/v1/findings/{id}", get(findings::get).patch(findings::triage))
         .route("/api/v1/explain", get(explain::get))
+        .route("/api/v1/policies", get(policies::list))
+        .route("/api/v1/policies/{name}", get(policies::get))
+        .route("/api/v1/policies:validate", post(policies::validate))
+        .route("/api/v1/config:reload", post(policies::reload))
         .route("/api/v1/suppressions", get(suppressions::list).post(suppressions::add))
         .route("/api/v1/suppressions/{id}", delete(suppressions::remove))
         .route("/api/v1/verdicts", get(verdicts::list).post(verdicts::add))

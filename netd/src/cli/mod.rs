@@ -12,6 +12,7 @@ mod geoip;
 mod kill_switch;
 mod observe;
 mod output;
+mod policy;
 pub mod replay;
 mod run;
 mod shown;
@@ -52,6 +53,7 @@ enum Command {
     KillSwitch(kill_switch::Args),
     Unload(unload::Args),
     Geoip(geoip::Args),
+    Policy(policy::Args),
     Config(config::Args),
 }
 
@@ -111,6 +113,7 @@ pub fn run(cli: &Cli, out: &mut dyn Write, err: &mut dyn Write) -> u8 {
         Command::Status(args) => status::run(args, out).map(|()| 0),
         Command::KillSwitch(args) => kill_switch::run(args, out).map(|()| 0),
         Command::Geoip(args) => geoip::run(args, out).map(|()| 0),
+        Command::Policy(args) => policy::run(args, out),
         Command::Config(args) => config::run(args, out).map(|()| 0),
     };
     match done.and_then(|status| out.flush().map(|()| status).map_err(Error::from)) {

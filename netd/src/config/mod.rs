@@ -2,6 +2,7 @@
 
 pub mod files;
 mod geoip;
+pub mod policies;
 mod sinks;
 mod store;
 
@@ -40,12 +41,14 @@ pub struct Config {
     pub bpffs: PathBuf,
     /// Whether to attach to the cgroup tree: who opens a socket, and refusal with an error.
     pub cgroup: bool,
-    /// Policy file; empty is the one netd ships.
+    /// Policy file, or a directory of them; empty is the one netd ships.
     pub policy: PathBuf,
     /// Benign services; empty: those netd ships.
     pub services: PathBuf,
     /// Weights and thresholds; empty: those netd ships.
     pub weights: PathBuf,
+    /// Whether to enforce although a hook does not prove that it denies.
+    pub accept_degraded: bool,
     /// Lists of threat intelligence.
     pub intel: Vec<IntelList>,
     /// Never cut.
@@ -167,6 +170,7 @@ impl Default for Config {
             bpffs: PathBuf::from("/sys/fs/bpf/netd"),
             cgroup: true,
             policy: PathBuf::new(),
+            accept_degraded: false,
             services: PathBuf::new(),
             weights: PathBuf::new(),
             intel: Vec::new(),

@@ -28,6 +28,7 @@ fn every_key_is_in_the_printed_default() {
         "cgroup",
         "policy",
         "sink",
+        "accept_degraded",
         "protect",
         "local_networks",
         "heartbeat_limit",

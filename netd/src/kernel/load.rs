@@ -162,6 +162,7 @@ impl Kernel {
             endpoints: self.table(maps::BLOCK_ENDPOINTS)?,
             lists: self.lists()?,
             steering: self.steering(),
+            provers: self.provers()?,
         })
     }
 

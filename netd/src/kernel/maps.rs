@@ -13,11 +13,12 @@ use zerocopy::FromZeros;
 use super::{
     Error, Steering, chain,
     lists::{Generation, Lists},
+    proof::Provers,
     table::{Plain, Table},
 };
 use crate::{
     host::sockets,
-    verdicts::{MapKey, Maps, MapsError, Place, Table as Name},
+    verdicts::{MapKey, Maps, MapsError, Place, Proof, Table as Name},
 };
 
 /// The verdict maps.
@@ -32,6 +33,7 @@ pub struct VerdictMaps {
     pub(super) endpoints: Table<Endpoint, u32>,
     pub(super) lists: Lists,
     pub(super) steering: Steering,
+    pub(super) provers: Provers,
 }
 
 /// Keys of one call, by table: each goes to the kernel in batches.
@@ -262,6 +264,10 @@ impl Maps for VerdictMaps {
 
     fn clear_hits(&mut self, id: RuleId) -> Result<(), MapsError> {
         self.hits.set_all(&id, Hits::default()).map_err(failed("clear a slot of HITS"))
+    }
+
+    fn prove(&self) -> Vec<Proof> {
+        self.provers.prove()
     }
 
     fn mode(&self) -> Result<Mode, MapsError> {

@@ -26,6 +26,7 @@ mod offsets;
 mod perf;
 mod pins;
 mod programs;
+mod proof;
 mod sys;
 mod table;
 mod tracepoints;

@@ -25,6 +25,7 @@ mod command {
     pub(super) const MAP_GET_NEXT_KEY: libc::c_int = 4;
     pub(super) const OBJ_PIN: libc::c_int = 6;
     pub(super) const OBJ_GET: libc::c_int = 7;
+    pub(super) const PROG_TEST_RUN: libc::c_int = 10;
     pub(super) const OBJ_GET_INFO_BY_FD: libc::c_int = 15;
     pub(super) const PROG_QUERY: libc::c_int = 16;
     pub(super) const RAW_TRACEPOINT_OPEN: libc::c_int = 17;
@@ -198,6 +199,19 @@ struct LinkChange {
     old_program: i32,
 }
 
+#[repr(C)]
+#[derive(Clone, Copy, Default, FromBytes, IntoBytes, Immutable, KnownLayout)]
+struct TestRun {
+    program: i32,
+    answer: u32,
+    size_in: u32,
+    size_out: u32,
+    data_in: u64,
+    data_out: u64,
+    repeat: u32,
+    duration: u32,
+}
+
 /// Calls bpf(2).
 ///
 /// # Safety
@@ -240,6 +254,16 @@ pub(super) fn map_create(name: &str, shape: MapShape) -> io::Result<OwnedFd> {
     // SAFETY: the attributes hold no address.
     let fd = unsafe { bpf(command::MAP_CREATE, &mut attributes)? };
     owned(fd)
+}
+
+/// Runs a program of packets over one, and returns its answer.
+pub(super) fn test_run(program: impl AsFd, packet: &[u8]) -> io::Result<u32> {
+    let size_in = u32::try_from(packet.len()).map_err(io::Error::other)?;
+    let mut attributes =
+        TestRun { program: raw(&program), size_in, data_in: address(packet), repeat: 1, ..TestRun::default() };
+    // SAFETY: the packet is live and of this size, the kernel only reads it; no room for an answer is offered.
+    unsafe { bpf(command::PROG_TEST_RUN, &mut attributes)? };
+    Ok(attributes.answer)
 }
 
 /// Opens what is pinned at `path`.

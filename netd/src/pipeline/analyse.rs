@@ -12,6 +12,7 @@ use tracing::{info, warn};
 
 use super::{
     host::{self, Host},
+    policies,
     shift::Shift,
     snapshot::Saver,
     sweep::Sweeper,
@@ -60,6 +61,7 @@ pub(super) struct Analyst {
     /// Threat intelligence, whenever its files change.
     pub(super) intel: watch::Receiver<Arc<Intel>>,
     pub(super) suppressions: watch::Receiver<Arc<[Suppression]>>,
+    pub(super) policies: policies::Heard,
     pub(super) asked: mpsc::Receiver<Asked>,
 }
 
@@ -123,6 +125,7 @@ impl Analyst {
         if self.suppressions.has_changed().unwrap_or(false) {
             self.engine.set_suppressions(Arc::clone(&self.suppressions.borrow_and_update()));
         }
+        self.policies.hand_over(&mut self.engine);
         while let Ok(Asked { question, answer }) = self.asked.try_recv() {
             // Whoever asked may have gone.
             let _ = answer.send(self.engine.explain(&question));

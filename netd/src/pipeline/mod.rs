@@ -14,6 +14,7 @@ mod geoip;
 mod history;
 mod host;
 mod intel;
+mod policies;
 mod respond;
 mod shift;
 mod sinks;
@@ -51,6 +52,7 @@ use crate::{
         disk::StateDir,
         events::Events,
         history::{History, Limits},
+        policies::{Book, Files},
         questions, status,
         suppressions::Suppressions,
     },
@@ -65,6 +67,10 @@ pub struct Options {
     /// How far the programs go. What a policy asks for acts only as far as this and its own mode allow.
     pub mode: Mode,
     pub engine: EngineConfig,
+    /// Where policies and benign services were read from.
+    pub files: Files,
+    /// Whether to enforce although a hook does not prove that it denies.
+    pub accept_degraded: bool,
     /// Threat intelligence, and the files it came from.
     pub intel: Arc<Intel>,
     pub lists: Vec<IntelList>,
@@ -139,6 +145,8 @@ async fn serve(options: Options) -> anyhow::Result<()> {
 struct Parts {
     analyst: analyse::Analyst,
     intel: intel::Renewer,
+    keeper: policies::Keeper,
+    policies: Arc<Book>,
     suppressions: Arc<Suppressions>,
     asker: questions::Asker,
     watcher: watch::Watcher,
@@ -190,15 +198,17 @@ fn start(options: Options) -> anyhow::Result<(Kernel, Parts)> {
         mode: options.mode,
         protect: guards(&addresses, &options.protect),
         max_lists: options.blocklists,
+        accept_degraded: options.accept_degraded,
         ..Settings::default()
     };
     let (disk_for_histories, disk_for_size) = (disk.clone(), disk.clone());
     let suppressions = Arc::new(Suppressions::open(disk.clone()));
-    let service = Service::start(kernel.verdict_maps()?, disk, settings, Now::read())
+    let mut service = Service::start(kernel.verdict_maps()?, disk, settings, Now::read())
         .context("cannot take over the verdicts in the kernel")?;
 
     let interfaces = interfaces::Watch::new(options.interfaces)?;
     degraded.extend(kernel.attach(interfaces.current()).context("cannot attach the kernel programs")?);
+    degraded.extend(prove(&mut service)?);
     for missing in &degraded {
         warn!(what = missing.what, why = missing.why, consequence = missing.consequence, "going on without it");
     }
@@ -222,6 +232,10 @@ fn start(options: Options) -> anyhow::Result<(Kernel, Parts)> {
     let programs = Arc::new(engine_config.programs.clone());
     let (intel, renewed) = intel::Renewer::new(options.lists, options.intel);
     let (asker, asked) = questions::channel();
+    let (handle, commands) = verdicts::channel();
+    let book = Book::new(options.files.clone(), Arc::clone(&engine_config.policies), engine_config.services.clone());
+    let book = Arc::new(book);
+    let (keeper, kept) = policies::Keeper::new(Arc::clone(&book), &options.files.policies, handle.clone())?;
     let (tally, tallies) = channel::channel(analyse::Tally::default());
     let mut engine = snapshot::restored(engine_config, disk_for_histories.as_ref());
     engine.number_findings_after(opened.last_id);
@@ -240,6 +254,7 @@ fn start(options: Options) -> anyhow::Result<(Kernel, Parts)> {
         tally,
         intel: renewed,
         suppressions: suppressions.subscribe(),
+        policies: kept,
         asked,
     };
     let refused = Arc::new(AtomicU64::new(0));
@@ -258,11 +273,12 @@ fn start(options: Options) -> anyhow::Result<(Kernel, Parts)> {
         databases: Arc::clone(&databases),
     };
     let sinks = sinks::start(options.sinks, &sink_tallies, events.listen(), &surroundings)?;
-    let (handle, commands) = verdicts::channel();
     let hosts = options.hosts.into();
     let parts = Parts {
         analyst,
         intel,
+        keeper,
+        policies: book,
         suppressions,
         asker,
         watcher,
@@ -308,6 +324,7 @@ impl Parts {
             events: self.events.clone(),
             sources: self.sources,
             suppressions: self.suppressions,
+            policies: self.policies,
             asker: self.asker,
             hosts: self.hosts,
             databases: Arc::clone(&self.databases),
@@ -321,6 +338,7 @@ impl Parts {
         let verdicts = tokio::spawn(verdicts::run(self.service, self.commands, self.events, CancellationToken::new()));
         tasks.spawn(self.analyst.run(shutdown.clone()));
         tasks.spawn(self.intel.run(shutdown.clone()));
+        tasks.spawn(self.keeper.run(shutdown.clone()));
         tasks.spawn(responder.run(self.orders, self.enforcements));
         tasks.spawn(geoip::follow(self.databases, shutdown.clone()));
         for listener in listeners {
@@ -400,6 +418,21 @@ fn finish(mut kernel: Kernel, keep: bool) -> anyhow::Result<()> {
     kernel.keep(true);
     info!("enforcement stays in place; `netd unload` removes it");
     Ok(())
+}
+
+/// Has every hook prove that it denies; returns those that do not.
+fn prove(service: &mut Service<kernel::VerdictMaps>) -> anyhow::Result<Vec<kernel::Degraded>> {
+    service.prove(Now::read()).context("cannot prove that verdicts act")?;
+    let status = service.status()?;
+    let silent = status.proofs.iter().filter(|proof| !proof.denies);
+    let consequence = status.reason().unwrap_or_else(|| "what a verdict names passes there".to_owned());
+    Ok(silent
+        .map(|proof| kernel::Degraded {
+            what: format!("hook {}", proof.hook),
+            why: proof.why.clone(),
+            consequence: consequence.clone(),
+        })
+        .collect())
 }
 
 fn guards(addresses: &Addresses, protect: &[IpNet]) -> Vec<(Guard, Vec<IpNet>)> {

@@ -18,8 +18,11 @@ use super::analyse;
 use crate::{
     kernel::{Counters, Degraded, FlowTable, Kernel, interfaces::Watch},
     sinks::Tally,
-    store::{disk::StateDir, history::History},
-    store::status::{self, Fill, Interface, Loss, Snapshot},
+    store::{
+        disk::StateDir,
+        history::History,
+        status::{self, Fill, Interface, Loss, Snapshot},
+    },
     time,
 };
 

@@ -125,7 +125,12 @@ impl Findings {
     pub fn update(&self, finding: Finding) {
         let mut inner = self.inner.write().unwrap_or_else(PoisonError::into_inner);
         if let Some(stored) = inner.by_id.get_mut(&finding.id) {
-            stored.finding.host = finding.host;
+            if finding.host.is_some() {
+                stored.finding.host = finding.host;
+            }
+            if finding.decision.is_some() {
+                stored.finding.decision = finding.decision;
+            }
             inner.changed.insert(finding.id);
         }
     }
@@ -298,6 +303,7 @@ pub(crate) mod tests {
             attack: vec!["T1071.001"],
             techniques: vec![Attack::default().entry(Technique::WebProtocols)],
             host: None,
+            decision: None,
         }
     }
 

@@ -6,6 +6,7 @@ pub mod events;
 mod findings;
 mod flows;
 pub mod history;
+pub mod policies;
 pub mod questions;
 mod record;
 pub mod responses;

@@ -12,6 +12,7 @@ use netd_engine::verdict::Target;
 
 use super::blocklist::Item;
 use super::maps::{Error, MapKey, Maps, Place, Table};
+use super::proof::Proof;
 
 /// Clones share their content.
 #[derive(Clone, Default)]
@@ -34,6 +35,8 @@ pub struct Inner {
     /// Writes that still succeed; `None` for all.
     pub writes_left: Option<u64>,
     pub destroyed: Vec<Target>,
+    /// Its hook passes what a verdict names.
+    pub is_silent: bool,
     /// Called before every write with the content as it is.
     pub watch: Option<Watch>,
     boot_ns: u64,
@@ -298,6 +301,13 @@ impl Maps for Fake {
     fn clear_hits(&mut self, id: RuleId) -> Result<(), Error> {
         self.write()?.hits.remove(&id);
         Ok(())
+    }
+
+    fn prove(&self) -> Vec<Proof> {
+        let inner = self.lock();
+        let is_cut = inner.rules.values().any(|rule| rule.action != 0) && inner.mode == Mode::Enforce;
+        let seen = if is_cut && !inner.is_silent { Ok(String::new()) } else { Err("it passed".to_owned()) };
+        vec![Proof::new("tc_ingress", seen)]
     }
 
     fn mode(&self) -> Result<Mode, Error> {

@@ -322,7 +322,7 @@ fn answer<M: Maps>(service: &mut Service<M>, ask: Ask, events: &Events) {
             tell(reply, status);
         }
         Ask::SetMode { mode, reply } => {
-            let status = service.set_mode(mode);
+            let status = service.set_mode(mode, now);
             if status.is_ok() {
                 info!(?mode, "mode set");
             }

@@ -7,6 +7,8 @@ use netd_common::key::{Address, Endpoint, FlowKey};
 use netd_common::verdict::{Hits, Prefix, Rule, RuleId};
 use netd_engine::verdict::Target;
 
+use super::proof::Proof;
+
 /// A key of one of the lookup maps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum MapKey {
@@ -159,6 +161,9 @@ pub trait Maps: Send {
     fn hits(&self, id: RuleId) -> Result<Hits, Error>;
     /// Zeroes a rule's hits, before its number is given to another rule.
     fn clear_hits(&mut self, id: RuleId) -> Result<(), Error>;
+
+    /// Asks every hook whether it denies what a verdict names, while [`super::NOBODY4`] and [`super::NOBODY6`] are cut.
+    fn prove(&self) -> Vec<Proof>;
 
     /// Returns the mode in `Control`, whatever the kill switch says.
     fn mode(&self) -> Result<Mode, Error>;

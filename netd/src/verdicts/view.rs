@@ -4,10 +4,12 @@ use std::time::Duration;
 
 use netd_common::control::Mode;
 use netd_common::verdict::Hits;
+use netd_engine::policy::{self, Ceiling};
 use netd_engine::time::Timestamp;
 use netd_engine::verdict::{Response, Verdict};
 
 use super::maps::Table;
+use super::proof::Proof;
 use super::protect::Guard;
 
 /// A verdict that has been put in force.
@@ -173,6 +175,10 @@ pub struct Status {
     /// What the programs do: observe while the kill switch is on.
     pub effective: Mode,
     pub kill_switch: bool,
+    /// Why enforcing is held back though it is asked for.
+    pub held: Option<String>,
+    /// What each hook made of what a verdict names; empty where nothing was to be proved.
+    pub proofs: Vec<Proof>,
     pub verdicts: u64,
     pub lists: u64,
     pub rules_used: u64,
@@ -185,4 +191,34 @@ pub struct Status {
     pub unsaved: Option<String>,
     /// Why the kernel may hold more than is wanted; repaired as soon as the kernel allows.
     pub out_of_step: Option<String>,
+}
+
+impl Status {
+    /// Returns why the effective mode is not the one that was asked for.
+    #[must_use]
+    pub fn reason(&self) -> Option<String> {
+        match (self.kill_switch, &self.held) {
+            (true, _) => Some("the kill switch is on".to_owned()),
+            (false, Some(held)) => Some(held.clone()),
+            (false, None) => (self.requested != self.effective).then(|| "the kernel has not taken it over".to_owned()),
+        }
+        .filter(|_| self.requested != self.effective)
+    }
+
+    /// Returns how far any policy can go.
+    #[must_use]
+    pub fn ceiling(&self) -> Ceiling {
+        let of_itself = |mode| format!("netd itself is in mode {mode}");
+        match self.effective {
+            Mode::Enforce => Ceiling::default(),
+            Mode::Shadow => Ceiling {
+                mode: policy::Mode::Shadow,
+                reason: self.reason().unwrap_or_else(|| of_itself("shadow")).into(),
+            },
+            Mode::Observe => Ceiling {
+                mode: policy::Mode::Observe,
+                reason: self.reason().unwrap_or_else(|| of_itself("observe")).into(),
+            },
+        }
+    }
 }

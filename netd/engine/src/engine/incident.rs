@@ -8,6 +8,7 @@ use netd_common::key::Address;
 use crate::detect::{About, Detector, Subject};
 use crate::finding::{Finding, Severity};
 use crate::history::PairKey;
+use crate::policy::{Effect, Why};
 use crate::slab::{Handle, Slab};
 
 /// Subjects remembered of one incident: addresses behind one name.
@@ -21,6 +22,8 @@ pub(super) struct Incident {
     pub(super) reported_ns: u64,
     /// Nats, as last told.
     pub(super) log_odds: f64,
+    /// What was decided about it the last time.
+    decided: Option<(Effect, Why)>,
     /// As last told, where it is to be looked at again.
     rare: Option<(Box<Finding>, Rare)>,
     pub(super) detector: Detector,
@@ -90,6 +93,11 @@ impl Incidents {
         })
     }
 
+    /// Notes what was decided about an incident; returns whether it is something else than before.
+    pub(super) fn decide(&mut self, about: Handle, decided: (Effect, Why)) -> bool {
+        self.incidents.get_mut(about).is_some_and(|incident| incident.decided.replace(decided) != Some(decided))
+    }
+
     /// Notes what is told of an incident; returns it with the incident's number.
     pub(super) fn tell(&mut self, told: Handle, finding: Finding, log_odds: f64, rare: Option<Rare>) -> Finding {
         let Some(incident) = self.incidents.get_mut(told) else { return finding };
@@ -125,6 +133,7 @@ impl Incidents {
             severity: Severity::Info,
             reported_ns: 0,
             log_odds: 0.0,
+            decided: None,
             rare: None,
             detector,
             name: name.map(str::to_owned),

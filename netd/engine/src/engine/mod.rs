@@ -47,7 +47,7 @@ use crate::history::{Histories, Place};
 use crate::intel::Intel;
 use crate::name::NameSource;
 use crate::opening::{FirstData, Openings};
-use crate::policy::Policy;
+use crate::policy::{Ceiling, Policies};
 use crate::process::{Processes, Programs, Role};
 use crate::regions::Regions;
 use crate::scope::Scope;
@@ -137,7 +137,7 @@ impl Engine {
             guesses: Guesses::new(),
             echoes: Echoes::new(),
             uploads: Uploads::new(),
-            verdicts: verdicts::Verdicts::new(config.policy),
+            verdicts: verdicts::Verdicts::new(config.policies),
             commands: VecDeque::new(),
             counts: Counts::default(),
         }
@@ -258,9 +258,19 @@ impl Engine {
         })
     }
 
-    /// Changes the policy; verdicts in force stay.
-    pub fn set_policy(&mut self, policy: Policy) {
-        self.verdicts.set_policy(policy);
+    /// Changes the policies; verdicts in force stay.
+    pub fn set_policies(&mut self, policies: Arc<Policies>) {
+        self.verdicts.set_policies(policies);
+    }
+
+    /// Changes how far any policy goes, for what is said of findings: acting less is the caller's.
+    pub fn set_ceiling(&mut self, ceiling: Ceiling) {
+        self.verdicts.set_ceiling(ceiling);
+    }
+
+    /// Changes the benign services; conversations are matched from here on.
+    pub fn set_services(&mut self, services: Services) {
+        self.services = services;
     }
 
     /// Changes the lists of threat intelligence; conversations are matched from here on.

@@ -49,6 +49,7 @@ pub(super) async fn get(State(context): State<Context>, headers: HeaderMap) -> R
     metrics.losses(&snapshot);
     metrics.findings(&context);
     metrics.verdicts(&snapshot, &status, &lists);
+    metrics.policies(&context, &status);
     metrics.geoip(&snapshot);
     metrics.sinks(&snapshot);
     metrics.state(&snapshot, &status);
@@ -191,6 +192,17 @@ impl Metrics<'_> {
         self.gauge("bpf_map_entries", "Entries of a kernel table", held);
         let capacity = fills.iter().map(|(map, _, capacity)| (label("map", map), *capacity));
         self.gauge("bpf_map_capacity", "Entries a kernel table can hold", capacity);
+    }
+
+    fn policies(&mut self, context: &Context, status: &Status) {
+        let reload = context.policies.last();
+        let success = u64::from(!reload.is_refused());
+        self.gauge("policy_reload_success", "1 when the policies last read are in force", [(Vec::new(), success)]);
+        let time = reload.time.0 / 1_000_000_000;
+        let help = "When the policies were last read, Unix time";
+        self.gauge("policy_reload_timestamp_seconds", help, [(Vec::new(), time)]);
+        let proofs = status.proofs.iter().map(|proof| (label("hook", proof.hook), u64::from(proof.denies)));
+        self.gauge("hook_denies", "1 for a hook that has proved to deny what a verdict names", proofs);
     }
 
     fn geoip(&mut self, snapshot: &Snapshot) {

@@ -3,6 +3,7 @@
 mod blocklists;
 mod enforcing;
 mod history;
+mod policies;
 mod reading;
 mod sockets;
 mod strictness;
@@ -18,6 +19,7 @@ use axum::http::{HeaderMap, Method, Request, StatusCode};
 use netd_common::control::Mode;
 use netd_common::counter::Counter;
 use netd_engine::Engine;
+use netd_engine::services::Services;
 use netd_engine::time::Timestamp;
 use netd_geoip::{Databases, Paths};
 use serde_json::Value;
@@ -30,6 +32,7 @@ use super::{Context, Listener, router, serve};
 use crate::sinks::SinkState;
 use crate::store::events::Events;
 use crate::store::history::History;
+use crate::store::policies::{Book, Files};
 use crate::store::questions::{self, Asked};
 use crate::store::status::{self, Degraded, Fill, Interface, Loss, Snapshot};
 use crate::store::suppressions::Suppressions;
@@ -78,8 +81,16 @@ impl Api {
         Self::made(1_000, None)
     }
 
+    fn with_policies(policies: Arc<Book>) -> Self {
+        Self::of(1_000, None, policies)
+    }
+
     /// Holds so many flows in memory.
     fn made(flows: usize, history: Option<Arc<History>>) -> Self {
+        Self::of(flows, history, Arc::new(Book::new(Files::default(), Arc::default(), Services::default())))
+    }
+
+    fn of(flows: usize, history: Option<Arc<History>>, policies: Arc<Book>) -> Self {
         let fake = Fake::default();
         let settings = Settings {
             mode: Mode::Enforce,
@@ -106,6 +117,7 @@ impl Api {
             events: events.clone(),
             sources,
             suppressions: Arc::new(Suppressions::open(None)),
+            policies,
             asker,
             hosts: Arc::from(["netd.example".to_owned()]),
             databases: databases(),

@@ -25,6 +25,7 @@ use super::blocklist::Item;
 use super::clock::Now;
 use super::front::Front;
 use super::maps::{MapKey, Maps, Table};
+use super::proof::{self, Proof};
 use super::protect::{Guard, Protected};
 use super::refusal::Refusal;
 use super::rules::Rules;
@@ -52,11 +53,14 @@ pub struct Settings {
     pub max_lists: usize,
     /// From how many changed keys on a list is put in force by another generation.
     pub large_change: u64,
+    /// Whether to enforce although a hook does not prove that it denies.
+    pub accept_degraded: bool,
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { mode: Mode::Observe, protect: Vec::new(), max_lists: 64, large_change: LARGE_CHANGE }
+        let (protect, large_change) = (Vec::new(), LARGE_CHANGE);
+        Self { mode: Mode::Observe, protect, max_lists: 64, large_change, accept_degraded: false }
     }
 }
 
@@ -73,6 +77,9 @@ pub struct Service<M: Maps> {
     front: Front,
     next_id: u64,
     kill_switch: bool,
+    /// Why enforcing is held back though it is asked for.
+    held: Option<String>,
+    proofs: Vec<Proof>,
     /// When to look at a verdict next: when it cedes its key, then when it expires.
     deadlines: BTreeSet<(u64, u64)>,
     /// Prefixes about to expire, with their verdicts: their keys may carry the rule of a prefix around them.
@@ -189,15 +196,50 @@ impl<M: Maps> Service<M> {
         self.kill_switch = on;
         self.pending.verdicts = true;
         self.save(now);
+        if self.proofs.is_empty() {
+            self.prove(now)?;
+        }
         self.status()
     }
 
-    /// Sets the mode.
-    pub fn set_mode(&mut self, mode: Mode) -> Result<Status, Refusal> {
+    /// Sets the mode. Enforcing is held back where a hook does not prove that it denies.
+    pub fn set_mode(&mut self, mode: Mode, now: Now) -> Result<Status, Refusal> {
         self.maps.set_mode(mode)?;
         self.settings.mode = mode;
+        (self.held, self.proofs) = (None, Vec::new());
         self.maps.bump_generation()?;
+        self.prove(now)?;
         self.status()
+    }
+
+    /// Has every hook prove that it denies what a verdict names, where enforcing was asked for and the kill switch is
+    /// off. Where one does not, netd observes, unless the settings accept that.
+    ///
+    /// # Errors
+    /// When the kernel refuses; then nothing is proved.
+    pub fn prove(&mut self, now: Now) -> Result<(), Refusal> {
+        if self.settings.mode != Mode::Enforce || self.kill_switch {
+            return Ok(());
+        }
+        let mut cut = Vec::new();
+        for verdict in proof::verdicts(now) {
+            match self.add(verdict, false, now) {
+                Ok(added) => cut.push(added.id),
+                Err(refusal) => tracing::warn!(%refusal, "no verdict to prove the hooks with"),
+            }
+        }
+        self.proofs = self.maps.prove();
+        for id in cut {
+            self.release(id, now)?;
+        }
+        let silent: Vec<_> = self.proofs.iter().filter(|proof| !proof.denies).map(|proof| proof.hook).collect();
+        if !silent.is_empty() && !self.settings.accept_degraded {
+            let hooks = silent.join(", ");
+            self.held = Some(format!("no proof that these hooks deny: {hooks}; accept_degraded is false"));
+            self.maps.set_mode(Mode::Observe)?;
+            self.maps.bump_generation()?;
+        }
+        Ok(())
     }
 
     /// Returns the service as a whole.
@@ -216,6 +258,8 @@ impl<M: Maps> Service<M> {
             requested: self.settings.mode,
             effective,
             kill_switch,
+            held: self.held.clone(),
+            proofs: self.proofs.clone(),
             verdicts: self.claims.verdicts().len() as u64,
             lists: self.claims.lists().len() as u64,
             rules_used: u64::from(self.rules.used()),

@@ -69,6 +69,8 @@ impl<M: Maps> Service<M> {
             front,
             next_id: 1,
             kill_switch: false,
+            held: None,
+            proofs: Vec::new(),
             deadlines: BTreeSet::new(),
             lapsing: BTreeSet::new(),
             pending: Pending::default(),
