@@ -166,7 +166,7 @@ struct Parts {
     /// Automatic verdicts that the service refused.
     refused: Arc<AtomicU64>,
     history: Option<Arc<History>>,
-    keeper: Option<history::Keeper>,
+    historian: Option<history::Keeper>,
 }
 
 /// Loads, takes over what a former run left, attaches.
@@ -226,7 +226,7 @@ fn start(options: Options) -> anyhow::Result<(Kernel, Parts)> {
     let mut past = past;
     let opened = past.as_mut().map(|past| std::mem::take(&mut past.opened)).unwrap_or_default();
     let findings = Arc::new(findings.restored(opened.findings));
-    let keeper = past.map(|past| past.keeper(events.listen(), Arc::clone(&findings)));
+    let historian = past.map(|past| past.keeper(events.listen(), Arc::clone(&findings)));
     let (enforce, enforcements) = mpsc::channel(ENFORCE_QUEUE);
     let (respond, orders) = mpsc::channel(ENFORCE_QUEUE);
     let programs = Arc::new(engine_config.programs.clone());
@@ -297,7 +297,7 @@ fn start(options: Options) -> anyhow::Result<(Kernel, Parts)> {
         sinks,
         refused,
         history,
-        keeper,
+        historian,
     };
     Ok((kernel, parts))
 }
@@ -332,7 +332,7 @@ impl Parts {
         };
         // History outlives the others too, as it keeps their last events.
         let closing = CancellationToken::new();
-        let keeping = self.keeper.map(|keeper| tokio::spawn(keeper.run(closing.clone())));
+        let keeping = self.historian.map(|historian| tokio::spawn(historian.run(closing.clone())));
         let mut tasks = JoinSet::new();
         // The service outlives the others: what they still ask is answered. It ends when the last handle is gone.
         let verdicts = tokio::spawn(verdicts::run(self.service, self.commands, self.events, CancellationToken::new()));

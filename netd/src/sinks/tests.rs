@@ -22,7 +22,8 @@ use super::webhook::{Poster, Secret, Template};
 use super::*;
 use crate::store::events::Event;
 use crate::store::status::{self, Snapshot};
-use crate::store::{Row, Stored, findings_for_tests, flows_for_tests};
+use crate::store::triage::Triage;
+use crate::store::{Row, Stored, Written, findings_for_tests, flows_for_tests};
 
 /// Generous: machines are loaded.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -70,13 +71,16 @@ fn surroundings() -> Surroundings {
 fn finding(id: u64, severity: Severity) -> Item {
     let mut finding = findings_for_tests::finding(id, severity, 0.9);
     finding.pair.responder_port = u16::try_from(id).unwrap();
-    let stored = Stored { finding, rises: Vec::new(), response: None };
+    let stored = Stored { finding, rises: Vec::new(), response: None, triage: Triage::default() };
     Item::Event { event: Event::Finding(Arc::new(stored)), at: Timestamp(1) }
 }
 
 fn flow(port: u16) -> Item {
     let conversation = flows_for_tests::conversation(port, EndReason::Closed);
-    Item::Event { event: Event::Flow(Arc::new(Row { sequence: u64::from(port), conversation })), at: Timestamp(1) }
+    Item::Event {
+        event: Event::Flow(Arc::new(Row { sequence: u64::from(port), conversation, written: Written::default() })),
+        at: Timestamp(1),
+    }
 }
 
 fn file(path: &Path, format: Format, size: Option<u64>) -> Output {
@@ -217,7 +221,7 @@ fn syslog_hears_rfc_5424_whenever_it_listens() {
     let told = Told::new(Output::Syslog { address: Address::Unix(path.clone()), format: None });
     let mut hostile = findings_for_tests::finding(443, Severity::Critical, 0.99);
     hostile.name = Some("a\"]b\\c\nd".into());
-    let stored = Stored { finding: hostile, rises: Vec::new(), response: None };
+    let stored = Stored { finding: hostile, rises: Vec::new(), response: None, triage: Triage::default() };
     told.tell(Item::Event { event: Event::Finding(Arc::new(stored)), at: Timestamp(1) });
     until(|| told.tally.state().retries > 0);
 

@@ -72,6 +72,8 @@ pub(super) fn finding(text: &str) -> Option<Finding> {
         attack: techniques.iter().map(|entry| entry.id).collect(),
         techniques,
         host: saved.host,
+        // Policies may be others by now; what a finding leads to is decided when it is next heard of.
+        decision: None,
     })
 }
 
