@@ -201,8 +201,8 @@ impl Default for Limits {
             pairs: 65_536,
             findings: 10_000,
             blocklists: 64,
-            listed_hosts: 1_048_576,
-            listed_prefixes: 131_072,
+            listed_hosts: 16_777_216,
+            listed_prefixes: 4_194_304,
         }
     }
 }
