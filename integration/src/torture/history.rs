@@ -17,7 +17,7 @@ use crate::traffic::probe::connects;
 use crate::traffic::server::Server;
 
 /// The rows of this room.
-pub const ROWS: &[Row] = &[Row {
+pub(super) const ROWS: &[Row] = &[Row {
     id: "T69",
     fault: "state directory of 1 MB full, then read-only, then back",
     goal: "detection and enforcement go on, errors counted, history recovers without a restart",

@@ -71,6 +71,10 @@ pub(super) fn bad_query(parameter: &str, error: &query::Error) -> Problem {
         detail: format!("{}\n{}", error.expected, error.shown()),
         ..Detail::default()
     };
-    let text = format!("{parameter}: {}", error.expected);
+    // A text may be wrong in many ways, a value of one field is just another one than expected.
+    let text = match parameter {
+        "q" => format!("q: {}", error.expected),
+        parameter => format!("{parameter}: it must be {}", error.expected),
+    };
     Problem::new(StatusCode::BAD_REQUEST, "bad-parameter", "Bad parameter", text).with(detail)
 }
