@@ -66,7 +66,7 @@ fn check_sample(line: &str) {
 }
 
 /// All but `netd_findings`, a counter which begins with the first finding.
-const NAMES: [&str; 30] = [
+const NAMES: [&str; 33] = [
     "netd_blocked_packets counter",
     "netd_blocklist_entries gauge",
     "netd_bpf_map_capacity gauge",
@@ -85,9 +85,12 @@ const NAMES: [&str; 30] = [
     "netd_flows counter",
     "netd_flows_active gauge",
     "netd_histories gauge",
+    "netd_hook_denies gauge",
     "netd_kill_switch gauge",
     "netd_mode gauge",
     "netd_packets counter",
+    "netd_policy_reload_success gauge",
+    "netd_policy_reload_timestamp_seconds gauge",
     "netd_process_looks counter",
     "netd_processes gauge",
     "netd_ready gauge",
