@@ -67,7 +67,7 @@ fn check_sample(line: &str) {
 }
 
 /// All but what only GeoIP databases, sinks or feeds bring.
-const NAMES: [&str; 40] = [
+const NAMES: [&str; 43] = [
     "netd_blocked_packets counter",
     "netd_blocklist_entries gauge",
     "netd_bpf_map_capacity gauge",
@@ -89,9 +89,12 @@ const NAMES: [&str; 40] = [
     "netd_flows_active gauge",
     "netd_flows_begun counter",
     "netd_histories gauge",
+    "netd_hook_denies gauge",
     "netd_kill_switch gauge",
     "netd_mode gauge",
     "netd_packets counter",
+    "netd_policy_reload_success gauge",
+    "netd_policy_reload_timestamp_seconds gauge",
     "netd_process_looks counter",
     "netd_processes gauge",
     "netd_ready gauge",

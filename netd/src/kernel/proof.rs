@@ -100,18 +100,23 @@ fn open(address: IpAddr) -> Option<UdpSocket> {
     UdpSocket::bind((any, 0)).ok()
 }
 
-/// An empty datagram to the port that is cut, from its IPv4 header on.
+/// Bytes of a datagram, its headers included: behind what the kernel takes for a link layer there must still be room for
+/// an IPv4 header.
+const LENGTH: u8 = 60;
+
+/// A datagram of zeroes to the port that is cut, from its IPv4 header on.
 fn packet() -> Vec<u8> {
-    let mut packet = vec![0x45, 0, 0, 28, 0, 0, 0x40, 0, 64, IPPROTO_UDP, 0, 0];
+    let mut packet = vec![0x45, 0, 0, LENGTH, 0, 0, 0x40, 0, 64, IPPROTO_UDP, 0, 0];
     packet.extend(SENDER.octets());
     packet.extend(NOBODY4.octets());
     let sum = packet.chunks_exact(2).fold(0_u32, |sum, word| sum + u32::from(u16::from_be_bytes([word[0], word[1]])));
     let folded = (sum & 0xffff) + (sum >> 16);
     let [high, low] = (!(folded as u16)).to_be_bytes();
     (packet[10], packet[11]) = (high, low);
-    for field in [40_000, NOBODYS_PORT, 8, 0] {
+    for field in [40_000, NOBODYS_PORT, u16::from(LENGTH) - 20, 0] {
         packet.extend(field.to_be_bytes());
     }
+    packet.resize(usize::from(LENGTH), 0);
     packet
 }
 
@@ -124,7 +129,7 @@ mod tests {
     #[test]
     fn the_packet_is_one_to_the_address_that_is_cut() {
         let bare = packet();
-        let parsed = Packet::from_network(&bare[..], 0x0800, 0, 28).unwrap();
+        let parsed = Packet::from_network(&bare[..], 0x0800, 0, u32::from(LENGTH)).unwrap();
 
         let flow = parsed.flow();
         assert_eq!((flow.dst.ip(), flow.dst_port(), flow.proto), (NOBODY4.into(), NOBODYS_PORT, IPPROTO_UDP));

@@ -90,7 +90,7 @@ mod tests {
     #[test]
     fn a_larger_share_holds_the_canaries_of_a_smaller_one() {
         let is_in = |text: &str, last: u8| {
-            let mut finding = finding("beacon");
+            let mut finding = Finding { process: None, ..finding("beacon") };
             finding.pair.originator = [10, 0, 0, last].into();
             Canary { share: share(text) }.includes(&finding)
         };

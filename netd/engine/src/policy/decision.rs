@@ -94,7 +94,7 @@ impl Why {
         match self {
             Self::Evidence => "the policy's conditions are met",
             Self::NoPolicy => "no policy matches it",
-            Self::Mode => "the policy's mode",
+            Self::Mode => "the policy's mode says so",
             Self::BelowAlert => "it is below the policy's alert_from",
             Self::Exception { key } => return format!("except.{key} spares it"),
             Self::AlertsOnly => "the policy's action is alert",

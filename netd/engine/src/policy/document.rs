@@ -5,7 +5,7 @@ use std::fmt;
 
 use schemars::{JsonSchema, Schema};
 use serde::{Deserialize, Serialize};
-use serde_saphyr::{Location, Options, RenderOptions, SnippetMode, Spanned, UserMessageFormatter};
+use serde_saphyr::{Location, MessageFormatter as _, Options, Spanned, UserMessageFormatter};
 
 use super::{MOST, Policy, Spec};
 
@@ -59,7 +59,7 @@ impl fmt::Display for Fault {
         write!(f, "{file}:{line}:{column}: error: {message}")?;
         let margin = line.to_string();
         let indent = usize::try_from(column.saturating_sub(1)).unwrap_or(SHOWN).min(SHOWN);
-        write!(f, "\n{:1$} |\n{margin} | {shown}\n{:1$} | {:indent$}^", "", margin.len(), "")
+        write!(f, "\n{0:1$} |\n{margin} | {shown}\n{0:1$} | {0:indent$}^", "", margin.len())
     }
 }
 
@@ -156,9 +156,9 @@ fn documents(source: Source<'_>) -> Result<Vec<Document>, Fault> {
         return Ok(Vec::new());
     }
     serde_saphyr::from_multiple_with_options(source.text, options()).map_err(|error| {
-        let mut plain = RenderOptions::new(&UserMessageFormatter);
-        plain.snippets = SnippetMode::Off;
-        let message = error.render_with_options(plain);
+        // The place is told beside it; what is quoted of the file must not steer a terminal.
+        let message = UserMessageFormatter.format_message(error.without_snippet());
+        let message = message.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
         Fault::at(source, error.location(), message)
     })
 }

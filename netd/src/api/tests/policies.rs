@@ -55,7 +55,7 @@ async fn a_reload_tells_what_changed_and_a_bad_one_changes_nothing() {
     assert_eq!((&problem["errors"][0]["line"], &problem["errors"][0]["column"]), (&4.into(), &14.into()));
     assert_eq!(listed["items"][0]["mode"]["requested"], "shadow");
     assert_eq!(listed["reload"]["faults"][0]["line"], 4);
-    assert!(metrics.contains("netd_policy_reload_success 0"), "{metrics}");
+    assert!(metrics.contains("netd_policy_reload_success{} 0"), "{metrics}");
 }
 
 #[tokio::test]

@@ -188,6 +188,8 @@ netd_histories gauge
 netd_kill_switch gauge
 netd_mode gauge
 netd_packets counter
+netd_policy_reload_success gauge
+netd_policy_reload_timestamp_seconds gauge
 netd_process_looks counter
 netd_processes gauge
 netd_ready gauge
