@@ -10,6 +10,7 @@
 //! Only the sources listen for shutdown. Each later stage ends when its input does, so nothing that was read is lost.
 
 mod analyse;
+mod door;
 mod geoip;
 mod host;
 mod intel;
@@ -40,10 +41,13 @@ use tracing::{info, warn};
 
 use crate::{
     api,
-    config::files::IntelList,
+    config::{self, files::IntelList},
     host::addresses::Addresses,
     kernel::{self, Kernel, interfaces},
-    store::{Findings, Flows, disk::StateDir, events::Events, questions, status, suppressions::Suppressions},
+    store::{
+        Findings, Flows, audit::Audit, disk::StateDir, events::Events, questions, status, suppressions::Suppressions,
+        tokens::Tokens,
+    },
     verdicts::{self, Guard, Handle, Now, Service, Settings},
 };
 
@@ -60,9 +64,8 @@ pub struct Options {
     pub lists: Vec<IntelList>,
     /// Where verdicts and lists survive a restart; `None` keeps them nowhere.
     pub state_dir: Option<PathBuf>,
-    pub listen: Vec<api::Listen>,
-    /// Names by which the API may be called, besides `localhost`.
-    pub hosts: Vec<String>,
+    pub api: config::Api,
+    pub privileges: config::Privileges,
     /// Databases of countries and autonomous systems.
     pub geoip: netd_geoip::Paths,
     /// Findings kept for the API, and block-lists there can be.
@@ -86,23 +89,27 @@ const ENFORCE_QUEUE: usize = 1_024;
 /// # Errors
 /// When it cannot start, or a part of it ends early. Enforcement then stays in place, as after a kill.
 pub fn run(options: Options) -> anyhow::Result<()> {
+    // Bound before anything is attached: a second daemon fails here and has touched nothing.
+    let (listeners, tls) = door::open(&options)?;
+    let keep = options.keep;
+    // Before there is a second thread: every thread holds what its maker held.
+    let (kernel, parts) = start(options)?;
     let runtime =
         tokio::runtime::Builder::new_multi_thread().enable_all().build().context("cannot start the runtime")?;
-    runtime.block_on(serve(options))
+    runtime.block_on(serve(kernel, parts, Doors { listeners, tls }, keep))
 }
 
-async fn serve(options: Options) -> anyhow::Result<()> {
+/// What the API is served with.
+struct Doors {
+    listeners: Vec<api::Listener>,
+    tls: Option<Arc<api::Tls>>,
+}
+
+async fn serve(mut kernel: Kernel, parts: Parts, doors: Doors, keep: bool) -> anyhow::Result<()> {
     let mut terminate = signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("cannot listen for SIGINT")?;
-    // Bound before anything is attached: a second daemon fails here and has touched nothing.
-    let mut listeners = Vec::new();
-    for listen in &options.listen {
-        listeners.push(api::Listener::bind(listen).await.with_context(|| format!("cannot serve the API on {listen}"))?);
-    }
-    let keep = options.keep;
-    let (mut kernel, parts) = start(options)?;
     let shutdown = CancellationToken::new();
-    let ended = parts.serve(&mut kernel, listeners, &shutdown, async {
+    let ended = parts.serve(&mut kernel, doors, &shutdown, async {
         tokio::select! {
             _ = terminate.recv() => info!("SIGTERM"),
             _ = interrupt.recv() => info!("SIGINT"),
@@ -137,6 +144,9 @@ struct Parts {
     events: Events,
     sources: status::Sources,
     hosts: Arc<[String]>,
+    audit: Audit,
+    tokens: Arc<Tokens>,
+    doorkeeper: api::Doorkeeper,
     databases: Arc<Databases>,
     /// Automatic verdicts that the service refused.
     refused: Arc<AtomicU64>,
@@ -171,6 +181,12 @@ fn start(options: Options) -> anyhow::Result<(Kernel, Parts)> {
         Settings { mode: options.mode, protect: guards(&addresses, &options.protect), max_lists: options.blocklists };
     let disk_for_histories = disk.clone();
     let suppressions = Arc::new(Suppressions::open(disk.clone()));
+    let audit = match &disk {
+        Some(disk) => Audit::open(&disk.audit(), crate::time::now()).context("cannot open the audit log")?,
+        None => Audit::none(),
+    };
+    let tokens = Arc::new(Tokens::open(disk.clone()));
+    let doorkeeper = api::Doorkeeper::new(options.api.access(), Arc::clone(&tokens));
     let service = Service::start(kernel.verdict_maps()?, disk, settings, Now::read())
         .context("cannot take over the verdicts in the kernel")?;
 
@@ -213,7 +229,7 @@ fn start(options: Options) -> anyhow::Result<(Kernel, Parts)> {
     let shared = watch::Shared { refused: Arc::clone(&refused), databases: Arc::clone(&databases) };
     let (watcher, sources) = watch::Watcher::new(&kernel, interfaces, tallies, shared, degraded)?;
     let (handle, commands) = verdicts::channel();
-    let hosts = options.hosts.into();
+    let hosts = options.api.hosts.into();
     let parts = Parts {
         analyst,
         intel,
@@ -231,6 +247,9 @@ fn start(options: Options) -> anyhow::Result<(Kernel, Parts)> {
         events,
         sources,
         hosts,
+        audit,
+        tokens,
+        doorkeeper,
         databases,
         refused,
     };
@@ -242,7 +261,7 @@ impl Parts {
     async fn serve(
         self,
         kernel: &mut Kernel,
-        listeners: Vec<api::Listener>,
+        doors: Doors,
         shutdown: &CancellationToken,
         stop: impl Future<Output = ()>,
     ) -> anyhow::Result<()> {
@@ -251,6 +270,7 @@ impl Parts {
             findings: Arc::clone(&self.findings),
             programs: self.programs,
             refused: self.refused,
+            audit: self.audit.clone(),
         };
         let context = api::Context {
             verdicts: self.handle,
@@ -262,15 +282,27 @@ impl Parts {
             asker: self.asker,
             hosts: self.hosts,
             databases: Arc::clone(&self.databases),
+            audit: self.audit.clone(),
+            tokens: self.tokens,
+            doorkeeper: self.doorkeeper,
         };
         let mut tasks = JoinSet::new();
         // The service outlives the others: what they still ask is answered. It ends when the last handle is gone.
-        let verdicts = tokio::spawn(verdicts::run(self.service, self.commands, self.events, CancellationToken::new()));
+        let verdicts = tokio::spawn(verdicts::run(
+            self.service,
+            self.commands,
+            self.events,
+            self.audit.clone(),
+            CancellationToken::new(),
+        ));
         tasks.spawn(self.analyst.run(shutdown.clone()));
         tasks.spawn(self.intel.run(shutdown.clone()));
         tasks.spawn(responder.run(self.orders, self.enforcements));
         tasks.spawn(geoip::follow(self.databases, shutdown.clone()));
-        for listener in listeners {
+        if let Some(tls) = doors.tls {
+            tasks.spawn(door::follow(tls, shutdown.clone()));
+        }
+        for listener in doors.listeners {
             match listener.tcp_address() {
                 Some(address) => info!(%address, "API"),
                 None => info!("API on a unix socket"),

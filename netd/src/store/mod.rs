@@ -1,5 +1,6 @@
 //! Remembers: the state directory, the findings, the live flows, and the state of the whole, as the API reads them.
 
+pub mod audit;
 pub mod disk;
 pub mod events;
 mod findings;
@@ -8,6 +9,7 @@ pub mod questions;
 pub mod responses;
 pub mod status;
 pub mod suppressions;
+pub mod tokens;
 pub mod view;
 
 pub use findings::{Findings, Rise, Stored};

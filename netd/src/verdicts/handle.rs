@@ -14,9 +14,11 @@ use super::blocklist::{List, ListName};
 use super::clock::Now;
 use super::maps::Maps;
 use super::protect::Guard;
+use super::recorded::{self, Recorder};
 use super::refusal::Refusal;
 use super::service::Service;
 use super::view::{Added, Entry, ListChange, ListOptions, ListView, Page, Status, VerdictPage};
+use crate::store::audit::{self, Audit, Caller};
 use crate::store::events::{Event, Events, VerdictChange, VerdictEvent};
 
 /// How often the service looks for expired verdicts. Shorter than [`super::service::HANDOVER`], so that a key
@@ -29,7 +31,11 @@ const QUEUE: usize = 256;
 type Reply<T> = oneshot::Sender<Result<T, Refusal>>;
 
 /// What the service can be asked. Made by [`Handle`].
-pub struct Command(Ask);
+pub struct Command {
+    ask: Ask,
+    /// Who asks, for the audit log.
+    caller: Caller,
+}
 
 enum Ask {
     Add { verdict: Verdict, force: bool, reply: Reply<Added> },
@@ -123,19 +129,22 @@ impl Handle {
 
     async fn ask<T>(&self, ask: impl FnOnce(Reply<T>) -> Ask) -> Result<T, Refusal> {
         let (reply, answer) = oneshot::channel();
-        self.commands.send(Command(ask(reply))).await.map_err(|_| Refusal::Stopped)?;
+        let command = Command { ask: ask(reply), caller: audit::caller() };
+        self.commands.send(command).await.map_err(|_| Refusal::Stopped)?;
         answer.await.map_err(|_| Refusal::Stopped)?
     }
 }
 
 /// Serves commands and expiry until `shutdown` is cancelled or every handle is gone; what was already asked is
-/// answered first. Verdicts that come and go are told to `events`. Returns the service, whose maps outlive it.
+/// answered first. Verdicts that come and go are told to `events`; every change is written to `audit` before it acts.
+/// Returns the service, whose maps outlive it.
 ///
 /// It waits for map writes and for the disk: give it a task that nothing else shares.
 pub async fn run<M: Maps>(
     mut service: Service<M>,
     mut receiver: mpsc::Receiver<Command>,
     events: Events,
+    audit: Audit,
     shutdown: CancellationToken,
 ) -> Service<M> {
     let mut ticks = tokio::time::interval(TICK);
@@ -144,34 +153,38 @@ pub async fn run<M: Maps>(
         tokio::select! {
             biased;
             () = shutdown.cancelled() => break,
-            _ = ticks.tick() => tick(&mut service, &events),
+            _ = ticks.tick() => tick(&mut service, &events, &audit),
             command = receiver.recv() => match command {
-                Some(command) => answer(&mut service, command.0, &events),
+                Some(command) => answer(&mut service, command, &events, &audit),
                 None => break,
             },
         }
     }
     receiver.close();
     while let Some(command) = receiver.recv().await {
-        answer(&mut service, command.0, &events);
+        answer(&mut service, command, &events, &audit);
     }
-    tick(&mut service, &events);
+    tick(&mut service, &events, &audit);
     service
 }
 
-fn tick<M: Maps>(service: &mut Service<M>, events: &Events) {
-    for entry in service.tick(Now::read()) {
+fn tick<M: Maps>(service: &mut Service<M>, events: &Events, audit: &Audit) {
+    let now = Now::read();
+    audit.flush(now.wall);
+    for entry in service.tick(now) {
         info!(id = entry.id, target = ?entry.verdict.target, "verdict expired");
         tell_of(events, VerdictChange::Expired, &entry);
     }
 }
 
-fn answer<M: Maps>(service: &mut Service<M>, ask: Ask, events: &Events) {
+fn answer<M: Maps>(service: &mut Service<M>, command: Command, events: &Events, audit: &Audit) {
     let now = Now::read();
-    match ask {
+    let recorder = Recorder { audit, caller: command.caller, now };
+    match command.ask {
         Ask::Add { verdict, force, reply } => {
             let target = verdict.target;
-            let added = service.add(verdict, force, now);
+            let recorder = recorder.on_behalf_of(&verdict);
+            let added = recorder.make(recorded::add(&verdict), || service.add(verdict, force, now));
             match &added {
                 Ok(added) => {
                     info!(id = added.id, ?target, renewed = added.renewed, "verdict in force");
@@ -184,7 +197,7 @@ fn answer<M: Maps>(service: &mut Service<M>, ask: Ask, events: &Events) {
             tell(reply, added);
         }
         Ask::Release { id, reply } => {
-            let released = service.release(id, now);
+            let released = recorder.make(recorded::release(service, id, now), || service.release(id, now));
             if let Ok(entry) = &released {
                 info!(id, target = ?entry.verdict.target, "verdict released");
                 tell_of(events, VerdictChange::Released, entry);
@@ -194,7 +207,12 @@ fn answer<M: Maps>(service: &mut Service<M>, ask: Ask, events: &Events) {
         Ask::Verdict { id, reply } => tell(reply, service.verdict(id, now)),
         Ask::Verdicts { page, reply } => tell(reply, Ok(service.verdicts(page, now))),
         Ask::ReplaceList { name, list, options, reply } => {
-            let change = service.replace_list(&name, list, options, now);
+            let change = match options.dry_run {
+                true => service.replace_list(&name, list, options, now),
+                false => recorder.make(recorded::replace_list(service, &name, &list, &options), || {
+                    service.replace_list(&name, list, options, now)
+                }),
+            };
             if let Ok(change) = &change {
                 info!(
                     %name,
@@ -207,7 +225,8 @@ fn answer<M: Maps>(service: &mut Service<M>, ask: Ask, events: &Events) {
             tell(reply, change);
         }
         Ask::RemoveList { name, if_match, reply } => {
-            let removed = service.remove_list(&name, if_match.as_deref(), now);
+            let removed = recorder
+                .make(recorded::remove_list(service, &name), || service.remove_list(&name, if_match.as_deref(), now));
             if removed.is_ok() {
                 info!(%name, "block-list removed");
             }
@@ -215,16 +234,19 @@ fn answer<M: Maps>(service: &mut Service<M>, ask: Ask, events: &Events) {
         }
         Ask::List { name, reply } => tell(reply, service.list(&name)),
         Ask::Lists { reply } => tell(reply, Ok(service.lists())),
-        Ask::Protect { guard, prefixes, reply } => tell(reply, service.protect(guard, &prefixes, now)),
+        Ask::Protect { guard, prefixes, reply } => {
+            let change = recorded::protect(guard, &prefixes);
+            tell(reply, recorder.make(change, || service.protect(guard, &prefixes, now)));
+        }
         Ask::KillSwitch { on, reply } => {
-            let status = service.set_kill_switch(on, now);
+            let status = recorder.make(recorded::kill_switch(on), || service.set_kill_switch(on, now));
             if status.is_ok() {
                 warn!(on, "kill switch set");
             }
             tell(reply, status);
         }
         Ask::SetMode { mode, reply } => {
-            let status = service.set_mode(mode);
+            let status = recorder.make(recorded::set_mode(service, mode), || service.set_mode(mode));
             if status.is_ok() {
                 info!(?mode, "mode set");
             }

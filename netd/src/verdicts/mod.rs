@@ -16,6 +16,7 @@ mod front;
 mod handle;
 mod maps;
 mod protect;
+mod recorded;
 mod refusal;
 mod rules;
 mod service;
