@@ -1,7 +1,7 @@
 //! The real daemon in a laboratory: started, stopped, killed and started again.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Output, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
@@ -29,12 +29,30 @@ pub struct Setup<'s> {
     pub cgroup: bool,
     pub protect: &'s [&'s str],
     pub flows_per_cpu: u32,
+    /// Further keys, above every table: `privileges = "none"`.
+    pub keys: &'s str,
+    /// Further keys of `[api]`, and tables below it.
+    pub api: &'s str,
+    /// Where the API listens besides its unix socket.
+    pub listen: &'s [&'s str],
+    /// Where state is kept, if not in the daemon's own folder.
+    pub state_dir: Option<&'s Path>,
 }
 
 impl Default for Setup<'_> {
     /// Enforces what it is asked to, and keeps out of the cgroup tree.
     fn default() -> Self {
-        Self { mode: "enforce", policy: None, cgroup: false, protect: &[], flows_per_cpu: 16_384 }
+        Self {
+            mode: "enforce",
+            policy: None,
+            cgroup: false,
+            protect: &[],
+            flows_per_cpu: 16_384,
+            keys: "",
+            api: "",
+            listen: &[],
+            state_dir: None,
+        }
     }
 }
 
@@ -131,6 +149,15 @@ impl Daemon {
         self.process.as_ref().context("the daemon does not run")?.signal(signal)
     }
 
+    /// Returns the id of its process.
+    ///
+    /// # Errors
+    ///
+    /// When it does not run.
+    pub fn id(&mut self) -> Result<u32> {
+        Ok(self.process.as_mut().context("the daemon does not run")?.child().id())
+    }
+
     /// Returns what this run of the daemon has logged.
     #[must_use]
     pub fn log(&self) -> String {
@@ -172,15 +199,18 @@ impl Folder {
     }
 
     fn config(&self, setup: Setup<'_>) -> String {
-        let Setup { mode, policy, cgroup, protect, flows_per_cpu } = setup;
+        let Setup { mode, policy, cgroup, protect, flows_per_cpu, keys, api, listen, state_dir } = setup;
         let policy = policy.map_or(PathBuf::new(), |_| self.0.join("policy.yaml"));
-        let (state, socket) = (self.0.join("state"), self.0.join("api.sock"));
+        let state = state_dir.map_or_else(|| self.0.join("state"), Path::to_owned);
+        let listen: Vec<String> = [format!("unix:{}", self.0.join("api.sock").display())]
+            .into_iter()
+            .chain(listen.iter().map(|address| (*address).to_owned()))
+            .collect();
         // Tables of a size for tests: the default ones take memory and time to build.
         format!(
             "mode = {mode:?}\nstate_dir = {state:?}\npolicy = {policy:?}\ncgroup = {cgroup}\nprotect = {protect:?}\n\
-             [api]\nlisten = [\"unix:{}\"]\n[log]\nlevel = \"info\"\n\
-             [limits]\nflows_per_cpu = {flows_per_cpu}\nlisted_hosts = 4096\nlisted_prefixes = 4096\n",
-            socket.display()
+             {keys}\n[api]\nlisten = {listen:?}\n{api}\n[log]\nlevel = \"info\"\n\
+             [limits]\nflows_per_cpu = {flows_per_cpu}\nlisted_hosts = 4096\nlisted_prefixes = 4096\n"
         )
     }
 }

@@ -38,6 +38,7 @@ use axum::response::{IntoResponse as _, Response};
 use tower_http::catch_panic::CatchPanicLayer;
 
 use self::problem::Problem;
+use crate::privileges::Held;
 use crate::store::audit::Audit;
 use crate::store::events::Events;
 use crate::store::questions::Asker;
@@ -70,6 +71,8 @@ pub struct Context {
     pub tokens: Arc<Tokens>,
     /// Decides who may ask.
     pub doorkeeper: Doorkeeper,
+    /// What the daemon may still do to the host.
+    pub privileges: Arc<Held>,
 }
 
 /// Returns the API as a service.

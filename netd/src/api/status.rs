@@ -90,6 +90,8 @@ pub(super) async fn get(State(context): State<Context>) -> Result<Response, Prob
         "geoip": snapshot.geoip.iter().map(geoip).collect::<Vec<_>>(),
         "findings": {"held": findings, "forgotten": findings_forgotten},
         "flows": {"live": flows_live, "held": flows_held, "forgotten": flows_forgotten},
+        "audit": context.audit.state(),
+        "privileges": *context.privileges,
         "unsaved": status.unsaved,
         "out_of_step": status.out_of_step,
     });

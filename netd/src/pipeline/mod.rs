@@ -17,6 +17,7 @@ mod intel;
 mod respond;
 mod shift;
 mod snapshot;
+mod supervision;
 mod sweep;
 mod watch;
 
@@ -29,8 +30,9 @@ use std::{
 use anyhow::Context as _;
 use ipnet::IpNet;
 use netd_common::{control::Mode, flow::ticks};
-use netd_engine::{config::Config as EngineConfig, intel::Intel};
+use netd_engine::{config::Config as EngineConfig, intel::Intel, respond::Measure};
 use netd_geoip::Databases;
+use rustix::process::{Resource, getrlimit, setrlimit};
 use tokio::{
     signal::unix::{SignalKind, signal},
     sync::{mpsc, watch as channel},
@@ -44,6 +46,7 @@ use crate::{
     config::{self, files::IntelList},
     host::addresses::Addresses,
     kernel::{self, Kernel, interfaces},
+    privileges,
     store::{
         Findings, Flows, audit::Audit, disk::StateDir, events::Events, questions, status, suppressions::Suppressions,
         tokens::Tokens,
@@ -91,12 +94,22 @@ const ENFORCE_QUEUE: usize = 1_024;
 pub fn run(options: Options) -> anyhow::Result<()> {
     // Bound before anything is attached: a second daemon fails here and has touched nothing.
     let (listeners, tls) = door::open(&options)?;
+    raise_descriptors();
     let keep = options.keep;
     // Before there is a second thread: every thread holds what its maker held.
     let (kernel, parts) = start(options)?;
     let runtime =
         tokio::runtime::Builder::new_multi_thread().enable_all().build().context("cannot start the runtime")?;
     runtime.block_on(serve(kernel, parts, Doors { listeners, tls }, keep))
+}
+
+/// Lets as many files be open as the host allows: connections must not take those of the maps.
+fn raise_descriptors() {
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    if let Err(error) = setrlimit(Resource::Nofile, limit) {
+        warn!(%error, "the number of open files cannot be raised");
+    }
 }
 
 /// What the API is served with.
@@ -147,13 +160,32 @@ struct Parts {
     audit: Audit,
     tokens: Arc<Tokens>,
     doorkeeper: api::Doorkeeper,
+    privileges: Arc<privileges::Held>,
     databases: Arc<Databases>,
     /// Automatic verdicts that the service refused.
     refused: Arc<AtomicU64>,
 }
 
-/// Loads, takes over what a former run left, attaches.
+/// Returns what is given up once everything is attached.
+fn plan(options: &Options) -> privileges::Plan {
+    let level = match options.privileges {
+        config::Privileges::Keep => privileges::Level::Keep,
+        config::Privileges::Drop => privileges::Level::Drop,
+        config::Privileges::None => privileges::Level::None,
+    };
+    let rules = options.engine.policy.spec.respond.values();
+    let signals = rules.flat_map(|rule| &rule.measures).any(|measure| matches!(measure, Measure::Stop | Measure::Kill));
+    let folders = options.api.listen.iter().filter_map(|listen| match listen {
+        api::Listen::Unix(path) => path.parent().map(std::path::Path::to_owned),
+        api::Listen::Tcp(_) | api::Listen::Tls(_) => None,
+    });
+    let writable = options.state_dir.iter().cloned().chain([options.kernel.bpffs.clone()]).chain(folders);
+    privileges::Plan { level, signals, writable: writable.collect() }
+}
+
+/// Loads, takes over what a former run left, attaches, and gives up the privileges for that.
 fn start(options: Options) -> anyhow::Result<(Kernel, Parts)> {
+    let privileges = plan(&options);
     let (mut kernel, mut degraded) = Kernel::load(&options.kernel).context("cannot load the kernel programs")?;
     // Until everything is in place a failure must leave enforcement of a former run as it was.
     kernel.keep(true);
@@ -198,6 +230,11 @@ fn start(options: Options) -> anyhow::Result<(Kernel, Parts)> {
     for interface in kernel.watched() {
         info!(interface = interface.name, index = interface.index, "watching");
     }
+
+    let held = privileges::confine(&privileges)
+        .context("cannot give up privileges; privileges = \"keep\" in the configuration goes on with all of them")?;
+    let names: Vec<&str> = held.capabilities.iter().map(|capability| capability.name.as_str()).collect();
+    info!(level = ?held.level, capabilities = names.join(" "), seccomp = held.seccomp, landlock = held.landlock, "privileges");
 
     let events = Events::default();
     let findings = Arc::new(Findings::new(options.findings).telling(events.clone()));
@@ -250,6 +287,7 @@ fn start(options: Options) -> anyhow::Result<(Kernel, Parts)> {
         audit,
         tokens,
         doorkeeper,
+        privileges: Arc::new(held),
         databases,
         refused,
     };
@@ -285,6 +323,7 @@ impl Parts {
             audit: self.audit.clone(),
             tokens: self.tokens,
             doorkeeper: self.doorkeeper,
+            privileges: self.privileges,
         };
         let mut tasks = JoinSet::new();
         // The service outlives the others: what they still ask is answered. It ends when the last handle is gone.
@@ -299,6 +338,7 @@ impl Parts {
         tasks.spawn(self.intel.run(shutdown.clone()));
         tasks.spawn(responder.run(self.orders, self.enforcements));
         tasks.spawn(geoip::follow(self.databases, shutdown.clone()));
+        tasks.spawn(supervision::tell(context.sources.clone(), shutdown.clone()));
         if let Some(tls) = doors.tls {
             tasks.spawn(door::follow(tls, shutdown.clone()));
         }

@@ -47,7 +47,7 @@ async fn every_change_has_a_record_of_who_and_what() {
     let second = api.get("/api/v1/audit?limit=3").await;
     let cursor = second.json()["next_cursor"].as_str().unwrap().to_owned();
     assert_eq!(actions(&api.get(&format!("/api/v1/audit?cursor={cursor}")).await).len(), 7);
-    assert_eq!(crate::store::audit::verify(folder.path()).unwrap().broken, None);
+    assert_eq!(crate::store::audit::verify(folder.path(), None).unwrap().broken, None);
 }
 
 #[tokio::test]

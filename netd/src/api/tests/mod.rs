@@ -118,6 +118,7 @@ impl Api {
             audit: audit.clone(),
             tokens: Arc::clone(&tokens),
             doorkeeper: Doorkeeper::new(Access { loopback, group: Some(Scope::Read) }, Arc::clone(&tokens)),
+            privileges: Arc::default(),
         };
         let service = tokio::spawn(verdicts::run(service, commands, events, audit.clone(), CancellationToken::new()));
         Self { router: router(context), tokens, audit, fake, findings, flows, snapshots, _service: service }

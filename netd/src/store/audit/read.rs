@@ -21,17 +21,20 @@ pub struct Verified {
     pub last: u64,
     pub head: String,
     pub broken: Option<Broken>,
+    /// Whether a record has the hash that was asked for.
+    pub has_wanted: bool,
 }
 
-/// Follows the chain through all files of a folder up to the first record that does not follow.
+/// Follows the chain through all files of a folder up to the first record that does not follow, and looks for the record
+/// whose hash is `wanted`.
 ///
 /// # Errors
 /// When the files cannot be read.
-pub fn verify(folder: &Path) -> Result<Verified, Error> {
+pub fn verify(folder: &Path, wanted: Option<&str>) -> Result<Verified, Error> {
     // Read before the files: a daemon that goes on writing only makes them longer.
     let head = file::head(folder);
     let mut link = Link::default();
-    let mut verified = Verified { first: 0, records: 0, last: 0, head: String::new(), broken: None };
+    let mut verified = Verified { first: 0, records: 0, last: 0, head: String::new(), broken: None, has_wanted: false };
     let mut place = (String::new(), 0);
     'files: for path in files(folder)? {
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
@@ -50,6 +53,7 @@ pub fn verify(folder: &Path) -> Result<Verified, Error> {
             match followed {
                 Ok(record) => {
                     verified.records += 1;
+                    verified.has_wanted |= wanted == Some(link.hash.as_str());
                     verified.first = if verified.first == 0 { record.seq } else { verified.first };
                 }
                 Err(fault) => {

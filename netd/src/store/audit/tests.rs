@@ -27,7 +27,7 @@ fn records_are_chained_and_the_chain_is_whole_across_a_restart() {
     written(temporary.path(), 3);
     written(temporary.path(), 2);
 
-    let verified = verify(temporary.path()).unwrap();
+    let verified = verify(temporary.path(), None).unwrap();
 
     assert_eq!((verified.first, verified.records, verified.last, verified.broken), (1, 5, 5, None));
 }
@@ -45,7 +45,7 @@ fn every_altered_byte_is_found_at_its_record() {
         altered[at] ^= 0x01;
         fs::write(file(temporary.path()), &altered).unwrap();
 
-        let broken = verify(temporary.path()).unwrap().broken;
+        let broken = verify(temporary.path(), None).unwrap().broken;
 
         assert!(broken.is_some_and(|broken| broken.line == 2), "byte {at}");
     }
@@ -61,7 +61,7 @@ fn a_record_that_was_taken_out_or_moved_is_found() {
     for order in [vec![lines[0], lines[2]], vec![lines[0], lines[2], lines[1]]] {
         fs::write(file(temporary.path()), order.join("\n") + "\n").unwrap();
 
-        let broken = verify(temporary.path()).unwrap().broken.unwrap();
+        let broken = verify(temporary.path(), None).unwrap().broken.unwrap();
 
         assert!(matches!(broken.fault, Fault::Unchained { .. }), "{broken}");
         assert_eq!(broken.line, 2);
@@ -76,7 +76,7 @@ fn a_log_that_was_cut_short_is_found_by_its_head_and_said_at_the_next_start() {
     let (kept, _) = text.trim_end().rsplit_once('\n').unwrap();
     fs::write(file(temporary.path()), format!("{kept}\n")).unwrap();
 
-    let broken = verify(temporary.path()).unwrap().broken.unwrap();
+    let broken = verify(temporary.path(), None).unwrap().broken.unwrap();
     let (records, _) = Audit::open(temporary.path(), NOW).unwrap().page(None, 1).unwrap();
 
     assert_eq!(broken.fault, Fault::Truncated { seq: 2, head: 3 });
@@ -96,7 +96,7 @@ fn a_torn_last_line_is_cut_off_said_and_does_not_break_the_chain() {
     let (records, _) = audit.page(None, 10).unwrap();
     assert_eq!(records.iter().map(|record| record.action.as_str()).next(), Some("audit.torn"));
     assert_eq!(audit.state().torn_bytes, 19);
-    assert_eq!(verify(temporary.path()).unwrap().broken, None);
+    assert_eq!(verify(temporary.path(), None).unwrap().broken, None);
 }
 
 /// A log whose disk refuses from here on: a write to `/dev/full` fails as on a full disk.
@@ -125,7 +125,7 @@ fn what_cuts_more_is_refused_without_a_record_and_what_cuts_less_is_written_late
         records.iter().map(|record| record.action.as_str()).collect::<Vec<_>>(),
         ["verdict.release", "verdict.add"]
     );
-    assert_eq!(verify(temporary.path()).unwrap().broken, None);
+    assert_eq!(verify(temporary.path(), None).unwrap().broken, None);
 }
 
 #[test]
@@ -168,7 +168,7 @@ fn a_long_log_goes_on_in_another_file_and_the_chain_with_it() {
     drop(audit);
     let audit = written(temporary.path(), 1);
 
-    let verified = verify(temporary.path()).unwrap();
+    let verified = verify(temporary.path(), None).unwrap();
 
     assert_eq!((verified.records, verified.last, verified.broken), (4, 4, None));
     assert_eq!(audit.page(Some(4), 10).unwrap().0.len(), 3);
@@ -183,7 +183,7 @@ fn a_log_whose_oldest_file_is_gone_says_where_it_begins() {
     audit.admit(NOW, &Caller::daemon(), change(3)).unwrap();
     fs::remove_file(temporary.path().join("audit-00000000000000000001.jsonl")).unwrap();
 
-    let verified = verify(temporary.path()).unwrap();
+    let verified = verify(temporary.path(), None).unwrap();
 
     assert_eq!((verified.first, verified.last, verified.broken), (3, 3, None));
 }
