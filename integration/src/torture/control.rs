@@ -15,7 +15,7 @@ use crate::daemon::{Daemon, Setup};
 use crate::lab::Lab;
 use crate::namespace::Namespace;
 
-pub const ROWS: &[Row] = &[
+pub(super) const ROWS: &[Row] = &[
     Row {
         id: "T61",
         fault: "token guessing from one address",

@@ -191,7 +191,7 @@ mod tests {
         assert!(others.iter().all(|other| is_given_up(other)) && !last.iter().any(|one| is_given_up(one)));
     }
 
-    #[tokio::test(start_paused = true)]
+    #[tokio::test]
     async fn a_request_beyond_the_most_is_turned_away_in_time() {
         let slots = Slots::new();
         let mut busy = Vec::new();
