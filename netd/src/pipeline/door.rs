@@ -65,8 +65,8 @@ fn names(options: &Options) -> anyhow::Result<Vec<String>> {
     Ok(names)
 }
 
-/// Takes changed certificates over until `shutdown`, at the latest at SIGHUP.
-pub(super) async fn follow(tls: Arc<Tls>, shutdown: CancellationToken) -> anyhow::Result<()> {
+/// Takes changed certificates over until `shutdown`, at the latest at SIGHUP, which ends nothing.
+pub(super) async fn follow(tls: Option<Arc<Tls>>, shutdown: CancellationToken) -> anyhow::Result<()> {
     let mut hang_up = signal(SignalKind::hangup()).context("cannot listen for SIGHUP")?;
     let mut ticks = tokio::time::interval(POLL);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -76,6 +76,7 @@ pub(super) async fn follow(tls: Arc<Tls>, shutdown: CancellationToken) -> anyhow
             _ = ticks.tick() => {}
             _ = hang_up.recv() => {}
         }
+        let Some(tls) = &tls else { continue };
         match tls.reload(time::now()) {
             Ok(true) => info!("the API's certificate was replaced"),
             Ok(false) => {}

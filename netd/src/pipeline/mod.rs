@@ -339,9 +339,7 @@ impl Parts {
         tasks.spawn(responder.run(self.orders, self.enforcements));
         tasks.spawn(geoip::follow(self.databases, shutdown.clone()));
         tasks.spawn(supervision::tell(context.sources.clone(), shutdown.clone()));
-        if let Some(tls) = doors.tls {
-            tasks.spawn(door::follow(tls, shutdown.clone()));
-        }
+        tasks.spawn(door::follow(doors.tls, shutdown.clone()));
         for listener in doors.listeners {
             match listener.tcp_address() {
                 Some(address) => info!(%address, "API"),
