@@ -2,14 +2,16 @@
 //!
 //! Rooms: `source` reads captures, `kernel` alone names aya, `host` knows processes and sockets, `verdicts` owns what
 //! is enforced, `query` is the filter language, `store` remembers, `sinks` writes and sends what happens, `api` alone
-//! names axum, `cli` is one file a subcommand, `pipeline` alone spawns.
+//! names axum, `cli` is one file a subcommand, `pipeline` alone spawns, `privileges` gives up what root could do.
 
 pub mod api;
 pub mod cli;
 pub mod config;
+pub mod doctor;
 pub mod host;
 pub mod kernel;
 pub mod pipeline;
+pub mod privileges;
 pub mod query;
 pub mod sinks;
 pub mod source;

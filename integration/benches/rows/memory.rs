@@ -18,7 +18,7 @@ pub(crate) fn measure(options: &Options, report: &mut Report) -> Result<()> {
     // What an object costs without flows.
     let small = Netd::load(options, 8)?;
     let before = kernel_bytes()?;
-    let mut large = Netd::load(options, SLOTS)?;
+    let large = Netd::load(options, SLOTS)?;
     let with_object = kernel_bytes()?;
     drop(small);
     let base = with_object - kernel_bytes()?;

@@ -3,6 +3,7 @@
 //! A row is one function. It makes its own namespaces and folders, bounds its traffic, cleans up, and measures.
 
 pub mod continuity;
+pub mod control;
 pub mod history;
 pub mod outputs;
 pub mod overload;
@@ -65,7 +66,8 @@ impl Played {
 /// Returns every row, by number. Each room of faults adds its own.
 #[must_use]
 pub fn rows() -> Vec<Row> {
-    let rooms: [&[Row]; 5] = [continuity::ROWS, history::ROWS, outputs::ROWS, overload::ROWS, policy::ROWS];
+    let rooms: [&[Row]; 6] =
+        [continuity::ROWS, control::ROWS, history::ROWS, outputs::ROWS, overload::ROWS, policy::ROWS];
     let mut rows: Vec<_> = rooms.concat();
     rows.sort_by_key(|row| row.id);
     rows

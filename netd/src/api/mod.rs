@@ -1,8 +1,11 @@
 //! The REST API: the only room that names axum.
 //!
 //! It reads the store and asks the verdict service; nothing is kept here. Errors are RFC 9457 problems, lists are pages
-//! with cursors, times are RFC 3339. TCP is served on loopback only, because nobody is asked who they are.
+//! with cursors, times are RFC 3339. [`auth`] decides who may ask for what stands in [`routes`].
 
+mod attempts;
+mod audit;
+mod auth;
 mod blocklists;
 mod explain;
 mod findings;
@@ -15,10 +18,14 @@ mod metrics;
 mod page;
 mod policies;
 mod problem;
+mod routes;
 mod serve;
+mod slots;
 mod stats;
 mod status;
 mod suppressions;
+mod tls;
+mod tokens;
 mod verdicts;
 
 #[cfg(test)]
@@ -31,20 +38,24 @@ use axum::Router;
 use axum::http::{StatusCode, Uri};
 use axum::middleware::{from_fn, from_fn_with_state};
 use axum::response::{IntoResponse as _, Response};
-use axum::routing::{delete, get, post, put};
 use tower_http::catch_panic::CatchPanicLayer;
 
 use self::problem::Problem;
+use crate::privileges::Held;
+use crate::store::audit::Audit;
 use crate::store::events::Events;
 use crate::store::history::History;
 use crate::store::policies::Book;
 use crate::store::questions::Asker;
 use crate::store::status::Sources;
 use crate::store::suppressions::Suppressions;
+use crate::store::tokens::Tokens;
 use crate::store::{Findings, Flows};
 use crate::verdicts::Handle;
 
-pub use serve::{Error, Listen, Listener, serve};
+pub use auth::{Access, Doorkeeper};
+pub use serve::{Error, Listen, Listener, Means, serve};
+pub use tls::{Source as TlsSource, Tls, own_authority};
 
 /// What the API tells of.
 #[derive(Clone)]
@@ -64,35 +75,18 @@ pub struct Context {
     pub databases: Arc<netd_geoip::Databases>,
     /// What was written down, where it is kept.
     pub history: Option<Arc<History>>,
+    pub audit: Audit,
+    pub tokens: Arc<Tokens>,
+    /// Decides who may ask.
+    pub doorkeeper: Doorkeeper,
+    /// What the daemon may still do to the host.
+    pub privileges: Arc<Held>,
 }
 
 /// Returns the API as a service.
 pub fn router(context: Context) -> Router {
     let hosts = Arc::clone(&context.hosts);
-    Router::new()
-        .route("/livez", get(health::livez))
-        .route("/readyz", get(health::readyz))
-        .route("/metrics", get(metrics::get))
-        .route("/api/v1/version", get(health::version))
-        .route("/api/v1/status", get(status::get))
-        .route("/api/v1/kill-switch", put(status::put_kill_switch).get(status::get_kill_switch))
-        .route("/api/v1/mode", put(status::put_mode))
-        .route("/api/v1/flows", get(flows::list))
-        .route("/api/v1/flows/stats", get(stats::get))
-        .route("/api/v1/flows/{id}", get(flows::get))
-        .route("/api/v1/findings", get(findings::list))
-        .route("/api/v1/findings/{id}", get(findings::get).patch(findings::triage))
-        .route("/api/v1/explain", get(explain::get))
-        .route("/api/v1/policies", get(policies::list))
-        .route("/api/v1/policies/{name}", get(policies::get))
-        .route("/api/v1/policies:validate", post(policies::validate))
-        .route("/api/v1/config:reload", post(policies::reload))
-        .route("/api/v1/suppressions", get(suppressions::list).post(suppressions::add))
-        .route("/api/v1/suppressions/{id}", delete(suppressions::remove))
-        .route("/api/v1/verdicts", get(verdicts::list).post(verdicts::add))
-        .route("/api/v1/verdicts/{id}", get(verdicts::get).delete(verdicts::release))
-        .route("/api/v1/blocklists", get(blocklists::list))
-        .route("/api/v1/blocklists/{name}", get(blocklists::get).put(blocklists::replace).delete(blocklists::remove))
+    routes::router(&context)
         .fallback(no_such_path)
         .method_not_allowed_fallback(no_such_method)
         .with_state(context)

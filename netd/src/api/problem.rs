@@ -116,6 +116,9 @@ impl From<Refusal> for Problem {
                 let cause = error.source().map(|cause| format!("{error}: {cause}")).unwrap_or(detail);
                 Self::new(StatusCode::INTERNAL_SERVER_ERROR, "kernel", "The kernel refused", cause)
             }
+            Refusal::Unrecorded(_) => {
+                Self::new(StatusCode::SERVICE_UNAVAILABLE, "unrecorded", "Nothing is cut without a record", detail)
+            }
             Refusal::Stopped => Self::new(StatusCode::SERVICE_UNAVAILABLE, "stopping", "Shutting down", detail),
         }
     }

@@ -107,6 +107,8 @@ pub(super) async fn get(State(context): State<Context>) -> Result<Response, Prob
         "findings": {"held": findings, "forgotten": findings_forgotten},
         "flows": {"live": flows_live, "held": flows_held, "forgotten": flows_forgotten},
         "history": snapshot.history,
+        "audit": context.audit.state(),
+        "privileges": *context.privileges,
         "unsaved": status.unsaved,
         "out_of_step": status.out_of_step,
     });

@@ -267,3 +267,71 @@ async fn flows_are_observed_and_findings_triaged() {
     assert!(printed[7].1.lines().nth(1).unwrap().contains("closed"), "{}", printed[7].1);
     assert!(printed[8].1.contains("\"reason\": \"fp\""), "{}", printed[8].1);
 }
+
+#[tokio::test]
+async fn a_token_is_shown_once_and_listed_without_its_secret() {
+    let api = Api::new();
+
+    let printed = printed(
+        &api,
+        &[
+            &["token", "create", "--name", "prom", "--scope", "metrics", "--ttl", "1h"],
+            &["token", "list"],
+            &["token", "revoke", "nobody"],
+        ],
+    )
+    .await;
+
+    let token = printed[0].1.lines().next().unwrap();
+    assert!(token.starts_with("ntd_") && token.len() == 76, "{token}");
+    assert!(printed[1].1.contains("prom") && !printed[1].1.contains(&token[..20]), "{}", printed[1].1);
+    assert_eq!((printed[2].0, printed[2].1.contains("there is no token nobody")), (1, true));
+}
+
+#[tokio::test]
+async fn the_doctor_says_what_is_wrong_and_how_bad_that_is() {
+    let api = Api::new();
+
+    let printed = printed(&api, &[&["doctor", "-o", "json"], &["doctor"]]).await;
+
+    let report: Value = serde_json::from_str(&printed[0].1).unwrap();
+    let expected = match report["worst"].as_str().unwrap() {
+        "ok" => 0,
+        "warn" => 4,
+        _ => 1,
+    };
+    assert_eq!((printed[0].0, printed[1].0), (expected, expected));
+    let checks = report["checks"].as_array().unwrap();
+    assert!(
+        checks.iter().any(|check| check["what"] == "kernel") && checks.iter().any(|check| check["what"] == "losses")
+    );
+    assert_eq!(printed[1].1.lines().filter(|line| line.starts_with("warn ") || line.starts_with("FAIL")).count(), {
+        checks.iter().filter(|check| check["grade"] != "ok").count()
+    });
+}
+
+#[test]
+fn a_log_that_was_altered_fails_with_its_first_broken_record() {
+    let folder = tempfile::tempdir().unwrap();
+    let log = folder.path().join("audit");
+    let audit = crate::store::audit::Audit::open(&log, netd_engine::time::Timestamp(1)).unwrap();
+    let change = crate::store::audit::Change::new(crate::store::audit::Effect::Decreases, "test", "x");
+    for _ in 0..3 {
+        audit.record(netd_engine::time::Timestamp(1), &crate::store::audit::Caller::daemon(), change.clone());
+    }
+    let verify = || {
+        let cli =
+            Cli::try_parse_from(["netd", "audit", "verify", "--state-dir", folder.path().to_str().unwrap()]).unwrap();
+        let mut out = Vec::new();
+        (run(&cli, &mut out, &mut Vec::new()), String::from_utf8(out).unwrap())
+    };
+    assert_eq!(verify().0, 0);
+
+    let file = log.join("audit.jsonl");
+    let text = std::fs::read_to_string(&file).unwrap();
+    std::fs::write(&file, text.replacen("\"seq\":2", "\"seq\":9", 1)).unwrap();
+
+    let (status, said) = verify();
+    assert_eq!(status, 1);
+    assert!(said.contains("BROKEN at audit.jsonl:2"), "{said}");
+}

@@ -1,5 +1,6 @@
 //! The daemon's configuration: a TOML file in which every key is optional.
 
+mod api;
 pub mod files;
 mod geoip;
 pub mod policies;
@@ -17,10 +18,10 @@ use ipnet::IpNet;
 use serde::de::{Error as _, Visitor};
 use serde::{Deserialize, Deserializer};
 
+pub use self::api::{Api, Grant, Tls, TlsMode};
 use self::files::IntelList;
 pub use self::geoip::Geoip;
 pub use self::store::Store;
-use crate::api::Listen;
 use crate::sinks::Sink;
 use crate::time;
 
@@ -59,6 +60,7 @@ pub struct Config {
     #[serde(deserialize_with = "duration")]
     pub heartbeat_limit: Duration,
     pub api: Api,
+    pub privileges: Privileges,
     pub limits: Limits,
     pub geoip: Geoip,
     /// Where findings, flows and verdicts are written or sent.
@@ -115,15 +117,17 @@ pub enum Xdp {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Network(pub IpNet);
 
-/// The REST API.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Api {
-    /// Loopback addresses and unix sockets; none switches the API off.
-    #[serde(deserialize_with = "listens")]
-    pub listen: Vec<Listen>,
-    /// Names by which it may be called, besides `localhost` and loopback addresses.
-    pub hosts: Vec<String>,
+/// What netd keeps of root's power once its programs are attached.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Privileges {
+    /// Everything it was started with.
+    Keep,
+    /// What its work takes: sockets and processes of others.
+    #[default]
+    Drop,
+    /// Nothing: what is attached goes on, other users' processes are not looked into.
+    None,
 }
 
 /// How much is kept.
@@ -178,18 +182,13 @@ impl Default for Config {
             local_networks: Vec::new(),
             heartbeat_limit: Duration::from_secs(600),
             api: Api::default(),
+            privileges: Privileges::default(),
             limits: Limits::default(),
             geoip: Geoip::default(),
             sink: Vec::new(),
             store: Store::default(),
             log: Log::default(),
         }
-    }
-}
-
-impl Default for Api {
-    fn default() -> Self {
-        Self { listen: vec![Listen::Tcp(([127, 0, 0, 1], 9_443).into())], hosts: Vec::new() }
     }
 }
 
@@ -278,6 +277,7 @@ impl Config {
             })
             .or_else(|| absolute("state_dir", &self.state_dir))
             .or_else(|| absolute("bpffs", &self.bpffs))
+            .or_else(|| self.api.flaw())
             .or_else(|| self.geoip.paths().country.and_then(|path| absolute("geoip.country", &path)))
             .or_else(|| self.geoip.paths().asn.and_then(|path| absolute("geoip.asn", &path)))
     }
@@ -325,11 +325,6 @@ impl<'de> Deserialize<'de> for Interfaces {
 
 fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
     time::duration(&String::deserialize(deserializer)?).map_err(D::Error::custom)
-}
-
-fn listens<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Listen>, D::Error> {
-    let texts: Vec<String> = one_or_many(deserializer)?;
-    texts.iter().map(|text| text.parse().map_err(D::Error::custom)).collect()
 }
 
 /// Reads one text or a list of them.

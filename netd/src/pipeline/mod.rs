@@ -10,6 +10,7 @@
 //! Only the sources listen for shutdown. Each later stage ends when its input does, so nothing that was read is lost.
 
 mod analyse;
+mod door;
 mod geoip;
 mod history;
 mod host;
@@ -19,6 +20,7 @@ mod respond;
 mod shift;
 mod sinks;
 mod snapshot;
+mod supervision;
 mod sweep;
 mod watch;
 
@@ -31,8 +33,9 @@ use std::{
 use anyhow::Context as _;
 use ipnet::IpNet;
 use netd_common::{control::Mode, flow::ticks};
-use netd_engine::{config::Config as EngineConfig, intel::Intel};
+use netd_engine::{config::Config as EngineConfig, intel::Intel, respond::Measure};
 use netd_geoip::Databases;
+use rustix::process::{Resource, getrlimit, setrlimit};
 use tokio::{
     signal::unix::{SignalKind, signal},
     sync::{mpsc, watch as channel},
@@ -43,18 +46,21 @@ use tracing::{info, warn};
 
 use crate::{
     api,
-    config::files::IntelList,
+    config::{self, files::IntelList},
     host::addresses::Addresses,
     kernel::{self, Kernel, interfaces},
+    privileges,
     sinks::{Sink, Site, Surroundings},
     store::{
         Findings, Flows,
+        audit::Audit,
         disk::StateDir,
         events::Events,
         history::{History, Limits},
         policies::{Book, Files},
         questions, status,
         suppressions::Suppressions,
+        tokens::Tokens,
     },
     verdicts::{self, Guard, Handle, Now, Service, Settings},
 };
@@ -76,9 +82,8 @@ pub struct Options {
     pub lists: Vec<IntelList>,
     /// Where verdicts and lists survive a restart; `None` keeps them nowhere.
     pub state_dir: Option<PathBuf>,
-    pub listen: Vec<api::Listen>,
-    /// Names by which the API may be called, besides `localhost`.
-    pub hosts: Vec<String>,
+    pub api: config::Api,
+    pub privileges: config::Privileges,
     /// Databases of countries and autonomous systems.
     pub geoip: netd_geoip::Paths,
     /// Where events are written or sent besides the API.
@@ -108,23 +113,37 @@ const ENFORCE_QUEUE: usize = 1_024;
 /// # Errors
 /// When it cannot start, or a part of it ends early. Enforcement then stays in place, as after a kill.
 pub fn run(options: Options) -> anyhow::Result<()> {
+    // Bound before anything is attached: a second daemon fails here and has touched nothing.
+    let (listeners, tls) = door::open(&options)?;
+    raise_descriptors();
+    let keep = options.keep;
+    // Before there is a second thread: every thread holds what its maker held.
+    let (kernel, parts) = start(options)?;
     let runtime =
         tokio::runtime::Builder::new_multi_thread().enable_all().build().context("cannot start the runtime")?;
-    runtime.block_on(serve(options))
+    runtime.block_on(serve(kernel, parts, Doors { listeners, tls }, keep))
 }
 
-async fn serve(options: Options) -> anyhow::Result<()> {
+/// Lets as many files be open as the host allows: connections must not take those of the maps.
+fn raise_descriptors() {
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    if let Err(error) = setrlimit(Resource::Nofile, limit) {
+        warn!(%error, "the number of open files cannot be raised");
+    }
+}
+
+/// What the API is served with.
+struct Doors {
+    listeners: Vec<api::Listener>,
+    tls: Option<Arc<api::Tls>>,
+}
+
+async fn serve(mut kernel: Kernel, parts: Parts, doors: Doors, keep: bool) -> anyhow::Result<()> {
     let mut terminate = signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("cannot listen for SIGINT")?;
-    // Bound before anything is attached: a second daemon fails here and has touched nothing.
-    let mut listeners = Vec::new();
-    for listen in &options.listen {
-        listeners.push(api::Listener::bind(listen).await.with_context(|| format!("cannot serve the API on {listen}"))?);
-    }
-    let keep = options.keep;
-    let (mut kernel, parts) = start(options)?;
     let shutdown = CancellationToken::new();
-    let ended = parts.serve(&mut kernel, listeners, &shutdown, async {
+    let ended = parts.serve(&mut kernel, doors, &shutdown, async {
         tokio::select! {
             _ = terminate.recv() => info!("SIGTERM"),
             _ = interrupt.recv() => info!("SIGINT"),
@@ -161,6 +180,10 @@ struct Parts {
     events: Events,
     sources: status::Sources,
     hosts: Arc<[String]>,
+    audit: Audit,
+    tokens: Arc<Tokens>,
+    doorkeeper: api::Doorkeeper,
+    privileges: Arc<privileges::Held>,
     databases: Arc<Databases>,
     sinks: sinks::Running,
     /// Automatic verdicts that the service refused.
@@ -169,8 +192,27 @@ struct Parts {
     historian: Option<history::Keeper>,
 }
 
-/// Loads, takes over what a former run left, attaches.
+/// Returns what is given up once everything is attached.
+fn plan(options: &Options) -> privileges::Plan {
+    let level = match options.privileges {
+        config::Privileges::Keep => privileges::Level::Keep,
+        config::Privileges::Drop => privileges::Level::Drop,
+        config::Privileges::None => privileges::Level::None,
+    };
+    let rules = options.engine.policies.iter().flat_map(|policy| policy.spec.respond.values());
+    let signals = rules.flat_map(|rule| &rule.measures).any(|measure| matches!(measure, Measure::Stop | Measure::Kill));
+    let folders = options.api.listen.iter().filter_map(|listen| match listen {
+        api::Listen::Unix(path) => path.parent().map(std::path::Path::to_owned),
+        api::Listen::Tcp(_) | api::Listen::Tls(_) => None,
+    });
+    let outputs = options.sinks.iter().filter_map(Sink::folder);
+    let state = options.state_dir.iter().cloned().chain([options.kernel.bpffs.clone()]);
+    privileges::Plan { level, signals, writable: state.chain(folders).chain(outputs).collect() }
+}
+
+/// Loads, takes over what a former run left, attaches, and gives up the privileges for that.
 fn start(options: Options) -> anyhow::Result<(Kernel, Parts)> {
+    let privileges = plan(&options);
     let (mut kernel, mut degraded) = Kernel::load(&options.kernel).context("cannot load the kernel programs")?;
     // Until everything is in place a failure must leave enforcement of a former run as it was.
     kernel.keep(true);
@@ -203,6 +245,12 @@ fn start(options: Options) -> anyhow::Result<(Kernel, Parts)> {
     };
     let (disk_for_histories, disk_for_size) = (disk.clone(), disk.clone());
     let suppressions = Arc::new(Suppressions::open(disk.clone()));
+    let audit = match &disk {
+        Some(disk) => Audit::open(&disk.audit(), crate::time::now()).context("cannot open the audit log")?,
+        None => Audit::none(),
+    };
+    let tokens = Arc::new(Tokens::open(disk.clone()));
+    let doorkeeper = api::Doorkeeper::new(options.api.access(), Arc::clone(&tokens));
     let mut service = Service::start(kernel.verdict_maps()?, disk, settings, Now::read())
         .context("cannot take over the verdicts in the kernel")?;
 
@@ -215,6 +263,11 @@ fn start(options: Options) -> anyhow::Result<(Kernel, Parts)> {
     for interface in kernel.watched() {
         info!(interface = interface.name, index = interface.index, "watching");
     }
+
+    let held = privileges::confine(&privileges)
+        .context("cannot give up privileges; privileges = \"keep\" in the configuration goes on with all of them")?;
+    let names: Vec<&str> = held.capabilities.iter().map(|capability| capability.name.as_str()).collect();
+    info!(level = ?held.level, capabilities = names.join(" "), seccomp = held.seccomp, landlock = held.landlock, "privileges");
 
     let events = Events::default();
     let past = past(options.state_dir.as_deref(), options.history, options.findings, &databases, &mut degraded);
@@ -273,7 +326,7 @@ fn start(options: Options) -> anyhow::Result<(Kernel, Parts)> {
         databases: Arc::clone(&databases),
     };
     let sinks = sinks::start(options.sinks, &sink_tallies, events.listen(), &surroundings)?;
-    let hosts = options.hosts.into();
+    let hosts = options.api.hosts.into();
     let parts = Parts {
         analyst,
         intel,
@@ -293,6 +346,10 @@ fn start(options: Options) -> anyhow::Result<(Kernel, Parts)> {
         events,
         sources,
         hosts,
+        audit,
+        tokens,
+        doorkeeper,
+        privileges: Arc::new(held),
         databases,
         sinks,
         refused,
@@ -307,7 +364,7 @@ impl Parts {
     async fn serve(
         self,
         kernel: &mut Kernel,
-        listeners: Vec<api::Listener>,
+        doors: Doors,
         shutdown: &CancellationToken,
         stop: impl Future<Output = ()>,
     ) -> anyhow::Result<()> {
@@ -316,6 +373,7 @@ impl Parts {
             findings: Arc::clone(&self.findings),
             programs: self.programs,
             refused: self.refused,
+            audit: self.audit.clone(),
         };
         let context = api::Context {
             verdicts: self.handle,
@@ -329,19 +387,31 @@ impl Parts {
             hosts: self.hosts,
             databases: Arc::clone(&self.databases),
             history: self.history,
+            audit: self.audit.clone(),
+            tokens: self.tokens,
+            doorkeeper: self.doorkeeper,
+            privileges: self.privileges,
         };
         // History outlives the others too, as it keeps their last events.
         let closing = CancellationToken::new();
         let keeping = self.historian.map(|historian| tokio::spawn(historian.run(closing.clone())));
         let mut tasks = JoinSet::new();
         // The service outlives the others: what they still ask is answered. It ends when the last handle is gone.
-        let verdicts = tokio::spawn(verdicts::run(self.service, self.commands, self.events, CancellationToken::new()));
+        let verdicts = tokio::spawn(verdicts::run(
+            self.service,
+            self.commands,
+            self.events,
+            self.audit.clone(),
+            CancellationToken::new(),
+        ));
         tasks.spawn(self.analyst.run(shutdown.clone()));
         tasks.spawn(self.intel.run(shutdown.clone()));
         tasks.spawn(self.keeper.run(shutdown.clone()));
         tasks.spawn(responder.run(self.orders, self.enforcements));
         tasks.spawn(geoip::follow(self.databases, shutdown.clone()));
-        for listener in listeners {
+        tasks.spawn(supervision::tell(context.sources.clone(), shutdown.clone()));
+        tasks.spawn(door::follow(doors.tls, shutdown.clone()));
+        for listener in doors.listeners {
             match listener.tcp_address() {
                 Some(address) => info!(%address, "API"),
                 None => info!("API on a unix socket"),

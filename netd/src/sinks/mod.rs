@@ -16,7 +16,7 @@ mod writer;
 #[cfg(test)]
 mod tests;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use netd_engine::finding::Severity;
@@ -43,6 +43,17 @@ pub struct Sink {
     /// Events that may wait.
     pub queue: usize,
     pub output: Output,
+}
+
+impl Sink {
+    /// Returns the folder that it writes below, if it writes to files.
+    #[must_use]
+    pub fn folder(&self) -> Option<PathBuf> {
+        match &self.output {
+            Output::File { path, .. } => path.parent().map(Path::to_owned),
+            Output::Stdout { .. } | Output::Syslog { .. } | Output::Journald { .. } | Output::Webhook(_) => None,
+        }
+    }
 }
 
 /// What a sink wants to hear.

@@ -27,6 +27,7 @@ pub enum Error {
 pub enum File<'a> {
     Verdicts,
     Suppressions,
+    Tokens,
     Histories,
     List(&'a ListName),
 }
@@ -38,6 +39,11 @@ pub struct StateDir {
     /// Locked as long as a clone lives.
     _lock: Arc<fs::File>,
 }
+
+/// The audit log's folder in the state directory.
+pub const AUDIT: &str = "audit";
+/// The folder of netd's own authority for TLS.
+pub const TLS: &str = "tls";
 
 const MAGIC: &str = "netd-state 1";
 
@@ -106,6 +112,12 @@ impl StateDir {
         decoded
     }
 
+    /// Returns the folder of the audit log, which has its own way of writing.
+    #[must_use]
+    pub fn audit(&self) -> PathBuf {
+        self.path.join(AUDIT)
+    }
+
     /// Returns the names of the saved lists, in order.
     #[must_use]
     pub fn lists(&self) -> Vec<ListName> {
@@ -128,6 +140,7 @@ impl StateDir {
         match file {
             File::Verdicts => self.path.join("verdicts.state"),
             File::Suppressions => self.path.join("suppressions.state"),
+            File::Tokens => self.path.join("tokens.state"),
             File::Histories => self.path.join("histories.state"),
             File::List(name) => self.path.join("lists").join(format!("{name}.list")),
         }

@@ -1,5 +1,6 @@
 //! Remembers: the state directory, the findings, the live flows, and the state of the whole, as the API reads them.
 
+pub mod audit;
 pub mod disk;
 mod ended;
 pub mod events;
@@ -12,6 +13,7 @@ mod record;
 pub mod responses;
 pub mod status;
 pub mod suppressions;
+pub mod tokens;
 pub mod triage;
 pub mod view;
 

@@ -15,9 +15,11 @@ use super::blocklist::{List, ListName};
 use super::clock::Now;
 use super::maps::Maps;
 use super::protect::Guard;
+use super::recorded::{self, Admitted, Recorder};
 use super::refusal::Refusal;
 use super::service::{Begun, Outcome, Service};
 use super::view::{Added, Entry, ListChange, ListOptions, ListView, Page, Status, VerdictPage};
+use crate::store::audit::{self, Audit, Caller};
 use crate::store::events::{Event, Events, VerdictChange, VerdictEvent};
 
 /// How often the service looks for expired verdicts. Shorter than [`super::service::HANDOVER`], so that a key
@@ -30,7 +32,11 @@ const QUEUE: usize = 256;
 type Reply<T> = oneshot::Sender<Result<T, Refusal>>;
 
 /// What the service can be asked. Made by [`Handle`].
-pub struct Command(Ask);
+pub struct Command {
+    ask: Ask,
+    /// Who asks, for the audit log.
+    caller: Caller,
+}
 
 enum Ask {
     Add { verdict: Verdict, force: bool, reply: Reply<Added> },
@@ -124,36 +130,40 @@ impl Handle {
 
     async fn ask<T>(&self, ask: impl FnOnce(Reply<T>) -> Ask) -> Result<T, Refusal> {
         let (reply, answer) = oneshot::channel();
-        self.commands.send(Command(ask(reply))).await.map_err(|_| Refusal::Stopped)?;
+        let command = Command { ask: ask(reply), caller: audit::caller() };
+        self.commands.send(command).await.map_err(|_| Refusal::Stopped)?;
         answer.await.map_err(|_| Refusal::Stopped)?
     }
 }
 
 /// Whoever waits for a generation of lists.
 enum Waiting {
-    Replaced { name: ListName, reply: Reply<ListChange> },
-    Removed { name: ListName, reply: Reply<ListView> },
+    Replaced { name: ListName, admitted: Admitted, reply: Reply<ListChange> },
+    Removed { name: ListName, admitted: Admitted, reply: Reply<ListView> },
 }
 
 /// The service, who waits for the generation it makes, and what waits until that is done.
 struct Server<M: Maps> {
     service: Service<M>,
     events: Events,
+    audit: Audit,
     waiting: Option<Waiting>,
-    deferred: VecDeque<Ask>,
+    deferred: VecDeque<Command>,
 }
 
 /// Serves commands and expiry until `shutdown` is cancelled or every handle is gone; what was already asked is
-/// answered first. Verdicts that come and go are told to `events`. Returns the service, whose maps outlive it.
+/// answered first. Verdicts that come and go are told to `events`; every change is written to `audit` before it acts.
+/// Returns the service, whose maps outlive it.
 ///
 /// It waits for map writes and for the disk: give it a task that nothing else shares.
 pub async fn run<M: Maps>(
     service: Service<M>,
     mut receiver: mpsc::Receiver<Command>,
     events: Events,
+    audit: Audit,
     shutdown: CancellationToken,
 ) -> Service<M> {
-    let mut server = Server { service, events, waiting: None, deferred: VecDeque::new() };
+    let mut server = Server { service, events, audit, waiting: None, deferred: VecDeque::new() };
     let mut ticks = tokio::time::interval(TICK);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
@@ -163,7 +173,7 @@ pub async fn run<M: Maps>(
             () = shutdown.cancelled() => break,
             _ = ticks.tick() => server.tick(),
             command = receiver.recv() => match command {
-                Some(command) => server.take(command.0),
+                Some(command) => server.take(command),
                 None => break,
             },
             // Between any two steps whoever else has work gets his turn.
@@ -173,7 +183,7 @@ pub async fn run<M: Maps>(
     receiver.close();
     server.finish();
     while let Some(command) = receiver.recv().await {
-        server.take(command.0);
+        server.take(command);
         server.finish();
     }
     server.tick();
@@ -182,50 +192,66 @@ pub async fn run<M: Maps>(
 
 impl<M: Maps> Server<M> {
     fn tick(&mut self) {
-        tick(&mut self.service, &self.events);
+        tick(&mut self.service, &self.events, &self.audit);
     }
 
     /// Answers, or lets a change of a list wait for the one that goes on.
-    fn take(&mut self, ask: Ask) {
-        let changes_lists = matches!(ask, Ask::ReplaceList { .. } | Ask::RemoveList { .. });
+    fn take(&mut self, command: Command) {
+        let changes_lists = matches!(command.ask, Ask::ReplaceList { .. } | Ask::RemoveList { .. });
         if changes_lists && (self.service.is_building() || !self.deferred.is_empty()) {
-            self.deferred.push_back(ask);
+            self.deferred.push_back(command);
             return;
         }
         let now = Now::read();
-        match ask {
-            Ask::ReplaceList { name, list, options, reply } => {
+        let recorder = Recorder { audit: &self.audit, caller: command.caller, now };
+        match command.ask {
+            Ask::ReplaceList { name, list, options, reply } if !options.dry_run => {
+                let change = recorded::replace_list(&self.service, &name, &list, &options);
+                let admitted = match recorder.admit(change) {
+                    Ok(admitted) => admitted,
+                    Err(refusal) => return replaced(&name, reply, Err(refusal)),
+                };
                 match self.service.begin_list(&name, list, options, now) {
-                    Ok(Begun::Building) => self.waiting = Some(Waiting::Replaced { name, reply }),
+                    Ok(Begun::Building) => self.waiting = Some(Waiting::Replaced { name, admitted, reply }),
                     Ok(Begun::Done(outcome)) => replaced(&name, reply, Ok(outcome)),
-                    Err(refusal) => replaced(&name, reply, Err(refusal)),
+                    Err(refusal) => {
+                        let refused = Err(refusal);
+                        admitted.ended(&self.audit, &refused, now);
+                        replaced(&name, reply, refused);
+                    }
                 }
             }
             Ask::RemoveList { name, if_match, reply } => {
+                let admitted = match recorder.admit(recorded::remove_list(&self.service, &name)) {
+                    Ok(admitted) => admitted,
+                    Err(refusal) => return removed(&name, reply, Err(refusal)),
+                };
                 match self.service.begin_removal(&name, if_match.as_deref(), now) {
-                    Ok(Begun::Building) => self.waiting = Some(Waiting::Removed { name, reply }),
+                    Ok(Begun::Building) => self.waiting = Some(Waiting::Removed { name, admitted, reply }),
                     Ok(Begun::Done(outcome)) => removed(&name, reply, Ok(outcome)),
-                    Err(refusal) => removed(&name, reply, Err(refusal)),
+                    Err(refusal) => {
+                        let refused = Err(refusal);
+                        admitted.ended(&self.audit, &refused, now);
+                        removed(&name, reply, refused);
+                    }
                 }
             }
-            ask @ (Ask::Add { .. }
-            | Ask::Release { .. }
-            | Ask::Verdict { .. }
-            | Ask::Verdicts { .. }
-            | Ask::List { .. }
-            | Ask::Lists { .. }
-            | Ask::Protect { .. }
-            | Ask::KillSwitch { .. }
-            | Ask::SetMode { .. }
-            | Ask::Status { .. }) => answer(&mut self.service, ask, &self.events),
+            ask => answer(&mut self.service, ask, &recorder, &self.events),
         }
     }
 
     fn step(&mut self) {
-        let Some(result) = self.service.step(Now::read()) else { return };
+        let now = Now::read();
+        let Some(result) = self.service.step(now) else { return };
         match self.waiting.take() {
-            Some(Waiting::Replaced { name, reply }) => replaced(&name, reply, result),
-            Some(Waiting::Removed { name, reply }) => removed(&name, reply, result),
+            Some(Waiting::Replaced { name, admitted, reply }) => {
+                admitted.ended(&self.audit, &result, now);
+                replaced(&name, reply, result);
+            }
+            Some(Waiting::Removed { name, admitted, reply }) => {
+                admitted.ended(&self.audit, &result, now);
+                removed(&name, reply, result);
+            }
             None => {
                 if let Err(refusal) = result {
                     warn!(%refusal, "a generation of lists could not be made; the present one goes on answering");
@@ -233,10 +259,10 @@ impl<M: Maps> Server<M> {
             }
         }
         while !self.service.is_building()
-            && let Some(ask) = self.deferred.pop_front()
+            && let Some(command) = self.deferred.pop_front()
         {
             let rest = std::mem::take(&mut self.deferred);
-            self.take(ask);
+            self.take(command);
             self.deferred = rest;
         }
     }
@@ -271,19 +297,22 @@ fn removed(name: &ListName, reply: Reply<ListView>, result: Result<Outcome, Refu
     tell(reply, view);
 }
 
-fn tick<M: Maps>(service: &mut Service<M>, events: &Events) {
-    for entry in service.tick(Now::read()) {
+fn tick<M: Maps>(service: &mut Service<M>, events: &Events, audit: &Audit) {
+    let now = Now::read();
+    audit.flush(now.wall);
+    for entry in service.tick(now) {
         info!(id = entry.id, target = ?entry.verdict.target, "verdict expired");
         tell_of(events, VerdictChange::Expired, &entry);
     }
 }
 
-fn answer<M: Maps>(service: &mut Service<M>, ask: Ask, events: &Events) {
-    let now = Now::read();
+fn answer<M: Maps>(service: &mut Service<M>, ask: Ask, recorder: &Recorder<'_>, events: &Events) {
+    let now = recorder.now;
     match ask {
         Ask::Add { verdict, force, reply } => {
             let target = verdict.target;
-            let added = service.add(verdict, force, now);
+            let recorder = recorder.on_behalf_of(&verdict);
+            let added = recorder.make(recorded::add(&verdict), || service.add(verdict, force, now));
             match &added {
                 Ok(added) => {
                     info!(id = added.id, ?target, renewed = added.renewed, "verdict in force");
@@ -296,7 +325,7 @@ fn answer<M: Maps>(service: &mut Service<M>, ask: Ask, events: &Events) {
             tell(reply, added);
         }
         Ask::Release { id, reply } => {
-            let released = service.release(id, now);
+            let released = recorder.make(recorded::release(service, id, now), || service.release(id, now));
             if let Ok(entry) = &released {
                 info!(id, target = ?entry.verdict.target, "verdict released");
                 tell_of(events, VerdictChange::Released, entry);
@@ -305,6 +334,7 @@ fn answer<M: Maps>(service: &mut Service<M>, ask: Ask, events: &Events) {
         }
         Ask::Verdict { id, reply } => tell(reply, service.verdict(id, now)),
         Ask::Verdicts { page, reply } => tell(reply, Ok(service.verdicts(page, now))),
+        // What is not counted only has been taken by [`Server::take`].
         Ask::ReplaceList { name, list, options, reply } => {
             replaced(&name, reply, service.replace_list(&name, list, options, now).map(Outcome::Replaced));
         }
@@ -313,16 +343,19 @@ fn answer<M: Maps>(service: &mut Service<M>, ask: Ask, events: &Events) {
         }
         Ask::List { name, reply } => tell(reply, service.list(&name)),
         Ask::Lists { reply } => tell(reply, Ok(service.lists())),
-        Ask::Protect { guard, prefixes, reply } => tell(reply, service.protect(guard, &prefixes, now)),
+        Ask::Protect { guard, prefixes, reply } => {
+            let change = recorded::protect(guard, &prefixes);
+            tell(reply, recorder.make(change, || service.protect(guard, &prefixes, now)));
+        }
         Ask::KillSwitch { on, reply } => {
-            let status = service.set_kill_switch(on, now);
+            let status = recorder.make(recorded::kill_switch(on), || service.set_kill_switch(on, now));
             if status.is_ok() {
                 warn!(on, "kill switch set");
             }
             tell(reply, status);
         }
         Ask::SetMode { mode, reply } => {
-            let status = service.set_mode(mode, now);
+            let status = recorder.make(recorded::set_mode(service, mode), || service.set_mode(mode, now));
             if status.is_ok() {
                 info!(?mode, "mode set");
             }

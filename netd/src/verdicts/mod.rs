@@ -17,6 +17,7 @@ mod handle;
 mod maps;
 mod proof;
 mod protect;
+mod recorded;
 mod refusal;
 mod rules;
 mod service;

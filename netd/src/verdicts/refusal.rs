@@ -3,6 +3,7 @@
 use super::blocklist::NameError;
 use super::maps;
 use super::protect::Guard;
+use crate::store::audit::Unrecorded;
 
 /// Why the verdict service did not do what it was asked. Nothing has changed in the kernel.
 #[derive(Debug, thiserror::Error)]
@@ -37,6 +38,8 @@ pub enum Refusal {
     Name(#[from] NameError),
     #[error("the kernel refused")]
     Kernel(#[source] maps::Error),
+    #[error(transparent)]
+    Unrecorded(#[from] Unrecorded),
     #[error("netd is shutting down")]
     Stopped,
 }

@@ -1,5 +1,7 @@
 //! Facts about the API, through its router and over real sockets, above a fake kernel.
 
+mod auditing;
+mod authorising;
 mod blocklists;
 mod enforcing;
 mod history;
@@ -8,6 +10,7 @@ mod reading;
 mod sockets;
 mod strictness;
 mod suppressing;
+mod tls;
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -28,21 +31,26 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt as _;
 
-use super::{Context, Listener, router, serve};
+use super::auth::Peer;
+use super::{Access, Context, Doorkeeper, Listener, Means, router, serve};
 use crate::sinks::SinkState;
+use crate::store::audit::Audit;
 use crate::store::events::Events;
 use crate::store::history::History;
 use crate::store::policies::{Book, Files};
 use crate::store::questions::{self, Asked};
 use crate::store::status::{self, Degraded, Fill, Interface, Loss, Snapshot};
 use crate::store::suppressions::Suppressions;
+use crate::store::tokens::{Scope, Tokens};
 use crate::store::{Findings, Flows};
 use crate::verdicts::fake::Fake;
 use crate::verdicts::{self, Guard, Now, Service, Settings};
 
 /// The API over a fake kernel in enforce mode, with 10.0.0.1 as its gateway.
 pub(crate) struct Api {
-    router: Router,
+    pub(crate) router: Router,
+    pub(crate) tokens: Arc<Tokens>,
+    audit: Audit,
     fake: Fake,
     pub(crate) findings: Arc<Findings>,
     pub(crate) flows: Arc<Flows>,
@@ -77,20 +85,43 @@ impl Answer {
 }
 
 impl Api {
+    /// Whoever reaches its loopback address may do everything.
     pub(crate) fn new() -> Self {
         Self::made(1_000, None)
     }
 
+    pub(crate) fn with(audit: Audit, loopback: Option<Scope>) -> Self {
+        Self::of(
+            1_000,
+            None,
+            Arc::new(Book::new(Files::default(), Arc::default(), Services::default())),
+            audit,
+            loopback,
+        )
+    }
+
     fn with_policies(policies: Arc<Book>) -> Self {
-        Self::of(1_000, None, policies)
+        Self::of(1_000, None, policies, Audit::none(), Some(Scope::Admin))
     }
 
     /// Holds so many flows in memory.
     fn made(flows: usize, history: Option<Arc<History>>) -> Self {
-        Self::of(flows, history, Arc::new(Book::new(Files::default(), Arc::default(), Services::default())))
+        Self::of(
+            flows,
+            history,
+            Arc::new(Book::new(Files::default(), Arc::default(), Services::default())),
+            Audit::none(),
+            Some(Scope::Admin),
+        )
     }
 
-    fn of(flows: usize, history: Option<Arc<History>>, policies: Arc<Book>) -> Self {
+    fn of(
+        flows: usize,
+        history: Option<Arc<History>>,
+        policies: Arc<Book>,
+        audit: Audit,
+        loopback: Option<Scope>,
+    ) -> Self {
         let fake = Fake::default();
         let settings = Settings {
             mode: Mode::Enforce,
@@ -110,6 +141,7 @@ impl Api {
                 let _ = answer.send(engine.explain(&question));
             }
         });
+        let tokens = Arc::new(Tokens::open(None));
         let context = Context {
             verdicts: handle,
             findings: Arc::clone(&findings),
@@ -122,14 +154,18 @@ impl Api {
             hosts: Arc::from(["netd.example".to_owned()]),
             databases: databases(),
             history,
+            audit: audit.clone(),
+            tokens: Arc::clone(&tokens),
+            doorkeeper: Doorkeeper::new(Access { loopback, group: Some(Scope::Read) }, Arc::clone(&tokens)),
+            privileges: Arc::default(),
         };
-        let service = tokio::spawn(verdicts::run(service, commands, events, CancellationToken::new()));
-        Self { router: router(context), fake, findings, flows, snapshots, _service: service }
+        let service = tokio::spawn(verdicts::run(service, commands, events, audit.clone(), CancellationToken::new()));
+        Self { router: router(context), tokens, audit, fake, findings, flows, snapshots, _service: service }
     }
 
     /// Serves on a loopback port until the token is cancelled.
     pub(crate) async fn listen(&self) -> (SocketAddr, CancellationToken, JoinHandle<()>) {
-        let listener = Listener::bind(&"127.0.0.1:0".parse().unwrap()).await.unwrap();
+        let listener = Listener::bind(&"127.0.0.1:0".parse().unwrap(), &Means::default()).unwrap();
         let address = listener.tcp_address().unwrap();
         let shutdown = CancellationToken::new();
         let serving = tokio::spawn(serve(listener, self.router.clone(), shutdown.clone()));
@@ -150,6 +186,9 @@ impl Api {
 
     async fn send(&self, method: Method, path: &str, headers: &[(&str, &str)], body: &str) -> Answer {
         let mut request = Request::builder().method(method).uri(path);
+        if !headers.iter().any(|(name, _)| *name == "authorization") {
+            request = request.extension(Peer::Unix { uid: 0, pid: None });
+        }
         if !headers.iter().any(|(name, _)| *name == "host") {
             request = request.header("host", "127.0.0.1:9443");
         }
