@@ -179,7 +179,9 @@ fn plan(options: &Options) -> privileges::Plan {
         api::Listen::Unix(path) => path.parent().map(std::path::Path::to_owned),
         api::Listen::Tcp(_) | api::Listen::Tls(_) => None,
     });
-    let writable = options.state_dir.iter().cloned().chain([options.kernel.bpffs.clone()]).chain(folders);
+    // At the end its directory of pins goes, which takes the right to remove from the one above.
+    let pins = options.kernel.bpffs.parent().unwrap_or(&options.kernel.bpffs).to_owned();
+    let writable = options.state_dir.iter().cloned().chain([pins]).chain(folders);
     privileges::Plan { level, signals, writable: writable.collect() }
 }
 
