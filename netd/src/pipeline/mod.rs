@@ -206,8 +206,10 @@ fn plan(options: &Options) -> privileges::Plan {
         api::Listen::Tcp(_) | api::Listen::Tls(_) => None,
     });
     let outputs = options.sinks.iter().filter_map(Sink::folder);
-    let state = options.state_dir.iter().cloned().chain([options.kernel.bpffs.clone()]);
-    privileges::Plan { level, signals, writable: state.chain(folders).chain(outputs).collect() }
+    // At the end its directory of pins goes, which takes the right to remove from the one above.
+    let pins = options.kernel.bpffs.parent().unwrap_or(&options.kernel.bpffs).to_owned();
+    let writable = options.state_dir.iter().cloned().chain([pins]).chain(folders).chain(outputs);
+    privileges::Plan { level, signals, writable: writable.collect() }
 }
 
 /// Loads, takes over what a former run left, attaches, and gives up the privileges for that.
