@@ -78,9 +78,12 @@ fn fill(folder: &Path, rows: u64) -> Result<(History, Duration)> {
     Ok((history, took))
 }
 
+/// Makes a question about so many rows.
+type Text = fn(&mut ChaCha8Rng, u64) -> String;
+
 /// Asks each kind of question many times, and prints its row; returns whether all are within the limit.
 fn ask(history: &History, rows: u64, out: &mut impl std::io::Write) -> Result<bool> {
-    let kinds: [(&str, fn(&mut ChaCha8Rng, u64) -> String); 12] = [
+    let kinds: [(&str, Text); 12] = [
         ("newest", |_, _| String::new()),
         ("since, 15 minutes", |_, rows| format!("since:{}", time(last(rows), 900))),
         ("until, half way back", |_, rows| format!("until:{}", time(BEGIN.0 + (last(rows) - BEGIN.0) / 2, 0))),

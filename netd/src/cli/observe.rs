@@ -81,23 +81,28 @@ pub(super) fn run(args: &Args, out: &mut dyn Write) -> Result<(), Error> {
         last = newest.first().and_then(|flow| flow["id"].as_u64());
     }
     print(args.output, true, &past, out)?;
-    while args.follow {
-        out.flush()?;
-        sleep(PERIOD);
-        let query = format!("{words} id:>{} sort:time-asc", last.unwrap_or(0));
-        let verdict = args.verdict.as_ref().map(|verdict| format!("&verdict={}", escaped(verdict))).unwrap_or_default();
-        loop {
-            let path = format!("/api/v1/flows?q={}&limit={PAGE}{verdict}", escaped(&query));
-            let page = client.get(&path)?;
-            let flows = page["items"].as_array().cloned().unwrap_or_default();
-            last = flows.iter().filter_map(|flow| flow["id"].as_u64()).max().max(last);
-            print(args.output, false, &flows, out)?;
-            if page["next_cursor"].is_null() {
-                break;
-            }
-        }
+    if args.follow {
+        return follow(&client, args, &words, last.unwrap_or(0), out);
     }
     Ok(())
+}
+
+/// Prints flows that begin after the one numbered `last`, for good.
+fn follow(client: &Client, args: &Args, words: &str, mut last: u64, out: &mut dyn Write) -> Result<(), Error> {
+    let verdict = args.verdict.as_ref().map(|verdict| format!("&verdict={}", escaped(verdict))).unwrap_or_default();
+    let mut is_behind = false;
+    loop {
+        out.flush()?;
+        if !is_behind {
+            sleep(PERIOD);
+        }
+        let query = format!("{words} id:>{last} sort:time-asc");
+        let page = client.get(&format!("/api/v1/flows?q={}&limit={PAGE}{verdict}", escaped(&query)))?;
+        let flows = page["items"].as_array().cloned().unwrap_or_default();
+        last = flows.iter().filter_map(|flow| flow["id"].as_u64()).max().unwrap_or(last);
+        is_behind = !page["next_cursor"].is_null();
+        print(args.output, false, &flows, out)?;
+    }
 }
 
 fn print(shape: Shape, is_first: bool, flows: &[Value], out: &mut dyn Write) -> Result<(), Error> {
@@ -170,10 +175,10 @@ const COLUMNS: [(&str, &str); 22] = [
 ];
 
 fn cell(value: &Value) -> String {
-    let text = match value {
-        Value::Null => return String::new(),
-        other => plain(&text(other)),
-    };
+    if value.is_null() {
+        return String::new();
+    }
+    let text = plain(&text(value));
     // A spreadsheet takes what begins so for a formula.
     let text = if text.starts_with(['=', '+', '-', '@']) { format!("'{text}") } else { text };
     match text.contains([',', '"']) {

@@ -461,9 +461,9 @@ fn past(
         Ok(start) => Some(start),
         Err(error) => {
             degraded.push(kernel::Degraded {
-                what: "history".into(),
-                why: error.to_string().into(),
-                consequence: "flows and findings are forgotten at the end".into(),
+                what: "history".to_owned(),
+                why: error.to_string(),
+                consequence: "flows and findings are forgotten at the end".to_owned(),
             });
             None
         }
