@@ -3,9 +3,11 @@
 //! Rooms: `source` reads captures, `kernel` alone names aya, `host` knows processes and sockets, `verdicts` owns what
 //! is enforced, `store` remembers, `api` alone names axum, `cli` is one file a subcommand, `pipeline` alone spawns.
 
+pub mod address;
 pub mod api;
 pub mod cli;
 pub mod config;
+pub mod feeds;
 pub mod host;
 pub mod kernel;
 pub mod pipeline;

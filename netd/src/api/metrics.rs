@@ -36,6 +36,7 @@ pub(super) async fn get(State(context): State<Context>) -> Result<Response, Prob
     metrics.findings(&context);
     metrics.verdicts(&status, &lists);
     metrics.geoip(&snapshot);
+    metrics.feeds(&context);
     metrics.state(&snapshot, &status);
     let mut text = String::new();
     encode(&mut text, &metrics.0).map_err(|_| Problem::internal())?;
@@ -141,7 +142,8 @@ impl Metrics {
         self.gauge("verdicts", "Verdicts in force", [(Vec::new(), status.verdicts)]);
         let blocked: Vec<_> = lists.iter().map(|list| (label("list", &list.name), list.hits.packets)).collect();
         self.count("blocked_packets", "Packets a block-list's rule acted on", blocked);
-        let families = |list: &ListView| [("ipv4", list.entries_v4), ("ipv6", list.entries_v6)];
+        let families =
+            |list: &ListView| [("ipv4", list.entries_v4), ("ipv6", list.entries_v6), ("name", list.names)];
         let entries: Vec<_> = lists
             .iter()
             .flat_map(|list| {
@@ -151,6 +153,17 @@ impl Metrics {
             })
             .collect();
         self.gauge("blocklist_entries", "Entries of a block-list", entries);
+        let resolved = status.resolved;
+        let help = "Addresses that are cut for a listed name that has them";
+        self.gauge("name_addresses", help, [(Vec::new(), resolved.addresses)]);
+        let results = [
+            ("acted", resolved.acted),
+            ("shared", resolved.shared),
+            ("protected", resolved.protected),
+            ("refused", resolved.refused),
+        ];
+        let results = results.map(|(result, count)| (label("result", result), count));
+        self.count("name_answers", "Addresses that DNS gave to listed names, by what was done", results);
         let maps: Vec<_> = status.tables.iter().map(|fill| (label("map", fill.table.name()), fill)).collect();
         let rules = (label("map", "rules"), status.rules_used, status.rules_capacity);
         let mut held: Vec<_> = maps.iter().map(|(label, fill)| (label.clone(), fill.entries)).collect();
@@ -168,6 +181,23 @@ impl Metrics {
         self.gauge("geoip_build_timestamp_seconds", help, built);
         let failures = snapshot.geoip.iter().map(|state| (label(state), state.failures));
         self.count("geoip_load_failures", "Times a GeoIP file could not be used", failures);
+    }
+
+    fn feeds(&mut self, context: &Context) {
+        let feeds = context.feeds.list();
+        let successes = feeds.iter().filter_map(|feed| {
+            Some((label("feed", &feed.name), feed.last_success?.0 / 1_000_000_000))
+        });
+        let help = "When the copy in force of a feed was last found to be the present one, Unix time";
+        self.gauge("feed_last_success_timestamp_seconds", help, successes);
+        let entries = feeds.iter().filter_map(|feed| Some((label("feed", &feed.name), feed.entries?)));
+        self.gauge("feed_entries", "Entries of the copy in force of a feed", entries);
+        let failures = feeds.iter().flat_map(|feed| {
+            feed.failures.iter().map(|(reason, count)| {
+                (vec![("feed", feed.name.clone()), ("reason", (*reason).to_owned())], *count)
+            })
+        });
+        self.count("feed_failures", "Updates of a feed that brought nothing, by reason", failures);
     }
 
     fn state(&mut self, snapshot: &Snapshot, status: &Status) {

@@ -3,13 +3,18 @@
 //! It reads the store and asks the verdict service; nothing is kept here. Errors are RFC 9457 problems, lists are pages
 //! with cursors, times are RFC 3339. TCP is served on loopback only, because nobody is asked who they are.
 
+mod allowlists;
 mod blocklists;
+mod confirmations;
+mod entries;
 mod explain;
+mod feeds;
 mod findings;
 mod flows;
 mod guard;
 mod health;
 mod input;
+mod live;
 mod metrics;
 mod page;
 mod problem;
@@ -28,10 +33,11 @@ use axum::Router;
 use axum::http::{StatusCode, Uri};
 use axum::middleware::{from_fn, from_fn_with_state};
 use axum::response::{IntoResponse as _, Response};
-use axum::routing::{delete, get, put};
+use axum::routing::{delete, get, post, put};
 use tower_http::catch_panic::CatchPanicLayer;
 
 use self::problem::Problem;
+use crate::feeds::board::Board;
 use crate::store::events::Events;
 use crate::store::questions::Asker;
 use crate::store::status::Sources;
@@ -52,6 +58,8 @@ pub struct Context {
     pub sources: Sources,
     pub suppressions: Arc<Suppressions>,
     pub asker: Asker,
+    /// Lists that are fetched.
+    pub feeds: Board,
     /// Names the API may be called by, besides `localhost` and loopback addresses.
     pub hosts: Arc<[String]>,
     /// Countries and autonomous systems.
@@ -79,6 +87,7 @@ pub fn router(context: Context) -> Router {
         .route("/api/v1/verdicts/{id}", get(verdicts::get).delete(verdicts::release))
         .route("/api/v1/blocklists", get(blocklists::list))
         .route("/api/v1/blocklists/{name}", get(blocklists::get).put(blocklists::replace).delete(blocklists::remove))
+        .merge(lists())
         .fallback(no_such_path)
         .method_not_allowed_fallback(no_such_method)
         .with_state(context)
@@ -86,6 +95,30 @@ pub fn router(context: Context) -> Router {
         .layer(from_fn_with_state(hosts, guard::check))
         .layer(CatchPanicLayer::custom(after_panic))
         .layer(from_fn(guard::harden))
+}
+
+/// Single entries, allow-lists, and the ways back.
+fn lists() -> Router<Context> {
+    use entries::{add_allow, add_block, list_allow, list_block};
+    use entries::{remove_allow, remove_allow_by_query, remove_block, remove_block_by_query};
+    Router::new()
+        .route(
+            "/api/v1/blocklists/{name}/entries",
+            get(list_block).post(add_block).delete(remove_block_by_query),
+        )
+        .route("/api/v1/blocklists/{name}/entries/{*value}", delete(remove_block))
+        .route("/api/v1/allowlists", get(allowlists::list))
+        .route("/api/v1/allowlists/{name}", get(allowlists::get).put(allowlists::replace).delete(allowlists::remove))
+        .route(
+            "/api/v1/allowlists/{name}/entries",
+            get(list_allow).post(add_allow).delete(remove_allow_by_query),
+        )
+        .route("/api/v1/allowlists/{name}/entries/{*value}", delete(remove_allow))
+        .route("/api/v1/confirmations", get(confirmations::list))
+        .route("/api/v1/confirmations/{id}", post(confirmations::confirm).delete(confirmations::revert))
+        .route("/api/v1/feeds", get(feeds::list))
+        .route("/api/v1/feeds/{target}", post(feeds::act))
+        .route("/api/v1/unblock", post(confirmations::unblock))
 }
 
 async fn no_such_path(uri: Uri) -> Problem {

@@ -104,6 +104,7 @@ fn options(config: Config, interfaces: Choice, keep: bool) -> anyhow::Result<Opt
         },
         intel: Arc::new(intel),
         lists: config.intel,
+        feeds: config.feeds,
         state_dir: Some(config.state_dir),
         listen: config.api.listen,
         hosts: config.api.hosts,

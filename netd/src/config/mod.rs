@@ -1,5 +1,6 @@
 //! The daemon's configuration: a TOML file in which every key is optional.
 
+pub mod feeds;
 pub mod files;
 mod geoip;
 
@@ -44,6 +45,9 @@ pub struct Config {
     pub weights: PathBuf,
     /// Lists of threat intelligence.
     pub intel: Vec<IntelList>,
+    /// Lists that are fetched.
+    #[serde(rename = "feed")]
+    pub feeds: Vec<feeds::Feed>,
     /// Never cut.
     pub protect: Vec<Network>,
     /// Whose traffic is judged; none: the private networks and this host's own addresses.
@@ -162,6 +166,7 @@ impl Default for Config {
             services: PathBuf::new(),
             weights: PathBuf::new(),
             intel: Vec::new(),
+            feeds: Vec::new(),
             protect: Vec::new(),
             local_networks: Vec::new(),
             heartbeat_limit: Duration::from_secs(600),
@@ -257,6 +262,7 @@ impl Config {
                 let wanted = "0s (never) or at least 5s, or a busy daemon would stop enforcing";
                 (seconds > 0 && seconds < 5).then(|| ("heartbeat_limit", format!("{seconds}s"), wanted))
             })
+            .or_else(|| feeds::flaw(&self.feeds))
             .or_else(|| absolute("state_dir", &self.state_dir))
             .or_else(|| absolute("bpffs", &self.bpffs))
             .or_else(|| self.geoip.paths().country.and_then(|path| absolute("geoip.country", &path)))

@@ -10,9 +10,11 @@
 //! Only the sources listen for shutdown. Each later stage ends when its input does, so nothing that was read is lost.
 
 mod analyse;
+mod feeds;
 mod geoip;
 mod host;
 mod intel;
+mod names;
 mod respond;
 mod shift;
 mod snapshot;
@@ -40,7 +42,8 @@ use tracing::{info, warn};
 
 use crate::{
     api,
-    config::files::IntelList,
+    config::{feeds::Feed, files::IntelList},
+    feeds::board::Board,
     host::addresses::Addresses,
     kernel::{self, Kernel, interfaces},
     store::{Findings, Flows, disk::StateDir, events::Events, questions, status, suppressions::Suppressions},
@@ -58,6 +61,8 @@ pub struct Options {
     /// Threat intelligence, and the files it came from.
     pub intel: Arc<Intel>,
     pub lists: Vec<IntelList>,
+    /// Lists that are fetched.
+    pub feeds: Vec<Feed>,
     /// Where verdicts and lists survive a restart; `None` keeps them nowhere.
     pub state_dir: Option<PathBuf>,
     pub listen: Vec<api::Listen>,
@@ -123,6 +128,9 @@ async fn serve(options: Options) -> anyhow::Result<()> {
 struct Parts {
     analyst: analyse::Analyst,
     intel: intel::Renewer,
+    feeds: feeds::Feeds,
+    board: Board,
+    resolved: mpsc::Receiver<Box<netd_engine::listed::Resolved>>,
     suppressions: Arc<Suppressions>,
     asker: questions::Asker,
     watcher: watch::Watcher,
@@ -189,7 +197,9 @@ fn start(options: Options) -> anyhow::Result<(Kernel, Parts)> {
     let (enforce, enforcements) = mpsc::channel(ENFORCE_QUEUE);
     let (respond, orders) = mpsc::channel(ENFORCE_QUEUE);
     let programs = Arc::new(engine_config.programs.clone());
-    let (intel, renewed) = intel::Renewer::new(options.lists, options.intel);
+    let (resolve, resolved) = mpsc::channel(ENFORCE_QUEUE);
+    let (feeds, board, texts) = feeds::Feeds::new(options.feeds, disk_for_histories.clone());
+    let (intel, renewed) = intel::Renewer::new(options.lists, options.intel, texts);
     let (asker, asked) = questions::channel();
     let (tally, tallies) = channel::channel(analyse::Tally::default());
     let analyst = analyse::Analyst {
@@ -204,6 +214,8 @@ fn start(options: Options) -> anyhow::Result<(Kernel, Parts)> {
         flows: Arc::clone(&flows),
         enforce,
         respond,
+        resolve,
+        listed: service.listed(),
         tally,
         intel: renewed,
         suppressions: suppressions.subscribe(),
@@ -217,6 +229,9 @@ fn start(options: Options) -> anyhow::Result<(Kernel, Parts)> {
     let parts = Parts {
         analyst,
         intel,
+        feeds,
+        board,
+        resolved,
         suppressions,
         asker,
         watcher,
@@ -252,6 +267,8 @@ impl Parts {
             programs: self.programs,
             refused: self.refused,
         };
+        let names = names::run(self.handle.clone(), self.resolved);
+        let feeds = self.feeds.run(self.handle.clone(), shutdown.clone());
         let context = api::Context {
             verdicts: self.handle,
             findings: self.findings,
@@ -260,6 +277,7 @@ impl Parts {
             sources: self.sources,
             suppressions: self.suppressions,
             asker: self.asker,
+            feeds: self.board,
             hosts: self.hosts,
             databases: Arc::clone(&self.databases),
         };
@@ -268,6 +286,8 @@ impl Parts {
         let verdicts = tokio::spawn(verdicts::run(self.service, self.commands, self.events, CancellationToken::new()));
         tasks.spawn(self.analyst.run(shutdown.clone()));
         tasks.spawn(self.intel.run(shutdown.clone()));
+        tasks.spawn(names);
+        tasks.spawn(feeds);
         tasks.spawn(responder.run(self.orders, self.enforcements));
         tasks.spawn(geoip::follow(self.databases, shutdown.clone()));
         for listener in listeners {

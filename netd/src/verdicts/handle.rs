@@ -26,7 +26,7 @@ const TICK: Duration = Duration::from_millis(500);
 /// Commands that may wait for the service; more senders wait in turn.
 const QUEUE: usize = 256;
 
-type Reply<T> = oneshot::Sender<Result<T, Refusal>>;
+pub(super) type Reply<T> = oneshot::Sender<Result<T, Refusal>>;
 
 /// What the service can be asked. Made by [`Handle`].
 pub struct Command(Ask);
@@ -44,6 +44,8 @@ enum Ask {
     KillSwitch { on: bool, reply: Reply<Status> },
     SetMode { mode: Mode, reply: Reply<Status> },
     Status { reply: Reply<Status> },
+    /// Everything about lists beyond their replacement: see [`super::ask`].
+    Lists(super::ask::Ask),
 }
 
 /// A clonable way to ask the verdict service. Every method answers when the change is in the kernel.
@@ -119,6 +121,10 @@ impl Handle {
     /// Returns the mode, the kill switch and how full the tables are.
     pub async fn status(&self) -> Result<Status, Refusal> {
         self.ask(|reply| Ask::Status { reply }).await
+    }
+
+    pub(super) async fn ask_lists<T>(&self, ask: impl FnOnce(Reply<T>) -> super::ask::Ask) -> Result<T, Refusal> {
+        self.ask(|reply| Ask::Lists(ask(reply))).await
     }
 
     async fn ask<T>(&self, ask: impl FnOnce(Reply<T>) -> Ask) -> Result<T, Refusal> {
@@ -231,15 +237,16 @@ fn answer<M: Maps>(service: &mut Service<M>, ask: Ask, events: &Events) {
             tell(reply, status);
         }
         Ask::Status { reply } => tell(reply, service.status()),
+        Ask::Lists(ask) => super::ask::answer(service, ask, events, now),
     }
 }
 
-fn tell_of(events: &Events, change: VerdictChange, entry: &Entry) {
+pub(super) fn tell_of(events: &Events, change: VerdictChange, entry: &Entry) {
     events.tell(|| Event::Verdict(Arc::new(VerdictEvent { change, entry: entry.clone() })));
 }
 
 /// Answers. Whoever asked may have gone away; the change stands all the same.
-fn tell<T>(reply: Reply<T>, answer: Result<T, Refusal>) {
+pub(super) fn tell<T>(reply: Reply<T>, answer: Result<T, Refusal>) {
     if reply.send(answer).is_err() {
         tracing::debug!("nobody waited for the answer");
     }

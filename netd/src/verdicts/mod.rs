@@ -11,6 +11,7 @@
 //!   list entry that lies wholly inside it is refused with the reason.
 
 pub mod blocklist;
+mod ask;
 mod clock;
 mod front;
 mod handle;
@@ -27,10 +28,14 @@ pub mod fake;
 #[cfg(test)]
 mod tests;
 
+pub use ask::{AllowListParts, ListKind};
 pub use clock::Now;
 pub use handle::{Command, Handle, channel, run};
 pub use maps::{Error as MapsError, MapKey, Maps, Table};
 pub use protect::Guard;
 pub use refusal::Refusal;
 pub use service::{HANDOVER, Service, Settings};
-pub use view::{Added, Entry, ListChange, ListOptions, ListView, Page, Remark, Status, TableFill, VerdictPage};
+pub use view::{
+    Added, AllowListView, Confirmation, Entry, EntryChange, EntryOptions, EntryView, ListChange, ListMatch, ListOptions,
+    ListView, NewEntry, Page, Released, Remark, ResolvedCounts, Status, TableFill, VerdictPage,
+};

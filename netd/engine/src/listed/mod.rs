@@ -29,6 +29,12 @@ pub struct Names {
     pub names: Arc<NameSet>,
 }
 
+/// Returns whether a name belongs to nobody in particular: a public suffix like `co.uk`, below which everybody registers.
+#[must_use]
+pub fn is_public_suffix(name: &str) -> bool {
+    psl::domain_str(name).is_none()
+}
+
 /// An address that DNS gave for a listed name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Resolved {

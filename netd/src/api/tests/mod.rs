@@ -26,6 +26,7 @@ use tokio_util::sync::CancellationToken;
 use tower::ServiceExt as _;
 
 use super::{Context, Listener, router, serve};
+use crate::feeds::board::Board;
 use crate::store::events::Events;
 use crate::store::questions::{self, Asked};
 use crate::store::status::{self, Degraded, Fill, Interface, Loss, Snapshot};
@@ -99,6 +100,7 @@ impl Api {
             sources,
             suppressions: Arc::new(Suppressions::open(None)),
             asker,
+            feeds: Board::default(),
             hosts: Arc::from(["netd.example".to_owned()]),
             databases: databases(),
         };

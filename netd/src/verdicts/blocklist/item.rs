@@ -27,11 +27,11 @@ pub enum ItemError {
     Unread(#[from] Refused),
     #[error("covers the IPv4-mapped addresses too; 2000::/3 is all of global IPv6")]
     CoversIpv4,
-    #[error("names a port; a block-list holds addresses and prefixes, a verdict may be about one port")]
+    #[error("names a port; a list holds addresses, prefixes and names, a verdict may be about one port")]
     Endpoint,
-    #[error("a name; a block-list holds addresses and prefixes, threat intelligence holds names, too")]
+    #[error("a name, where an address or a prefix is wanted")]
     Name,
-    #[error("a fingerprint; a block-list holds addresses and prefixes, threat intelligence holds fingerprints, too")]
+    #[error("a fingerprint; a list holds addresses, prefixes and names, threat intelligence holds fingerprints, too")]
     Fingerprint,
 }
 
@@ -136,7 +136,7 @@ impl TryFrom<&Value> for Item {
                 Some(Self::from_net(*net)).filter(|item| !item.covers_ipv4_too()).ok_or(ItemError::CoversIpv4)
             }
             Value::Endpoint(_) => Err(ItemError::Endpoint),
-            Value::Name(_) => Err(ItemError::Name),
+            Value::Name(..) => Err(ItemError::Name),
             Value::Fingerprint(_) => Err(ItemError::Fingerprint),
         }
     }

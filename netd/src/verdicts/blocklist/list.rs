@@ -1,5 +1,9 @@
 //! A block-list's content.
 
+use std::fmt::Write as _;
+use std::sync::Arc;
+
+use netd_engine::listed::NameSet;
 use netd_engine::verdict::Response;
 
 use super::item::Item;
@@ -8,6 +12,7 @@ use super::item::Item;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct List {
     items: Vec<Item>,
+    names: Arc<NameSet>,
 }
 
 /// What changes when one list replaces another.
@@ -16,6 +21,8 @@ pub struct Difference {
     pub added: Vec<Item>,
     pub removed: Vec<Item>,
     pub unchanged: u64,
+    /// Names that came, went and stayed.
+    pub names: (u64, u64, u64),
 }
 
 impl List {
@@ -25,7 +32,44 @@ impl List {
         items.sort_unstable();
         items.dedup();
         items.shrink_to_fit();
-        Self { items }
+        Self { items, names: Arc::default() }
+    }
+
+    /// Returns the list with these names beside its items.
+    #[must_use]
+    pub fn with_names(self, names: Arc<NameSet>) -> Self {
+        Self { names, ..self }
+    }
+
+    /// Returns the names; they act through the addresses that DNS gives them.
+    #[must_use]
+    pub fn names(&self) -> &Arc<NameSet> {
+        &self.names
+    }
+
+    /// Returns how many entries there are.
+    #[must_use]
+    pub fn len(&self) -> u64 {
+        self.items.len() as u64 + self.names.len() as u64
+    }
+
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Returns the list as text, an entry a line, as it is read.
+    #[must_use]
+    pub fn to_text(&self) -> String {
+        let mut text = String::with_capacity(self.items.len() * 16);
+        for item in &self.items {
+            // Writing to a String cannot fail.
+            let _ = writeln!(text, "{item}");
+        }
+        for name in self.names.iter() {
+            let _ = writeln!(text, "{name}");
+        }
+        text
     }
 
     /// Returns the items, in order.
@@ -48,7 +92,7 @@ impl List {
     /// Returns what changes when `new` replaces this list.
     #[must_use]
     pub fn difference(&self, new: &Self) -> Difference {
-        let mut difference = Difference::default();
+        let mut difference = Difference { names: self.names.difference(&new.names), ..Difference::default() };
         let (mut old, mut new) = (self.items.iter().peekable(), new.items.iter().peekable());
         loop {
             match (old.peek(), new.peek()) {
@@ -73,6 +117,9 @@ impl List {
         for item in &self.items {
             let (address, bits) = item.parts();
             hasher.update(&address.0).update(&[bits]);
+        }
+        for name in self.names.iter() {
+            hasher.update(name.to_string().as_bytes()).update(b"\n");
         }
         format!("\"b3-{}\"", &hasher.finalize().to_hex()[..32])
     }

@@ -1,11 +1,14 @@
 //! Block-lists: replaced as a whole, shown, removed.
 
 use super::claims::HeldList;
+use super::confirm::{Subject, Undo};
+use super::saved;
 use super::settle::Order;
 use super::{Service, check_response};
 use crate::verdicts::blocklist::{Difference, Item, List, ListName};
 use crate::verdicts::clock::Now;
 use crate::verdicts::maps::{MapKey, Maps, Table};
+use crate::verdicts::protect::Guard;
 use crate::verdicts::refusal::Refusal;
 use crate::verdicts::target;
 use crate::verdicts::view::{ListChange, ListOptions, ListView, Remark};
@@ -20,34 +23,70 @@ impl<M: Maps> Service<M> {
         now: Now,
     ) -> Result<ListChange, Refusal> {
         check_response(options.response)?;
-        let ListOptions { response, shadow, force, dry_run, if_match } = options;
-        self.check_tag(name, if_match.as_deref())?;
-        let (refused, spared) = self.screen(&mut list, force);
-        let tag = list.tag(response, shadow);
+        self.check_tag(name, options.if_match.as_deref())?;
+        let (refused, spared) = self.screen(&mut list, options.force);
+        let tag = list.tag(options.response, options.shadow);
         let old = self.claims.lists().get(name);
         let difference = old.map_or(&List::default(), |old| &old.list).difference(&list);
-        let changed = old.is_none_or(|old| old.tag != tag);
+        let (names_added, names_removed, names_unchanged) = difference.names;
+        let singles = if options.keeps_entries { 0 } else { self.count_entries(name) };
+        let changed = old.is_none_or(|old| old.tag != tag) || singles > 0;
         let mut change = ListChange {
-            entries: list.items().len() as u64,
-            added: difference.added.len() as u64,
-            removed: difference.removed.len() as u64,
-            unchanged: difference.unchanged,
+            entries: list.len(),
+            added: difference.added.len() as u64 + names_added,
+            removed: difference.removed.len() as u64 + names_removed + singles,
+            unchanged: difference.unchanged + names_unchanged,
             changed,
-            dry_run,
-            tag: tag.clone(),
+            dry_run: options.dry_run,
+            tag,
             refused,
             spared,
             saved: self.pending.is_empty(),
+            would_hold: options.dry_run.then(|| list.clone()),
+            confirmation: None,
         };
-        let order = self.order_of(name, &difference)?;
-        if dry_run || !changed {
+        self.order_of(name, &difference)?;
+        if options.dry_run || !changed {
             return Ok(change);
         }
-        let new = HeldList { rule: 0, list, response, shadow, updated: now.wall, tag };
-        self.put_list(name, new, &difference, order, now)?;
+        let undo = self.undo_of_list(name);
+        change.confirmation = self.promise(options.confirm, &Subject::Block(name.clone()), undo, now)?;
+        if let Err(refusal) = self.swap_content(name, list, &options, now) {
+            self.break_promise(change.confirmation);
+            return Err(refusal);
+        }
         self.save(now);
+        change.tag = self.current_tag(name).unwrap_or(change.tag);
         change.saved = self.pending.is_empty();
         Ok(change)
+    }
+
+    /// Makes `list` a list's content, and the only one unless single entries are kept; the caller saves.
+    pub(super) fn swap_content(
+        &mut self,
+        name: &ListName,
+        list: List,
+        options: &ListOptions,
+        now: Now,
+    ) -> Result<(), Refusal> {
+        let difference =
+            self.claims.lists().get(name).map_or(&List::default(), |old| &old.list).difference(&list);
+        let order = self.order_of(name, &difference)?;
+        let (response, shadow) = (options.response, options.shadow);
+        let tag = list.tag(response, shadow);
+        let new = HeldList { rule: 0, list, response, shadow, updated: now.wall, tag };
+        self.put_list(name, new, &difference, order, now)?;
+        if !options.keeps_entries {
+            self.clear_entries(name, now)?;
+        }
+        self.publish_names(now);
+        Ok(())
+    }
+
+    fn undo_of_list(&self, name: &ListName) -> Undo {
+        let before = self.claims.lists().get(name).and_then(|held| saved::list_to_bytes(held).ok());
+        let before = before.and_then(|bytes| String::from_utf8(bytes).ok());
+        Undo::BlockList { list: name.to_string(), before, singles: self.singles(name) }
     }
 
     /// Removes a list.
@@ -55,6 +94,14 @@ impl<M: Maps> Service<M> {
         let held = self.claims.lists().get(name).ok_or_else(|| Refusal::NoList { name: name.to_string() })?;
         let view = self.list_view(name, held);
         self.check_tag(name, if_match)?;
+        self.drop_list(name, now)?;
+        self.save(now);
+        Ok(view)
+    }
+
+    /// Takes a list away with its single entries and its names' addresses; the caller saves.
+    pub(super) fn drop_list(&mut self, name: &ListName, now: Now) -> Result<(), Refusal> {
+        let Some(held) = self.claims.lists().get(name) else { return Ok(()) };
         let gone = Difference { removed: held.list.items().to_vec(), ..Difference::default() };
         let Some(held) = self.claims.swap_list(name, None, &gone) else {
             return Err(Refusal::NoList { name: name.to_string() });
@@ -64,8 +111,10 @@ impl<M: Maps> Service<M> {
         }
         self.free_rule(held.rule, now);
         self.pending.lists.insert(name.clone());
-        self.save(now);
-        Ok(view)
+        self.forget_promises(&Subject::Block(name.clone()));
+        self.clear_entries(name, now)?;
+        self.publish_names(now);
+        Ok(())
     }
 
     /// Returns a list and its entries.
@@ -86,7 +135,9 @@ impl<M: Maps> Service<M> {
             name: name.to_string(),
             entries_v4,
             entries_v6: held.list.items().len() as u64 - entries_v4,
-            tag: held.tag.clone(),
+            names: held.list.names().len() as u64,
+            singles: self.count_entries(name),
+            tag: self.tag_of(name, held),
             updated: held.updated,
             response: held.response,
             shadow: held.shadow,
@@ -94,17 +145,11 @@ impl<M: Maps> Service<M> {
         }
     }
 
-    fn check_tag(&self, name: &ListName, if_match: Option<&str>) -> Result<(), Refusal> {
-        let current = self.claims.lists().get(name).map(|held| held.tag.as_str());
-        let holds = match if_match {
-            None => true,
-            Some("*") => current.is_some(),
-            Some(tags) => tags.split(',').any(|tag| Some(tag.trim()) == current),
-        };
-        match holds {
-            true => Ok(()),
-            false => Err(Refusal::Changed { current: current.unwrap_or("(there is no such list)").to_owned() }),
+    pub(super) fn check_tag(&self, name: &ListName, if_match: Option<&str>) -> Result<(), Refusal> {
+        if if_match.is_none() {
+            return Ok(());
         }
+        check_match(self.current_tag(name).as_deref(), if_match)
     }
 
     /// Takes out of `list` what must not be cut or is too wide, and says why; says what will keep passing inside
@@ -113,7 +158,13 @@ impl<M: Maps> Service<M> {
         let (mut refused, mut spared) = (Vec::new(), Vec::new());
         let remark = |item: &Item, reason: String| Remark { entry: item.to_string(), reason };
         list.retain(|item| {
-            if let Some(guard) = self.protected.shield(item) {
+            let shield = self.protected.shield(item);
+            if shield == Some(Guard::AllowList) {
+                // It takes effect when the allow-list lets go of it.
+                spared.push(remark(item, "it is allow-listed and keeps passing".to_owned()));
+                return true;
+            }
+            if let Some(guard) = shield {
                 refused.push(remark(item, format!("protected: {guard}")));
                 return false;
             }
@@ -131,7 +182,7 @@ impl<M: Maps> Service<M> {
     }
 
     /// Returns the order of writes that fits the tables, or which table the list does not fit into.
-    fn order_of(&self, name: &ListName, difference: &Difference) -> Result<Order, Refusal> {
+    pub(super) fn order_of(&self, name: &ListName, difference: &Difference) -> Result<Order, Refusal> {
         if !self.claims.lists().contains_key(name) && self.claims.lists().len() >= self.settings.max_lists {
             return Err(Refusal::ListsFull { limit: self.settings.max_lists });
         }
@@ -150,7 +201,7 @@ impl<M: Maps> Service<M> {
     }
 
     /// Makes `new` what the kernel holds, or leaves everything as it was.
-    fn put_list(
+    pub(super) fn put_list(
         &mut self,
         name: &ListName,
         mut new: HeldList,
@@ -176,7 +227,7 @@ impl<M: Maps> Service<M> {
         let old = self.claims.swap_list(name, Some(new), difference);
         if let Err(error) = self.settle_in(order, keys.clone(), now) {
             let back =
-                Difference { added: difference.removed.clone(), removed: difference.added.clone(), unchanged: 0 };
+                Difference { added: difference.removed.clone(), removed: difference.added.clone(), ..Difference::default() };
             self.claims.swap_list(name, old, &back);
             match before {
                 Some((rule, kernel_rule, ..)) => {
@@ -200,5 +251,18 @@ impl<M: Maps> Service<M> {
     fn contested(&self, name: &ListName) -> Vec<MapKey> {
         let items = self.claims.lists().get(name).map_or(&[][..], |held| held.list.items());
         items.iter().map(Item::key).filter(|key| self.claims.count(key) > 1).collect()
+    }
+}
+
+/// Returns whether a precondition holds for a list with this tag.
+pub(super) fn check_match(current: Option<&str>, if_match: Option<&str>) -> Result<(), Refusal> {
+    let holds = match if_match {
+        None => true,
+        Some("*") => current.is_some(),
+        Some(tags) => tags.split(',').any(|tag| Some(tag.trim()) == current),
+    };
+    match holds {
+        true => Ok(()),
+        false => Err(Refusal::Changed { current: current.unwrap_or("(there is no such list)").to_owned() }),
     }
 }
