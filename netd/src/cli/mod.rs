@@ -1,21 +1,26 @@
 //! The command line: one file a subcommand. All but `run`, `demo`, `replay`, `geoip` and
 //! `config` are clients of the API.
 
+mod allow;
 mod block;
 pub mod client;
 mod config;
+mod confirm;
 mod demo;
 mod explain;
+mod feeds;
 mod findings;
 mod flows;
 mod geoip;
 mod kill_switch;
+mod lists;
 mod output;
 pub mod replay;
 mod run;
 mod shown;
 mod status;
 mod suppress;
+mod unblock;
 mod unload;
 mod verdicts;
 
@@ -46,6 +51,10 @@ enum Command {
     Suppress(suppress::Args),
     Verdicts(verdicts::Args),
     Block(block::Args),
+    Allow(allow::Args),
+    Unblock(unblock::Args),
+    Confirm(confirm::Args),
+    Feeds(feeds::Args),
     Status(status::Args),
     KillSwitch(kill_switch::Args),
     Unload(unload::Args),
@@ -105,6 +114,10 @@ pub fn run(cli: &Cli, out: &mut dyn Write, err: &mut dyn Write) -> u8 {
         Command::Suppress(args) => suppress::run(args, out).map(|()| 0),
         Command::Verdicts(args) => verdicts::run(args, out).map(|()| 0),
         Command::Block(args) => block::run(args, out),
+        Command::Allow(args) => allow::run(args, out).map(|()| 0),
+        Command::Unblock(args) => unblock::run(args, out).map(|()| 0),
+        Command::Confirm(args) => confirm::run(args, out).map(|()| 0),
+        Command::Feeds(args) => feeds::run(args, out).map(|()| 0),
         Command::Status(args) => status::run(args, out).map(|()| 0),
         Command::KillSwitch(args) => kill_switch::run(args, out).map(|()| 0),
         Command::Geoip(args) => geoip::run(args, out).map(|()| 0),

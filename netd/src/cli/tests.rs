@@ -129,7 +129,7 @@ async fn a_list_is_imported_with_every_rejected_line() {
          line 2 rejected: 300.1.1.1: neither an address, a prefix, a range, a name, nor a JA3 or JA4 fingerprint\n\
          not taken: 10.0.0.1: protected: the default gateway\n"
     );
-    assert!(printed[1].1.lines().nth(1).unwrap().starts_with("corp  1     0     drop"), "{}", printed[1].1);
+    assert!(printed[1].1.lines().nth(1).unwrap().starts_with("corp  1     0     0      0       drop"), "{}", printed[1].1);
     assert_eq!(printed[2], (0, "list corp removed, 1 entries released\n".to_owned()));
     assert_eq!((printed[3].0, printed[3].1.contains("a-z, 0-9")), (1, true));
     assert_eq!((printed[4].0, printed[4].1.contains("cannot read /nowhere")), (1, true));

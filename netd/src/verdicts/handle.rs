@@ -45,7 +45,7 @@ enum Ask {
     SetMode { mode: Mode, reply: Reply<Status> },
     Status { reply: Reply<Status> },
     /// Everything about lists beyond their replacement: see [`super::ask`].
-    Lists(super::ask::Ask),
+    OfLists(super::ask::Ask),
 }
 
 /// A clonable way to ask the verdict service. Every method answers when the change is in the kernel.
@@ -124,7 +124,7 @@ impl Handle {
     }
 
     pub(super) async fn ask_lists<T>(&self, ask: impl FnOnce(Reply<T>) -> super::ask::Ask) -> Result<T, Refusal> {
-        self.ask(|reply| Ask::Lists(ask(reply))).await
+        self.ask(|reply| Ask::OfLists(ask(reply))).await
     }
 
     async fn ask<T>(&self, ask: impl FnOnce(Reply<T>) -> Ask) -> Result<T, Refusal> {
@@ -237,7 +237,7 @@ fn answer<M: Maps>(service: &mut Service<M>, ask: Ask, events: &Events) {
             tell(reply, status);
         }
         Ask::Status { reply } => tell(reply, service.status()),
-        Ask::Lists(ask) => super::ask::answer(service, ask, events, now),
+        Ask::OfLists(ask) => super::ask::answer(service, ask, events, now),
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod blocklists;
 mod enforcing;
+mod listing;
 mod reading;
 mod sockets;
 mod strictness;
