@@ -254,7 +254,7 @@ fn only(value: &EntryValue) -> List {
 
 pub(super) fn entry_value(text: &str) -> Result<EntryValue, Problem> {
     let shown: String = text.chars().take(80).collect();
-    text.parse().map_err(|error| Problem::unprocessable("bad-entry", "Bad entry", format!("value: '{shown}' is {error}")))
+    text.parse().map_err(|error| Problem::unprocessable("bad-entry", "Bad entry", format!("value: '{shown}': {error}")))
 }
 
 /// Returns the end of a time to live; none and `never` are for good.

@@ -109,7 +109,6 @@ impl<'a> Index<'a> {
 
     fn item(&self, address: IpAddr) -> Option<Item> {
         let host = Item::host(address);
-        let around = std::iter::once(host).chain(host.enclosing());
-        around.filter(|item| self.lengths.contains(&item.parts().1)).find(|item| self.list.lists(item))
+        self.lengths.iter().rev().map(|bits| host.widened(*bits)).find(|item| self.list.lists(item))
     }
 }

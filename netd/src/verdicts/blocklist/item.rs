@@ -110,7 +110,13 @@ impl Item {
 
     /// Returns the prefixes that hold this item, the narrowest first.
     pub fn enclosing(self) -> impl Iterator<Item = Self> {
-        (0..self.bits).rev().map(move |bits| Self { address: Address(masked(self.number(), bits).to_be_bytes()), bits })
+        (0..self.bits).rev().map(move |bits| self.widened(bits))
+    }
+
+    /// Returns the prefix of so many bits around this item.
+    #[must_use]
+    pub fn widened(self, bits: u8) -> Self {
+        Self { address: Address(masked(self.number(), bits).to_be_bytes()), bits }
     }
 
     fn first(&self) -> u128 {
