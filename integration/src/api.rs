@@ -89,7 +89,8 @@ impl Api {
         let (Some(status), Some((head, body))) = (status, text.split_once("\r\n\r\n")) else {
             bail!("{method} {path}: no HTTP answer: {text}");
         };
-        let etag = head.lines().filter_map(|line| line.split_once(':')).find(|(name, _)| name.eq_ignore_ascii_case("etag"));
+        let etag =
+            head.lines().filter_map(|line| line.split_once(':')).find(|(name, _)| name.eq_ignore_ascii_case("etag"));
         Ok(Answer { status, body: body.to_owned(), etag: etag.map(|(_, tag)| tag.trim().to_owned()) })
     }
 

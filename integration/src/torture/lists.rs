@@ -271,7 +271,8 @@ fn t67(_: Setting) -> Result<Outcome> {
     fs::write(&plain, addresses(1_000) + "127.0.0.1\n192.0.2.2\n0.0.0.0/0\n")?;
     let feed = update(&api, "plain")?;
     let dropped = feed["refused"].as_u64();
-    let measured = format!("{} of {played} activated {activated:?}; {dropped:?} of 3 protected entries left out", activated.len());
+    let measured =
+        format!("{} of {played} activated {activated:?}; {dropped:?} of 3 protected entries left out", activated.len());
     Ok(Outcome { measured, holds: activated.is_empty() && dropped == Some(3) && feed["failure"].is_null() })
 }
 
@@ -373,7 +374,8 @@ fn addresses(count: u32) -> String {
 
 fn sign(list: &Path, to: &Path, key: &Path, serial: u32) -> Result<()> {
     let serial = serial.to_string();
-    let words = ["feeds", "sign", text(list)?, "--key", text(key)?, "--name", "signed", "--serial", &serial, "--to", text(to)?];
+    let words =
+        ["feeds", "sign", text(list)?, "--key", text(key)?, "--name", "signed", "--serial", &serial, "--to", text(to)?];
     netd(&words).map(|_| ())
 }
 

@@ -123,11 +123,8 @@ pub(super) async fn get(
     let singles = context.verdicts.entries(name).await?;
     let known = headers.get(header::IF_NONE_MATCH).and_then(|value| value.to_str().ok());
     let is_known = known.is_some_and(|tags| tags.split(',').any(|tag| tag.trim() == view.tag || tag.trim() == "*"));
-    let mut answer = if is_known {
-        StatusCode::NOT_MODIFIED.into_response()
-    } else {
-        text_of(&list, &singles).into_response()
-    };
+    let mut answer =
+        if is_known { StatusCode::NOT_MODIFIED.into_response() } else { text_of(&list, &singles).into_response() };
     set_tag(&mut answer, &view.tag);
     Ok(answer)
 }

@@ -185,7 +185,8 @@ async fn add(
         confirm: confirm_time(query.confirm.as_deref())?,
     };
     let Wanted { value, ttl, reason } = input::json(&headers, body).await?;
-    let new = NewEntry { value: entry_value(&value)?, until: until(ttl.as_deref(), time::now())?, reason: checked(reason)? };
+    let new =
+        NewEntry { value: entry_value(&value)?, until: until(ttl.as_deref(), time::now())?, reason: checked(reason)? };
     let live_flows = match (kind, options.dry_run) {
         (ListKind::Block, true) => Some(live::would_cut(&context, &only(&new.value)).await?),
         (ListKind::Block, false) | (ListKind::Allow, _) => None,

@@ -64,7 +64,9 @@ pub(super) async fn act(
     };
     match context.feeds.update(name, query.force).await {
         Ok(feed) => Ok(Json(view(feed)).into_response()),
-        Err(NotAsked::NoSuchFeed) => Err(Problem::not_found(format!("there is no feed {name}; the configuration names them"))),
+        Err(NotAsked::NoSuchFeed) => {
+            Err(Problem::not_found(format!("there is no feed {name}; the configuration names them")))
+        }
         Err(NotAsked::Busy) => {
             let detail = "others wait for an update of this feed already";
             Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, "busy", "Busy", detail))

@@ -142,8 +142,7 @@ impl Metrics {
         self.gauge("verdicts", "Verdicts in force", [(Vec::new(), status.verdicts)]);
         let blocked: Vec<_> = lists.iter().map(|list| (label("list", &list.name), list.hits.packets)).collect();
         self.count("blocked_packets", "Packets a block-list's rule acted on", blocked);
-        let families =
-            |list: &ListView| [("ipv4", list.entries_v4), ("ipv6", list.entries_v6), ("name", list.names)];
+        let families = |list: &ListView| [("ipv4", list.entries_v4), ("ipv6", list.entries_v6), ("name", list.names)];
         let entries: Vec<_> = lists
             .iter()
             .flat_map(|list| {
@@ -185,17 +184,16 @@ impl Metrics {
 
     fn feeds(&mut self, context: &Context) {
         let feeds = context.feeds.list();
-        let successes = feeds.iter().filter_map(|feed| {
-            Some((label("feed", &feed.name), feed.last_success?.0 / 1_000_000_000))
-        });
+        let successes =
+            feeds.iter().filter_map(|feed| Some((label("feed", &feed.name), feed.last_success?.0 / 1_000_000_000)));
         let help = "When the copy in force of a feed was last found to be the present one, Unix time";
         self.gauge("feed_last_success_timestamp_seconds", help, successes);
         let entries = feeds.iter().filter_map(|feed| Some((label("feed", &feed.name), feed.entries?)));
         self.gauge("feed_entries", "Entries of the copy in force of a feed", entries);
         let failures = feeds.iter().flat_map(|feed| {
-            feed.failures.iter().map(|(reason, count)| {
-                (vec![("feed", feed.name.clone()), ("reason", (*reason).to_owned())], *count)
-            })
+            feed.failures
+                .iter()
+                .map(|(reason, count)| (vec![("feed", feed.name.clone()), ("reason", (*reason).to_owned())], *count))
         });
         self.count("feed_failures", "Updates of a feed that brought nothing, by reason", failures);
     }

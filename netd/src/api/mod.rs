@@ -102,17 +102,11 @@ fn lists() -> Router<Context> {
     use entries::{add_allow, add_block, list_allow, list_block};
     use entries::{remove_allow, remove_allow_by_query, remove_block, remove_block_by_query};
     Router::new()
-        .route(
-            "/api/v1/blocklists/{name}/entries",
-            get(list_block).post(add_block).delete(remove_block_by_query),
-        )
+        .route("/api/v1/blocklists/{name}/entries", get(list_block).post(add_block).delete(remove_block_by_query))
         .route("/api/v1/blocklists/{name}/entries/{*value}", delete(remove_block))
         .route("/api/v1/allowlists", get(allowlists::list))
         .route("/api/v1/allowlists/{name}", get(allowlists::get).put(allowlists::replace).delete(allowlists::remove))
-        .route(
-            "/api/v1/allowlists/{name}/entries",
-            get(list_allow).post(add_allow).delete(remove_allow_by_query),
-        )
+        .route("/api/v1/allowlists/{name}/entries", get(list_allow).post(add_allow).delete(remove_allow_by_query))
         .route("/api/v1/allowlists/{name}/entries/{*value}", delete(remove_allow))
         .route("/api/v1/confirmations", get(confirmations::list))
         .route("/api/v1/confirmations/{id}", post(confirmations::confirm).delete(confirmations::revert))

@@ -118,10 +118,10 @@ impl From<Refusal> for Problem {
             Refusal::NotPublic { .. } | Refusal::Shared { .. } => {
                 Self::unprocessable("bad-target", "Bad target", detail)
             }
-            Refusal::BadConfirmTime { .. } => {
-                Self::bad_parameter("confirm", detail)
+            Refusal::BadConfirmTime { .. } => Self::bad_parameter("confirm", detail),
+            Refusal::Unconfirmed { .. } => {
+                Self::new(StatusCode::CONFLICT, "unconfirmed", "Waits to be confirmed", detail)
             }
-            Refusal::Unconfirmed { .. } => Self::new(StatusCode::CONFLICT, "unconfirmed", "Waits to be confirmed", detail),
             Refusal::Undo(error) => {
                 Self::new(StatusCode::SERVICE_UNAVAILABLE, "unsaved", "Not saved", format!("{detail}: {error}"))
             }

@@ -204,9 +204,9 @@ fn on_target(client: &Client, wanted: &str) -> Result<Vec<u64>, Error> {
     };
     let ids: Vec<_> = verdicts.iter().filter(is_about).filter_map(|verdict| verdict["id"].as_u64()).collect();
     match ids.is_empty() {
-        true => {
-            Err(Error::Usage(format!("there is no verdict on {wanted}; netd unblock also takes it out of the block-lists")))
-        }
+        true => Err(Error::Usage(format!(
+            "there is no verdict on {wanted}; netd unblock also takes it out of the block-lists"
+        ))),
         false => Ok(ids),
     }
 }
@@ -222,7 +222,11 @@ fn list(args: &List, out: &mut dyn Write) -> Result<(), Error> {
     match args.asking.output {
         Format::Table => {
             let rows: Vec<_> = lists.iter().map(row).collect();
-            output::table(out, &["NAME", "IPV4", "IPV6", "NAMES", "SINGLE", "ACTION", "UPDATED (UTC)", "PACKETS"], &rows)?;
+            output::table(
+                out,
+                &["NAME", "IPV4", "IPV6", "NAMES", "SINGLE", "ACTION", "UPDATED (UTC)", "PACKETS"],
+                &rows,
+            )?;
         }
         format @ (Format::Json | Format::Jsonl) => output::json(out, format, &lists)?,
     }

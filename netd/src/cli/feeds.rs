@@ -94,7 +94,14 @@ fn list(asking: &Asking, out: &mut dyn Write) -> Result<(), Error> {
 fn row(feed: &Value) -> Vec<String> {
     let present = if feed["last_success"].is_null() { "never".to_owned() } else { moment(&feed["last_success"]) };
     let failure = feed["failure"]["reason"].as_str().unwrap_or("").to_owned();
-    vec![text(&feed["name"]), text(&feed["action"]), text(&feed["entries"]), present, failure, plain(&text(&feed["url"]))]
+    vec![
+        text(&feed["name"]),
+        text(&feed["action"]),
+        text(&feed["entries"]),
+        present,
+        failure,
+        plain(&text(&feed["url"])),
+    ]
 }
 
 fn update(name: &str, force: bool, asking: &Asking, out: &mut dyn Write) -> Result<(), Error> {
@@ -126,7 +133,8 @@ fn sign(args: &Sign, out: &mut dyn Write) -> anyhow::Result<()> {
     let serial = args.serial.unwrap_or(now.0 / 1_000_000_000);
     let times = (now, now.plus_secs(expires.as_secs_f64()));
     let sealed = envelope::seal(&content, args.name.as_str(), serial, times, &key);
-    let sealed = sealed.ok().with_context(|| format!("{} is no private key of netd feeds keygen", args.key.display()))?;
+    let sealed =
+        sealed.ok().with_context(|| format!("{} is no private key of netd feeds keygen", args.key.display()))?;
     match &args.to {
         Some(path) => {
             // Whoever fetches it meanwhile must not see half of it.

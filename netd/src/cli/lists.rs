@@ -83,13 +83,7 @@ pub(super) fn add(
 }
 
 /// Takes one entry out.
-pub(super) fn remove(
-    kind: Kind,
-    list: &str,
-    value: &str,
-    asking: &Asking,
-    out: &mut dyn Write,
-) -> Result<(), Error> {
+pub(super) fn remove(kind: Kind, list: &str, value: &str, asking: &Asking, out: &mut dyn Write) -> Result<(), Error> {
     let path = format!("{}/{}/entries?value={}", kind.path(), escaped(list), escaped(value));
     let change = asking.client()?.send(Method::DELETE, &path, None, Vec::new())?;
     match asking.output {
@@ -101,7 +95,8 @@ pub(super) fn remove(
 
 /// Removes a whole list.
 pub(super) fn remove_list(kind: Kind, list: &str, asking: &Asking, out: &mut dyn Write) -> Result<(), Error> {
-    let removed = asking.client()?.send(Method::DELETE, &format!("{}/{}", kind.path(), escaped(list)), None, Vec::new())?;
+    let removed =
+        asking.client()?.send(Method::DELETE, &format!("{}/{}", kind.path(), escaped(list)), None, Vec::new())?;
     match asking.output {
         Format::Table => writeln!(out, "list {list} removed, {} entries released", text(&removed["entries"]))?,
         format @ (Format::Json | Format::Jsonl) => output::json_object(out, format, &removed)?,

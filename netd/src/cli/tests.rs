@@ -129,7 +129,11 @@ async fn a_list_is_imported_with_every_rejected_line() {
          line 2 rejected: 300.1.1.1: neither an address, a prefix, a range, a name, nor a JA3 or JA4 fingerprint\n\
          not taken: 10.0.0.1: protected: the default gateway\n"
     );
-    assert!(printed[1].1.lines().nth(1).unwrap().starts_with("corp  1     0     0      0       drop"), "{}", printed[1].1);
+    assert!(
+        printed[1].1.lines().nth(1).unwrap().starts_with("corp  1     0     0      0       drop"),
+        "{}",
+        printed[1].1
+    );
     assert_eq!(printed[2], (0, "list corp removed, 1 entries released\n".to_owned()));
     assert_eq!((printed[3].0, printed[3].1.contains("a-z, 0-9")), (1, true));
     assert_eq!((printed[4].0, printed[4].1.contains("cannot read /nowhere")), (1, true));
@@ -277,12 +281,14 @@ fn a_list_is_signed_for_others_to_fetch() {
     std::fs::write(path("list"), "192.0.2.1\n").unwrap();
 
     let (status, public) = alone(&["feeds", "keygen", &path("key")]);
-    let signed = alone(&["feeds", "sign", &path("list"), "--key", &path("key"), "--name", "drop", "--to", &path("signed")]);
+    let signed =
+        alone(&["feeds", "sign", &path("list"), "--key", &path("key"), "--name", "drop", "--to", &path("signed")]);
     let again = alone(&["feeds", "keygen", &path("key")]);
 
     assert!(status == 0 && signed.0 == 0, "{signed:?}");
     assert_eq!(again.0, 1, "a key is never overwritten");
     let bytes = std::fs::read(path("signed")).unwrap();
-    let opened = crate::feeds::envelope::open(&bytes, &public.trim().parse().unwrap(), "drop", None, crate::time::now());
+    let opened =
+        crate::feeds::envelope::open(&bytes, &public.trim().parse().unwrap(), "drop", None, crate::time::now());
     assert_eq!(opened.unwrap().1, b"192.0.2.1\n");
 }

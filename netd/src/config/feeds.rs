@@ -74,7 +74,11 @@ impl Feed {
         let Limits { least, most, growth, shrink } = self.limits();
         let of = |got: String| format!("{got} (feed {})", self.name);
         if let Some(forbidden) = self.url.flaw(self.allow_private) {
-            return Some(("feed.url", of(format!("'{}': {forbidden}", self.url)), "the URL of a public server, or file:///…"));
+            return Some((
+                "feed.url",
+                of(format!("'{}': {forbidden}", self.url)),
+                "the URL of a public server, or file:///…",
+            ));
         }
         if self.every < Duration::from_secs(60) {
             return Some(("feed.every", of(format!("{}s", self.every.as_secs())), "at least 60s"));

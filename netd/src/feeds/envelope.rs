@@ -71,7 +71,9 @@ impl Error {
     #[must_use]
     pub const fn reason(&self) -> &'static str {
         match self {
-            Self::Unsigned | Self::Unread(_) | Self::Signature | Self::OtherFeed { .. } | Self::Content(_) => "signature",
+            Self::Unsigned | Self::Unread(_) | Self::Signature | Self::OtherFeed { .. } | Self::Content(_) => {
+                "signature"
+            }
             Self::Expired(_) | Self::Future(_) => "expired",
             Self::Replayed { .. } => "replayed",
         }
@@ -230,7 +232,10 @@ mod tests {
         assert!(matches!(open(&list, &public, "other", None, NOW), Err(Error::OtherFeed { .. })));
         assert_eq!(open(&list, &public, "drop", Some(8), NOW), Err(Error::Replayed { found: 7, known: 8 }));
         assert!(matches!(open(&list, &public, "drop", None, late), Err(Error::Expired(_))));
-        assert!(matches!(open(&list, &public, "drop", None, Timestamp(NOW.0 - 3_600_000_000_000)), Err(Error::Future(_))));
+        assert!(matches!(
+            open(&list, &public, "drop", None, Timestamp(NOW.0 - 3_600_000_000_000)),
+            Err(Error::Future(_))
+        ));
         assert_eq!(open(b"192.0.2.1\n", &public, "drop", None, NOW), Err(Error::Unsigned));
     }
 }

@@ -45,9 +45,13 @@ pub enum Refused {
     TooFew { entries: u64, least: u64 },
     #[error("it has {entries} entries, more than max_entries = {most}")]
     TooMany { entries: u64, most: u64 },
-    #[error("it grew from {from} to {to} entries, by more than max_growth; update it with force to take it all the same")]
+    #[error(
+        "it grew from {from} to {to} entries, by more than max_growth; update it with force to take it all the same"
+    )]
     Grew { from: u64, to: u64 },
-    #[error("it shrank from {from} to {to} entries, by more than max_shrink; update it with force to take it all the same")]
+    #[error(
+        "it shrank from {from} to {to} entries, by more than max_shrink; update it with force to take it all the same"
+    )]
     Shrank { from: u64, to: u64 },
 }
 
@@ -96,7 +100,9 @@ pub fn judge(
         return Err(Refused::TooMany { entries, most: limits.most });
     }
     match known.filter(|_| !force) {
-        Some(from) if entries as f64 > from.max(SMALL) as f64 * limits.growth => Err(Refused::Grew { from, to: entries }),
+        Some(from) if entries as f64 > from.max(SMALL) as f64 * limits.growth => {
+            Err(Refused::Grew { from, to: entries })
+        }
         Some(from) if from >= SMALL && (entries as f64) < from as f64 * (1.0 - limits.shrink) => {
             Err(Refused::Shrank { from, to: entries })
         }
@@ -161,14 +167,17 @@ mod tests {
 
     #[test]
     fn a_list_like_the_last_one_is_taken() {
-        for (count, known) in [(1_000, Some(1_000)), (500, Some(1_000)), (10_000, Some(1_000)), (50_000, None), (1, Some(9))] {
+        for (count, known) in
+            [(1_000, Some(1_000)), (500, Some(1_000)), (10_000, Some(1_000)), (50_000, None), (1, Some(9))]
+        {
             assert_eq!(judged(&list(count), known), Ok(u64::from(count)), "{known:?}");
         }
     }
 
     #[test]
     fn force_takes_another_size_and_nothing_else() {
-        let forced = |bytes: &[u8]| judge(bytes, Limits { most: 2_000, ..Limits::default() }, Some(1_000), true, Timestamp(0));
+        let forced =
+            |bytes: &[u8]| judge(bytes, Limits { most: 2_000, ..Limits::default() }, Some(1_000), true, Timestamp(0));
 
         assert!(forced(&list(10)).is_ok());
         assert_eq!(forced(b""), Err(Refused::Empty));

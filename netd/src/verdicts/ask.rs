@@ -15,8 +15,8 @@ use super::protect::Guard;
 use super::refusal::Refusal;
 use super::service::Service;
 use super::view::{
-    Added, AllowListView, Confirmation, EntryChange, EntryOptions, EntryView, ListChange, ListMatch, ListOptions, NewEntry,
-    Released,
+    Added, AllowListView, Confirmation, EntryChange, EntryOptions, EntryView, ListChange, ListMatch, ListOptions,
+    NewEntry, Released,
 };
 use crate::store::events::{Events, VerdictChange};
 
@@ -40,7 +40,13 @@ impl ListKind {
 pub type AllowListParts = (AllowListView, List, Vec<EntryView>);
 
 pub(super) enum Ask {
-    AddEntry { kind: ListKind, list: ListName, new: NewEntry, options: EntryOptions, reply: Reply<EntryChange> },
+    AddEntry {
+        kind: ListKind,
+        list: ListName,
+        new: NewEntry,
+        options: EntryOptions,
+        reply: Reply<EntryChange>,
+    },
     RemoveEntry {
         kind: ListKind,
         list: ListName,
@@ -48,20 +54,65 @@ pub(super) enum Ask {
         if_match: Option<String>,
         reply: Reply<EntryChange>,
     },
-    Entries { list: ListName, reply: Reply<Vec<EntryView>> },
-    ReplaceAllowList { name: ListName, list: List, options: ListOptions, reply: Reply<ListChange> },
-    RemoveAllowList { name: ListName, if_match: Option<String>, reply: Reply<AllowListView> },
-    AllowList { name: ListName, reply: Reply<AllowListParts> },
-    AllowLists { reply: Reply<Vec<AllowListView>> },
-    AddForNow { verdict: Verdict, force: bool, within: Duration, reply: Reply<(Added, Confirmation)> },
-    Confirm { id: u64, reply: Reply<Confirmation> },
-    Revert { id: u64, reply: Reply<Confirmation> },
-    Confirmations { reply: Reply<Vec<Confirmation>> },
-    Unblock { address: Option<IpAddr>, reply: Reply<Released> },
-    OfAddress { address: IpAddr, reply: Reply<Vec<ListMatch>> },
-    OfName { name: String, reply: Reply<Vec<ListMatch>> },
-    Shields { addresses: Vec<IpAddr>, reply: Reply<Vec<Option<Guard>>> },
-    Resolve { resolved: Box<Resolved>, reply: Reply<Option<u64>> },
+    Entries {
+        list: ListName,
+        reply: Reply<Vec<EntryView>>,
+    },
+    ReplaceAllowList {
+        name: ListName,
+        list: List,
+        options: ListOptions,
+        reply: Reply<ListChange>,
+    },
+    RemoveAllowList {
+        name: ListName,
+        if_match: Option<String>,
+        reply: Reply<AllowListView>,
+    },
+    AllowList {
+        name: ListName,
+        reply: Reply<AllowListParts>,
+    },
+    AllowLists {
+        reply: Reply<Vec<AllowListView>>,
+    },
+    AddForNow {
+        verdict: Verdict,
+        force: bool,
+        within: Duration,
+        reply: Reply<(Added, Confirmation)>,
+    },
+    Confirm {
+        id: u64,
+        reply: Reply<Confirmation>,
+    },
+    Revert {
+        id: u64,
+        reply: Reply<Confirmation>,
+    },
+    Confirmations {
+        reply: Reply<Vec<Confirmation>>,
+    },
+    Unblock {
+        address: Option<IpAddr>,
+        reply: Reply<Released>,
+    },
+    OfAddress {
+        address: IpAddr,
+        reply: Reply<Vec<ListMatch>>,
+    },
+    OfName {
+        name: String,
+        reply: Reply<Vec<ListMatch>>,
+    },
+    Shields {
+        addresses: Vec<IpAddr>,
+        reply: Reply<Vec<Option<Guard>>>,
+    },
+    Resolve {
+        resolved: Box<Resolved>,
+        reply: Reply<Option<u64>>,
+    },
 }
 
 impl Handle {
@@ -216,7 +267,12 @@ pub(super) fn answer<M: Maps>(service: &mut Service<M>, ask: Ask, events: &Event
             let added = service.add_for_now(verdict, force, within, now);
             match &added {
                 Ok((added, confirmation)) => {
-                    info!(id = added.id, ?target, confirmation = confirmation.id, "verdict in force unless it is not confirmed");
+                    info!(
+                        id = added.id,
+                        ?target,
+                        confirmation = confirmation.id,
+                        "verdict in force unless it is not confirmed"
+                    );
                     if let Ok(entry) = service.verdict(added.id, now) {
                         tell_of(events, VerdictChange::Began, &entry);
                     }
@@ -246,7 +302,8 @@ pub(super) fn answer<M: Maps>(service: &mut Service<M>, ask: Ask, events: &Event
                 None => service.unblock_all(now),
             };
             if let Ok(released) = &released {
-                let (verdicts, entries, lists) = (released.verdicts.len(), released.entries.len(), released.lists.len());
+                let (verdicts, entries, lists) =
+                    (released.verdicts.len(), released.entries.len(), released.lists.len());
                 info!(?address, verdicts, entries, lists, "unblocked");
                 released.verdicts.iter().for_each(|entry| tell_of(events, VerdictChange::Released, entry));
             }

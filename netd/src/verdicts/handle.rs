@@ -32,18 +32,57 @@ pub(super) type Reply<T> = oneshot::Sender<Result<T, Refusal>>;
 pub struct Command(Ask);
 
 enum Ask {
-    Add { verdict: Verdict, force: bool, reply: Reply<Added> },
-    Release { id: u64, reply: Reply<Entry> },
-    Verdict { id: u64, reply: Reply<Entry> },
-    Verdicts { page: Page, reply: Reply<VerdictPage> },
-    ReplaceList { name: ListName, list: List, options: ListOptions, reply: Reply<ListChange> },
-    RemoveList { name: ListName, if_match: Option<String>, reply: Reply<ListView> },
-    List { name: ListName, reply: Reply<(ListView, List)> },
-    Lists { reply: Reply<Vec<ListView>> },
-    Protect { guard: Guard, prefixes: Vec<IpNet>, reply: Reply<()> },
-    KillSwitch { on: bool, reply: Reply<Status> },
-    SetMode { mode: Mode, reply: Reply<Status> },
-    Status { reply: Reply<Status> },
+    Add {
+        verdict: Verdict,
+        force: bool,
+        reply: Reply<Added>,
+    },
+    Release {
+        id: u64,
+        reply: Reply<Entry>,
+    },
+    Verdict {
+        id: u64,
+        reply: Reply<Entry>,
+    },
+    Verdicts {
+        page: Page,
+        reply: Reply<VerdictPage>,
+    },
+    ReplaceList {
+        name: ListName,
+        list: List,
+        options: ListOptions,
+        reply: Reply<ListChange>,
+    },
+    RemoveList {
+        name: ListName,
+        if_match: Option<String>,
+        reply: Reply<ListView>,
+    },
+    List {
+        name: ListName,
+        reply: Reply<(ListView, List)>,
+    },
+    Lists {
+        reply: Reply<Vec<ListView>>,
+    },
+    Protect {
+        guard: Guard,
+        prefixes: Vec<IpNet>,
+        reply: Reply<()>,
+    },
+    KillSwitch {
+        on: bool,
+        reply: Reply<Status>,
+    },
+    SetMode {
+        mode: Mode,
+        reply: Reply<Status>,
+    },
+    Status {
+        reply: Reply<Status>,
+    },
     /// Everything about lists beyond their replacement: see [`super::ask`].
     OfLists(super::ask::Ask),
 }

@@ -10,8 +10,8 @@
 //! - What must not be cut ([`Guard`]) is allow-listed in the kernel, where it wins over everything; a verdict or a
 //!   list entry that lies wholly inside it is refused with the reason.
 
-pub mod blocklist;
 mod ask;
+pub mod blocklist;
 mod clock;
 mod front;
 mod handle;
@@ -36,6 +36,6 @@ pub use protect::Guard;
 pub use refusal::Refusal;
 pub use service::{HANDOVER, Service, Settings};
 pub use view::{
-    Added, AllowListView, Confirmation, Entry, EntryChange, EntryOptions, EntryView, ListChange, ListMatch, ListOptions,
-    ListView, NewEntry, Page, Released, Remark, ResolvedCounts, Status, TableFill, VerdictPage,
+    Added, AllowListView, Confirmation, Entry, EntryChange, EntryOptions, EntryView, ListChange, ListMatch,
+    ListOptions, ListView, NewEntry, Page, Released, Remark, ResolvedCounts, Status, TableFill, VerdictPage,
 };

@@ -70,7 +70,8 @@ pub(super) struct Protected {
 impl Protected {
     pub(super) fn new() -> Self {
         let special = SPECIAL.iter().filter_map(|text| text.parse().ok()).collect();
-        let mut protected = Self { by_guard: BTreeMap::from([(Guard::Special, special)]), widest: Vec::new(), allowed: Vec::new() };
+        let mut protected =
+            Self { by_guard: BTreeMap::from([(Guard::Special, special)]), widest: Vec::new(), allowed: Vec::new() };
         protected.index();
         protected
     }

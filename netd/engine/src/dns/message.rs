@@ -82,7 +82,8 @@ pub(crate) fn read(bytes: &[u8]) -> Option<Message> {
         question = question.or(Some(query));
     }
     let is_response = flags & RESPONSE != 0;
-    let mut message = Message { id: u16::from_be_bytes([high, low]), is_response, rcode: code & RCODE, ..Message::default() };
+    let mut message =
+        Message { id: u16::from_be_bytes([high, low]), is_response, rcode: code & RCODE, ..Message::default() };
     if let Some(question) = question {
         if is_response && message.rcode == NO_ERROR {
             (message.answers, message.aliases) = answers(&mut decoder, header.counts.answers, question.name());

@@ -51,8 +51,13 @@ impl NameSet {
             reach.push(bits_of(of_name));
             last = Some(name);
         }
-        let mut set =
-            Self { text: text.into(), ends: ends.into(), reach: reach.into(), slots: Box::default(), seed: RandomState::new() };
+        let mut set = Self {
+            text: text.into(),
+            ends: ends.into(),
+            reach: reach.into(),
+            slots: Box::default(),
+            seed: RandomState::new(),
+        };
         set.index();
         set
     }
@@ -244,7 +249,8 @@ mod tests {
 
     #[test]
     fn a_million_names_take_less_than_fifty_megabytes() {
-        let names = (0..1_000_000).map(|n| (format!("host-{n}.example-{}.net", n % 977).into(), Reach::Whole)).collect();
+        let names =
+            (0..1_000_000).map(|n| (format!("host-{n}.example-{}.net", n % 977).into(), Reach::Whole)).collect();
 
         let set = NameSet::new(names);
 

@@ -62,7 +62,9 @@ fn ask(world: &mut World, name: &str, alias: Option<&str>, address: [u8; 4]) -> 
 
 fn resolved(world: &mut World) -> Vec<Resolved> {
     let commands = world.commands().into_iter();
-    commands.filter_map(|command| if let Command::Resolved(resolved) = command { Some(*resolved) } else { None }).collect()
+    commands
+        .filter_map(|command| if let Command::Resolved(resolved) = command { Some(*resolved) } else { None })
+        .collect()
 }
 
 fn world(listed: Listed) -> World {
@@ -82,7 +84,10 @@ fn the_address_of_a_listed_name_is_handed_on_with_its_time() {
     let found = ask(&mut world, "C2.Evil.Example", None, [8, 8, 4, 4]);
 
     let [resolved] = found.as_slice() else { panic!("{found:?}") };
-    assert_eq!((&*resolved.list, resolved.entry.as_str(), &*resolved.name), ("corp", "*.evil.example", "c2.evil.example"));
+    assert_eq!(
+        (&*resolved.list, resolved.entry.as_str(), &*resolved.name),
+        ("corp", "*.evil.example", "c2.evil.example")
+    );
     assert_eq!((resolved.address.to_string().as_str(), resolved.ttl_s, resolved.tenants), ("8.8.4.4", 120, 0));
     assert_eq!(ask(&mut world, "evil.example", None, [8, 8, 4, 4]), []);
 }

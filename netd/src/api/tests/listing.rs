@@ -22,7 +22,10 @@ async fn an_entry_is_added_shown_explained_and_removed() {
     api.post(ENTRIES, r#"{"value":"*.evil.example","reason":"c2"}"#).await;
 
     let shown = api.get(ENTRIES).await.json();
-    assert_eq!((&shown["items"][0]["value"], &shown["items"][0]["reason"]), (&json!("198.51.100.7"), &json!("ir-4411")));
+    assert_eq!(
+        (&shown["items"][0]["value"], &shown["items"][0]["reason"]),
+        (&json!("198.51.100.7"), &json!("ir-4411"))
+    );
     assert_eq!(shown["items"][1]["until"], json!(null));
     let text = api.get("/api/v1/blocklists/corp").await.text;
     assert!(text.contains("198.51.100.7  # until ") && text.contains("*.evil.example  # c2\n"), "{text}");
@@ -73,7 +76,8 @@ async fn an_entry_that_cannot_be_meant_is_refused_with_the_reason() {
 async fn names_are_listed_beside_addresses_and_read_back() {
     let api = Api::new();
 
-    let change = api.put_list("corp", "||ads.example^\n0.0.0.0 bad.example\n*.evil.example CNAME .\n192.0.2.1\n").await.json();
+    let change =
+        api.put_list("corp", "||ads.example^\n0.0.0.0 bad.example\n*.evil.example CNAME .\n192.0.2.1\n").await.json();
     assert_eq!((&change["entries"], &change["added"]), (&json!(4), &json!(4)));
     let text = api.get("/api/v1/blocklists/corp").await.text;
 
@@ -97,7 +101,8 @@ async fn a_dry_run_names_the_live_flows_it_would_cut() {
     assert_eq!((&flows["total"], &flows["items"][0]["originator_port"]), (&json!(2), &json!(3)));
     assert_eq!(flows["items"][0]["entry"], "198.51.100.0/24");
     assert_eq!((&by_name["live_flows"]["total"], &by_entry["live_flows"]["total"]), (&json!(2), &json!(2)));
-    let put = api.send(Method::PUT, "/api/v1/allowlists/ours", &[("content-type", "text/plain")], "198.51.100.9\n").await;
+    let put =
+        api.send(Method::PUT, "/api/v1/allowlists/ours", &[("content-type", "text/plain")], "198.51.100.9\n").await;
     assert_eq!(put.status, StatusCode::CREATED, "{}", put.text);
     let allowed = api.put_list("corp?dry_run=true", "198.51.100.0/24\n").await.json();
     assert_eq!(allowed["live_flows"]["total"], 0, "what is allow-listed is not cut");
@@ -108,7 +113,9 @@ async fn a_dry_run_names_the_live_flows_it_would_cut() {
 async fn an_allow_list_is_uploaded_read_back_and_removed() {
     let api = Api::new();
     let path = "/api/v1/allowlists/ours";
-    let put = api.send(Method::PUT, path, &[("content-type", "text/plain")], "192.0.2.0/24\n.good.example\n0.0.0.0/0\n").await;
+    let put = api
+        .send(Method::PUT, path, &[("content-type", "text/plain")], "192.0.2.0/24\n.good.example\n0.0.0.0/0\n")
+        .await;
 
     let change = put.json();
     assert_eq!((&change["entries"], &change["refused"][0]["value"]), (&json!(2), &json!("0.0.0.0/0")));

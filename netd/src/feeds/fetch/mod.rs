@@ -91,7 +91,8 @@ pub async fn fetch<R: Resolve>(resolver: &R, request: &Request<'_>) -> Result<Fe
     let mut url = location::checked(request.url.clone())?;
     for _ in 0..=REDIRECTS {
         let addresses = addresses(resolver, &url, request.allow_private).await?;
-        let response = client(&url, &addresses, request.certificates)?.get(url.clone()).headers(asked(request)).send().await?;
+        let response =
+            client(&url, &addresses, request.certificates)?.get(url.clone()).headers(asked(request)).send().await?;
         let status = response.status();
         if status == StatusCode::NOT_MODIFIED && (request.etag.is_some() || request.modified.is_some()) {
             return Ok(Fetched::NotModified);

@@ -76,7 +76,8 @@ impl Server {
 }
 
 fn ok(body: &[u8], more: &str) -> Vec<u8> {
-    let mut answer = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n{more}connection: close\r\n\r\n", body.len()).into_bytes();
+    let mut answer =
+        format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n{more}connection: close\r\n\r\n", body.len()).into_bytes();
     answer.extend_from_slice(body);
     answer
 }
@@ -88,7 +89,8 @@ fn redirect(to: &str) -> Vec<u8> {
 #[tokio::test]
 async fn a_name_with_an_address_inside_is_not_asked() {
     let url: Url = "https://feeds.example/list.txt".parse().unwrap();
-    for inside in ["127.0.0.1", "10.0.0.1", "169.254.169.254", "::1", "fd00::1", "::ffff:127.0.0.1", "64:ff9b::7f00:1"] {
+    for inside in ["127.0.0.1", "10.0.0.1", "169.254.169.254", "::1", "fd00::1", "::ffff:127.0.0.1", "64:ff9b::7f00:1"]
+    {
         for addresses in [vec![inside], vec!["8.8.8.8", inside]] {
             let fetched = fetch(&Table::of(&addresses), &request(&url)).await;
 

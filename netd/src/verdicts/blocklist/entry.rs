@@ -21,7 +21,9 @@ impl TryFrom<Value> for EntryValue {
     fn try_from(value: Value) -> Result<Self, ItemError> {
         match value {
             Value::Name(name, reach) => Ok(Self::Name(name, reach)),
-            other @ (Value::Net(_) | Value::Endpoint(_) | Value::Fingerprint(_)) => Item::try_from(&other).map(Self::Item),
+            other @ (Value::Net(_) | Value::Endpoint(_) | Value::Fingerprint(_)) => {
+                Item::try_from(&other).map(Self::Item)
+            }
         }
     }
 }

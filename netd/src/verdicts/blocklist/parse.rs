@@ -79,13 +79,11 @@ impl Parser {
 impl Taken {
     fn take(&mut self, found: Found) {
         match found {
-            Ok(Entry { line, value }) => {
-                match EntryValue::try_from(value.clone()) {
-                    Ok(EntryValue::Item(item)) => self.items.push(item),
-                    Ok(EntryValue::Name(name, reach)) => self.names.push((name, reach)),
-                    Err(error) => self.reject(line, value.to_string(), &error),
-                }
-            }
+            Ok(Entry { line, value }) => match EntryValue::try_from(value.clone()) {
+                Ok(EntryValue::Item(item)) => self.items.push(item),
+                Ok(EntryValue::Name(name, reach)) => self.names.push((name, reach)),
+                Err(error) => self.reject(line, value.to_string(), &error),
+            },
             Err(rejected) => self.reject(rejected.line, rejected.value, &rejected.reason),
         }
     }

@@ -264,12 +264,7 @@ impl<M: Maps> Service<M> {
     }
 
     /// Puts an allow-list in force, or takes it away; the caller saves.
-    pub(super) fn put_allow_list(
-        &mut self,
-        name: &ListName,
-        new: Option<HeldAllow>,
-        now: Now,
-    ) -> Result<(), Refusal> {
+    pub(super) fn put_allow_list(&mut self, name: &ListName, new: Option<HeldAllow>, now: Now) -> Result<(), Refusal> {
         if new.is_some() && !self.allows.contains_key(name) && self.allows.len() >= MOST {
             return Err(Refusal::ListsFull { limit: MOST });
         }

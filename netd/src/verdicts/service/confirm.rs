@@ -35,10 +35,25 @@ pub(super) enum Subject {
 #[serde(tag = "of", rename_all = "snake_case")]
 pub(super) enum Undo {
     /// The list as it is saved; without it there was none.
-    BlockList { list: String, before: Option<String>, singles: Vec<SavedEntry> },
-    Entry { list: String, value: String, before: Option<SavedEntry>, is_new_list: bool },
-    AllowList { list: String, before: Option<String> },
-    Verdict { id: u64, before: Option<Verdict> },
+    BlockList {
+        list: String,
+        before: Option<String>,
+        singles: Vec<SavedEntry>,
+    },
+    Entry {
+        list: String,
+        value: String,
+        before: Option<SavedEntry>,
+        is_new_list: bool,
+    },
+    AllowList {
+        list: String,
+        before: Option<String>,
+    },
+    Verdict {
+        id: u64,
+        before: Option<Verdict>,
+    },
 }
 
 impl Undo {

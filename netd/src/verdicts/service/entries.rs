@@ -227,7 +227,9 @@ impl<M: Maps> Service<M> {
     pub(super) fn load_names(&mut self, saved: Vec<SavedName>, now: Now) {
         for SavedName { list, entry: SavedEntry { value, reason, created, until } } in saved {
             let note = Note { reason, created, until };
-            let (Ok(list), Ok(EntryValue::Name(name, reach))) = (list.parse::<ListName>(), value.parse()) else { continue };
+            let (Ok(list), Ok(EntryValue::Name(name, reach))) = (list.parse::<ListName>(), value.parse()) else {
+                continue;
+            };
             if !note.has_ended(now) && self.claims.lists().contains_key(&list) {
                 self.entries.entry(list).or_default().names.insert((name, reach), note);
             }
@@ -319,7 +321,12 @@ impl<M: Maps> Service<M> {
             }
             EntryValue::Name(name, reach) => {
                 let note = singles.names.get(&(name.clone(), *reach))?.clone();
-                Some(SavedEntry { value: value.to_string(), reason: note.reason, created: note.created, until: note.until })
+                Some(SavedEntry {
+                    value: value.to_string(),
+                    reason: note.reason,
+                    created: note.created,
+                    until: note.until,
+                })
             }
         }
     }

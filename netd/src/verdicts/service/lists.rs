@@ -69,8 +69,7 @@ impl<M: Maps> Service<M> {
         options: &ListOptions,
         now: Now,
     ) -> Result<(), Refusal> {
-        let difference =
-            self.claims.lists().get(name).map_or(&List::default(), |old| &old.list).difference(&list);
+        let difference = self.claims.lists().get(name).map_or(&List::default(), |old| &old.list).difference(&list);
         let order = self.order_of(name, &difference)?;
         let (response, shadow) = (options.response, options.shadow);
         let tag = list.tag(response, shadow);
@@ -226,8 +225,11 @@ impl<M: Maps> Service<M> {
         let keys = changed.chain(contested.iter().copied());
         let old = self.claims.swap_list(name, Some(new), difference);
         if let Err(error) = self.settle_in(order, keys.clone(), now) {
-            let back =
-                Difference { added: difference.removed.clone(), removed: difference.added.clone(), ..Difference::default() };
+            let back = Difference {
+                added: difference.removed.clone(),
+                removed: difference.added.clone(),
+                ..Difference::default()
+            };
             self.claims.swap_list(name, old, &back);
             match before {
                 Some((rule, kernel_rule, ..)) => {

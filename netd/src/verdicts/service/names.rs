@@ -157,10 +157,10 @@ impl<M: Maps> Service<M> {
             (!names.is_empty()).then(|| Names { list: list.as_str().into(), names: Arc::clone(names) })
         };
         let single = |list: &ListName| {
-            self.entries.get(list).filter(|singles| !singles.names.is_empty()).map(|singles| Names {
-                list: list.as_str().into(),
-                names: Arc::new(singles.name_set()),
-            })
+            self.entries
+                .get(list)
+                .filter(|singles| !singles.names.is_empty())
+                .map(|singles| Names { list: list.as_str().into(), names: Arc::new(singles.name_set()) })
         };
         let block = self.claims.lists().iter();
         let block = block.flat_map(|(list, held)| set(list, held.list.names()).into_iter().chain(single(list)));

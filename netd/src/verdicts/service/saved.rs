@@ -119,7 +119,8 @@ pub(super) fn allow_list_to_bytes(held: &HeldAllow) -> Result<Vec<u8>, serde_jso
 /// Reads an allow-list; `None` when it is not one.
 pub(super) fn allow_list_from_bytes(bytes: &[u8]) -> Option<HeldAllow> {
     let (AllowHead { updated, entries }, list) = parts(bytes)?;
-    let single = |SavedEntry { value, reason, created, until }| Some((value.parse().ok()?, Note { reason, created, until }));
+    let single =
+        |SavedEntry { value, reason, created, until }| Some((value.parse().ok()?, Note { reason, created, until }));
     Some(HeldAllow { list, singles: entries.into_iter().map(single).collect::<Option<_>>()?, updated })
 }
 

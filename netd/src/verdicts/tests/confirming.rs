@@ -56,7 +56,14 @@ fn a_confirmed_change_stays() {
 fn a_verdict_that_was_renewed_for_now_is_what_it_was() {
     let fake = Fake::default();
     let mut service = service(&fake);
-    let id = service.add(manual(host("192.0.2.5"), Response::Throttle { bytes_per_second: 1_000, burst_bytes: 2_000 }, 600), false, START).unwrap().id;
+    let id = service
+        .add(
+            manual(host("192.0.2.5"), Response::Throttle { bytes_per_second: 1_000, burst_bytes: 2_000 }, 600),
+            false,
+            START,
+        )
+        .unwrap()
+        .id;
 
     let again = manual(host("192.0.2.5"), Response::Drop, 60);
     let (added, _) = service.add_for_now(again, false, Duration::from_secs(30), START).unwrap();

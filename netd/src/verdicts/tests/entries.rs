@@ -51,7 +51,8 @@ fn an_entry_makes_its_list_and_ends_by_itself_in_the_kernel() {
 fn an_entry_asked_for_again_has_a_new_end_and_another_tag() {
     let mut service = service(&Fake::default());
     let first = service.add_entry(&name("corp"), entry("192.0.2.1", Some(60)), EntryOptions::default(), START).unwrap();
-    let second = service.add_entry(&name("corp"), entry("192.0.2.1", Some(90)), EntryOptions::default(), START).unwrap();
+    let second =
+        service.add_entry(&name("corp"), entry("192.0.2.1", Some(90)), EntryOptions::default(), START).unwrap();
 
     assert!(first.is_new && !second.is_new);
     assert_ne!(first.tag, second.tag);
@@ -127,7 +128,8 @@ fn an_allow_list_wins_and_what_it_lets_go_is_blocked_again() {
     service.replace_allow_list(&name("ours"), list("192.0.2.0/24"), ListOptions::default(), START).unwrap();
 
     // Listed before, while and by a single entry.
-    let change = service.replace_list(&name("corp"), list("192.0.2.1 198.51.100.1"), ListOptions::default(), START).unwrap();
+    let change =
+        service.replace_list(&name("corp"), list("192.0.2.1 198.51.100.1"), ListOptions::default(), START).unwrap();
     add(&mut service, "192.0.2.2", None, START).unwrap();
 
     assert_eq!((change.entries, change.spared.len()), (2, 1));
@@ -223,7 +225,9 @@ fn an_address_of_an_allow_listed_name_passes_until_its_time_is_over() {
 fn one_command_undoes_all_that_hits_an_address() {
     let fake = Fake::default();
     let mut service = service(&fake);
-    service.replace_list(&name("a"), list("192.0.2.1 192.0.2.0/24 198.51.100.1"), ListOptions::default(), START).unwrap();
+    service
+        .replace_list(&name("a"), list("192.0.2.1 192.0.2.0/24 198.51.100.1"), ListOptions::default(), START)
+        .unwrap();
     service.add_entry(&name("b"), entry("192.0.2.1", None), EntryOptions::default(), START).unwrap();
     service.add(manual(host("192.0.2.1"), Response::Drop, 60), false, START).unwrap();
     service.add(manual(prefix("192.0.0.0/16"), Response::Drop, 60), false, START).unwrap();
