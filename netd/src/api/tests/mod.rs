@@ -4,6 +4,7 @@ mod blocklists;
 mod enforcing;
 mod listing;
 mod reading;
+mod resolving;
 mod sockets;
 mod strictness;
 mod suppressing;
@@ -40,6 +41,8 @@ use crate::verdicts::{self, Guard, Now, Service, Settings};
 pub(crate) struct Api {
     router: Router,
     fake: Fake,
+    handle: verdicts::Handle,
+    listed: watch::Receiver<Arc<netd_engine::listed::Listed>>,
     pub(crate) findings: Arc<Findings>,
     pub(crate) flows: Arc<Flows>,
     snapshots: watch::Sender<Arc<Snapshot>>,
@@ -81,6 +84,7 @@ impl Api {
             ..Settings::default()
         };
         let service = Service::start(fake.clone(), None, settings, Now::read()).unwrap();
+        let listed = service.listed();
         let (handle, commands) = verdicts::channel();
         let (snapshots, sources) = status::channel(snapshot());
         let events = Events::default();
@@ -94,7 +98,7 @@ impl Api {
             }
         });
         let context = Context {
-            verdicts: handle,
+            verdicts: handle.clone(),
             findings: Arc::clone(&findings),
             flows: Arc::clone(&flows),
             events: events.clone(),
@@ -106,7 +110,7 @@ impl Api {
             databases: databases(),
         };
         let service = tokio::spawn(verdicts::run(service, commands, events, CancellationToken::new()));
-        Self { router: router(context), fake, findings, flows, snapshots, _service: service }
+        Self { router: router(context), fake, handle, listed, findings, flows, snapshots, _service: service }
     }
 
     /// Serves on a loopback port until the token is cancelled.

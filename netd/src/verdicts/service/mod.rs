@@ -1,6 +1,7 @@
 //! The state machine that decides what the kernel's maps hold.
 
 mod allow;
+mod allowed;
 mod claims;
 mod confirm;
 mod entries;
@@ -8,6 +9,7 @@ mod lists;
 mod names;
 mod saved;
 mod settle;
+mod singles;
 mod start;
 mod unblock;
 
@@ -75,8 +77,8 @@ pub struct Service<M: Maps> {
     lapsing: BTreeSet<(MapKey, u64)>,
     pending: Pending,
     /// Single entries of the block-lists, the allow-lists, the names of both.
-    entries: entries::Entries,
-    allows: allow::Allows,
+    entries: singles::Entries,
+    allows: allowed::Allows,
     names: names::Published,
     /// Changes that undo themselves unless they are confirmed.
     waiting: confirm::Waitings,
@@ -89,6 +91,8 @@ impl<M: Maps> Service<M> {
     /// Puts a verdict in force; see [`super::Handle::add`].
     pub fn add(&mut self, verdict: Verdict, force: bool, now: Now) -> Result<Added, Refusal> {
         let mut added = self.put_verdict(verdict, force, now)?;
+        // Said again without a condition, it stays.
+        self.forget_promises(&Subject::Verdict(added.id));
         self.save(now);
         added.saved = self.pending.is_empty();
         Ok(added)
@@ -108,10 +112,11 @@ impl<M: Maps> Service<M> {
         let id = twin.as_ref().map_or(self.next_id + 1, |(id, _)| *id);
         let undo = Undo::Verdict { id, before: twin.map(|(_, before)| before) };
         let promised = self.promise(Some(within), &Subject::Verdict(id), undo, now)?;
-        match (self.add(verdict, force, now), promised) {
+        match (self.put_verdict(verdict, force, now), promised) {
             (Ok(added), Some((id, until))) => {
+                self.save(now);
                 let what = format!("verdict {}", added.id);
-                Ok((added, Confirmation { id, until, what }))
+                Ok((Added { saved: self.pending.is_empty(), ..added }, Confirmation { id, until, what }))
             }
             (Ok(_), None) => Err(Refusal::Stopped),
             (Err(refusal), promised) => {

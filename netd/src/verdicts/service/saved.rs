@@ -9,9 +9,9 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::Service;
-use super::allow::HeldAllow;
+use super::allowed::HeldAllow;
 use super::claims::HeldList;
-use super::entries::Note;
+use super::singles::Note;
 use crate::store::disk::{self, File};
 use crate::verdicts::blocklist::{List, ListName, Parser};
 use crate::verdicts::clock::Now;
