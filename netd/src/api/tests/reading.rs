@@ -174,6 +174,9 @@ netd_dropped_packets counter
 netd_events_lost counter
 netd_execs counter
 netd_fail_open_packets counter
+netd_feed_entries gauge
+netd_feed_failures counter
+netd_feed_last_success_timestamp_seconds gauge
 netd_findings counter
 netd_flow_evictions counter
 netd_flow_table_capacity gauge
@@ -185,6 +188,8 @@ netd_geoip_load_failures counter
 netd_histories gauge
 netd_kill_switch gauge
 netd_mode gauge
+netd_name_addresses gauge
+netd_name_answers counter
 netd_packets counter
 netd_process_looks counter
 netd_processes gauge
