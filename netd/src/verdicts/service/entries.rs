@@ -10,7 +10,7 @@ use netd_engine::verdict::{Origin, Response, Target, Verdict};
 use super::Service;
 use super::claims::HeldList;
 use super::confirm::{Subject, Undo};
-use super::singles::{Note, Singles};
+use super::singles::Note;
 use crate::verdicts::blocklist::{Difference, EntryValue, Item, List, ListName};
 use crate::verdicts::clock::Now;
 use crate::verdicts::maps::Maps;
