@@ -128,7 +128,6 @@ pub(in crate::feeds) const HOSTILE: &[&str] = &[
     "/etc/passwd",
     "",
     "https://",
-    "https:///list.txt",
     "https://user:secret@feeds.example/list.txt",
     "https://user@feeds.example/list.txt",
     "https://127.0.0.1/",

@@ -174,9 +174,6 @@ netd_dropped_packets counter
 netd_events_lost counter
 netd_execs counter
 netd_fail_open_packets counter
-netd_feed_entries gauge
-netd_feed_failures counter
-netd_feed_last_success_timestamp_seconds gauge
 netd_findings counter
 netd_flow_evictions counter
 netd_flow_table_capacity gauge
