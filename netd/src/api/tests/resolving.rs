@@ -74,7 +74,10 @@ async fn an_uploaded_name_is_cut_where_dns_says_it_is() {
 
     assert!(is_cut(&api, "8.8.4.4") && !is_cut(&api, "8.8.4.5"));
     let verdict = api.get("/api/v1/verdicts").await.json()["items"][0].take();
-    assert_eq!((&verdict["origin"], &verdict["list"], &verdict["name"]), (&"list".into(), &"corp".into(), &".evil.example".into()));
+    assert_eq!(
+        (&verdict["origin"], &verdict["list"], &verdict["name"]),
+        (&"list".into(), &"corp".into(), &".evil.example".into())
+    );
     let explained = api.get("/api/v1/explain?ip=8.8.4.4").await.json();
     assert_eq!(explained["lists"][0]["reason"], "c2.evil.example has this address");
 
