@@ -4,10 +4,12 @@
 //! is enforced, `query` is the filter language, `store` remembers, `sinks` writes and sends what happens, `api` alone
 //! names axum, `cli` is one file a subcommand, `pipeline` alone spawns, `privileges` gives up what root could do.
 
+pub mod address;
 pub mod api;
 pub mod cli;
 pub mod config;
 pub mod doctor;
+pub mod feeds;
 pub mod host;
 pub mod kernel;
 pub mod pipeline;

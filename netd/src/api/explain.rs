@@ -7,12 +7,16 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse as _, Response};
 use netd_engine::engine::Question;
-use serde::Deserialize;
+use netd_engine::time::Timestamp;
+use serde::{Deserialize, Serialize};
 
 use super::Context;
 use super::input::Params;
 use super::problem::Problem;
+use super::verdicts::{ActionView, action_view};
 use crate::store::view::ExplanationView;
+use crate::time;
+use crate::verdicts::ListMatch;
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -35,6 +39,39 @@ pub(super) async fn get(State(context): State<Context>, Params(query): Params<Qu
     let ended = || {
         Problem::new(StatusCode::SERVICE_UNAVAILABLE, "ending", "Ending", "the engine has ended: netd is shutting down")
     };
+    let lists = match &question {
+        Question::Address(address) => context.verdicts.lists_of_address(*address).await?,
+        Question::Name(name) => context.verdicts.lists_of_name(name.to_ascii_lowercase()).await?,
+    };
     let explanation = context.asker.ask(question).await.ok_or_else(ended)?;
-    Ok(Json(ExplanationView::from(&explanation)).into_response())
+    let explanation = ExplanationView::from(&explanation);
+    Ok(Json(View { explanation, lists: lists.into_iter().map(ListView::from).collect() }).into_response())
+}
+
+#[derive(Serialize)]
+struct View<'a> {
+    #[serde(flatten)]
+    explanation: ExplanationView<'a>,
+    /// What lists say of it.
+    lists: Vec<ListView>,
+}
+
+#[derive(Serialize)]
+struct ListView {
+    list: String,
+    kind: &'static str,
+    entry: String,
+    reason: String,
+    #[serde(serialize_with = "time::serialize_option")]
+    until: Option<Timestamp>,
+    #[serde(flatten)]
+    action: Option<ActionView>,
+}
+
+impl From<ListMatch> for ListView {
+    fn from(found: ListMatch) -> Self {
+        let ListMatch { list, is_allow, entry, reason, until, response } = found;
+        let kind = if is_allow { "allow" } else { "block" };
+        Self { list, kind, entry, reason, until, action: response.map(action_view) }
+    }
 }

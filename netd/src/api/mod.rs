@@ -3,17 +3,22 @@
 //! It reads the store and asks the verdict service; nothing is kept here. Errors are RFC 9457 problems, lists are pages
 //! with cursors, times are RFC 3339. [`auth`] decides who may ask for what stands in [`routes`].
 
+mod allowlists;
 mod attempts;
 mod audit;
 mod auth;
 mod blocklists;
+mod confirmations;
+mod entries;
 mod explain;
+mod feeds;
 mod findings;
 mod flows;
 mod guard;
 mod health;
 mod history;
 mod input;
+mod live;
 mod metrics;
 mod page;
 mod policies;
@@ -41,6 +46,7 @@ use axum::response::{IntoResponse as _, Response};
 use tower_http::catch_panic::CatchPanicLayer;
 
 use self::problem::Problem;
+use crate::feeds::board::Board;
 use crate::privileges::Held;
 use crate::store::audit::Audit;
 use crate::store::events::Events;
@@ -69,6 +75,8 @@ pub struct Context {
     pub suppressions: Arc<Suppressions>,
     pub policies: Arc<Book>,
     pub asker: Asker,
+    /// Lists that are fetched.
+    pub feeds: Board,
     /// Names the API may be called by, besides `localhost` and loopback addresses.
     pub hosts: Arc<[String]>,
     /// Countries and autonomous systems.

@@ -104,10 +104,28 @@ impl From<Refusal> for Problem {
             | Refusal::ListsFull { .. }
             | Refusal::TableFull { .. }
             | Refusal::NoMemory { .. }
+            | Refusal::EntriesFull { .. }
+            | Refusal::ManyAddresses { .. }
+            | Refusal::ManyUnconfirmed { .. }
             | Refusal::Kernel(MapsError::Full { .. } | MapsError::NoMemory { .. }) => {
                 Self::new(StatusCode::INSUFFICIENT_STORAGE, "full", "Table full", detail)
             }
-            Refusal::NoVerdict { .. } | Refusal::NoList { .. } => Self::not_found(detail),
+            Refusal::NoVerdict { .. }
+            | Refusal::NoList { .. }
+            | Refusal::NoAllowList { .. }
+            | Refusal::NoEntry { .. }
+            | Refusal::NoConfirmation { .. } => Self::not_found(detail),
+            Refusal::PublicSuffix { .. } => Self::unprocessable("too-wide", "Name too wide", detail),
+            Refusal::NotPublic { .. } | Refusal::Shared { .. } => {
+                Self::unprocessable("bad-target", "Bad target", detail)
+            }
+            Refusal::BadConfirmTime { .. } => Self::bad_parameter("confirm", detail),
+            Refusal::Unconfirmed { .. } => {
+                Self::new(StatusCode::CONFLICT, "unconfirmed", "Waits to be confirmed", detail)
+            }
+            Refusal::Undo(error) => {
+                Self::new(StatusCode::SERVICE_UNAVAILABLE, "unsaved", "Not saved", format!("{detail}: {error}"))
+            }
             Refusal::Changed { .. } => {
                 Self::new(StatusCode::PRECONDITION_FAILED, "changed", "Changed in the meantime", detail)
             }

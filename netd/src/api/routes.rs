@@ -8,8 +8,8 @@ use axum::routing::{self, MethodRouter};
 
 use super::auth::{Gate, Need, require};
 use super::{
-    Context, audit, blocklists, explain, findings, flows, health, metrics, policies, stats, status, suppressions,
-    tokens, verdicts,
+    Context, allowlists, audit, blocklists, confirmations, entries, explain, feeds, findings, flows, health, metrics,
+    policies, stats, status, suppressions, tokens, verdicts,
 };
 use crate::store::tokens::Scope::{self, Admin, Block, Metrics, Policy, Read, Triage};
 
@@ -55,6 +55,24 @@ pub(super) fn table() -> Vec<Route> {
         route("/api/v1/blocklists/{name}", Read, get(blocklists::get)),
         route("/api/v1/blocklists/{name}", Block, put(blocklists::replace)),
         route("/api/v1/blocklists/{name}", Block, delete(blocklists::remove)),
+        route("/api/v1/blocklists/{name}/entries", Read, get(entries::list_block)),
+        route("/api/v1/blocklists/{name}/entries", Block, post(entries::add_block)),
+        route("/api/v1/blocklists/{name}/entries", Block, delete(entries::remove_block_by_query)),
+        route("/api/v1/blocklists/{name}/entries/{*value}", Block, delete(entries::remove_block)),
+        route("/api/v1/allowlists", Read, get(allowlists::list)),
+        route("/api/v1/allowlists/{name}", Read, get(allowlists::get)),
+        route("/api/v1/allowlists/{name}", Block, put(allowlists::replace)),
+        route("/api/v1/allowlists/{name}", Block, delete(allowlists::remove)),
+        route("/api/v1/allowlists/{name}/entries", Read, get(entries::list_allow)),
+        route("/api/v1/allowlists/{name}/entries", Block, post(entries::add_allow)),
+        route("/api/v1/allowlists/{name}/entries", Block, delete(entries::remove_allow_by_query)),
+        route("/api/v1/allowlists/{name}/entries/{*value}", Block, delete(entries::remove_allow)),
+        route("/api/v1/confirmations", Read, get(confirmations::list)),
+        route("/api/v1/confirmations/{id}", Block, post(confirmations::confirm)),
+        route("/api/v1/confirmations/{id}", Block, delete(confirmations::revert)),
+        route("/api/v1/unblock", Block, post(confirmations::unblock)),
+        route("/api/v1/feeds", Read, get(feeds::list)),
+        route("/api/v1/feeds/{target}", Policy, post(feeds::act)),
         route("/api/v1/audit", Admin, get(audit::list)),
         route("/api/v1/tokens", Admin, get(tokens::list)),
         route("/api/v1/tokens", Admin, post(tokens::create)),

@@ -103,6 +103,8 @@ pub(super) async fn get(State(context): State<Context>) -> Result<Response, Prob
         "programs": snapshot.programs,
         "verdicts_refused": snapshot.enforce_refused,
         "blocklists": status.lists,
+        "allowlists": status.allow_lists,
+        "name_addresses": status.resolved.addresses,
         "geoip": snapshot.geoip.iter().map(geoip).collect::<Vec<_>>(),
         "findings": {"held": findings, "forgotten": findings_forgotten},
         "flows": {"live": flows_live, "held": flows_held, "forgotten": flows_forgotten},

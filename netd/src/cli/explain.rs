@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use serde_json::Value;
 
 use super::client::escaped;
-use super::output::{self, Format, end, text};
+use super::output::{self, Format, end, moment, text};
 use super::shown::{Shown, make_plain};
 use super::{Asking, Error};
 
@@ -34,6 +34,13 @@ pub(super) fn write(target: &str, mut explanation: Value, out: &mut dyn Write) -
     make_plain(&mut explanation);
     let list = |name: &str| explanation[name].as_array().cloned().unwrap_or_default();
     let (followed, silenced) = (list("followed"), list("silenced"));
+    for one in list("lists") {
+        let kind = if one["kind"] == "allow" { "allowed" } else { "blocked" };
+        let until = if one["until"].is_null() { String::new() } else { format!(" until {}", moment(&one["until"])) };
+        let reason = one["reason"].as_str().filter(|reason| !reason.is_empty());
+        let reason = reason.map_or_else(String::new, |reason| format!(": {reason}"));
+        writeln!(out, "{kind} by list {}, entry {}{until}{reason}", text(&one["list"]), text(&one["entry"]))?;
+    }
     if followed.is_empty() && silenced.is_empty() {
         return writeln!(out, "{target}: no traffic is remembered");
     }

@@ -1,17 +1,21 @@
 //! The command line: one file a subcommand. All but `run`, `demo`, `replay`, `geoip` and
 //! `config` are clients of the API.
 
+mod allow;
 mod audit;
 mod block;
 pub mod client;
 mod config;
+mod confirm;
 mod demo;
 mod doctor;
 mod explain;
+mod feeds;
 mod findings;
 mod flows;
 mod geoip;
 mod kill_switch;
+mod lists;
 mod observe;
 mod output;
 mod policy;
@@ -21,6 +25,7 @@ mod shown;
 mod status;
 mod suppress;
 mod token;
+mod unblock;
 mod unload;
 mod verdicts;
 
@@ -53,6 +58,10 @@ enum Command {
     Suppress(suppress::Args),
     Verdicts(verdicts::Args),
     Block(block::Args),
+    Allow(allow::Args),
+    Unblock(unblock::Args),
+    Confirm(confirm::Args),
+    Feeds(feeds::Args),
     Status(status::Args),
     Doctor(doctor::Args),
     Token(token::Args),
@@ -124,6 +133,10 @@ pub fn run(cli: &Cli, out: &mut dyn Write, err: &mut dyn Write) -> u8 {
         Command::Suppress(args) => suppress::run(args, out).map(|()| 0),
         Command::Verdicts(args) => verdicts::run(args, out).map(|()| 0),
         Command::Block(args) => block::run(args, out),
+        Command::Allow(args) => allow::run(args, out).map(|()| 0),
+        Command::Unblock(args) => unblock::run(args, out).map(|()| 0),
+        Command::Confirm(args) => confirm::run(args, out).map(|()| 0),
+        Command::Feeds(args) => feeds::run(args, out).map(|()| 0),
         Command::Status(args) => status::run(args, out).map(|()| 0),
         Command::Doctor(args) => doctor::run(args, out),
         Command::Token(args) => token::run(args, out).map(|()| 0),

@@ -107,6 +107,7 @@ fn options(config: Config, interfaces: Choice, keep: bool) -> anyhow::Result<Opt
         accept_degraded: config.accept_degraded,
         intel: Arc::new(intel),
         lists: config.intel,
+        feeds: config.feeds,
         state_dir: Some(config.state_dir),
         api: config.api,
         privileges: config.privileges,

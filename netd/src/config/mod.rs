@@ -1,6 +1,7 @@
 //! The daemon's configuration: a TOML file in which every key is optional.
 
 mod api;
+pub mod feeds;
 pub mod files;
 mod geoip;
 pub mod policies;
@@ -52,6 +53,9 @@ pub struct Config {
     pub accept_degraded: bool,
     /// Lists of threat intelligence.
     pub intel: Vec<IntelList>,
+    /// Lists that are fetched.
+    #[serde(rename = "feed")]
+    pub feeds: Vec<feeds::Feed>,
     /// Never cut.
     pub protect: Vec<Network>,
     /// Whose traffic is judged; none: the private networks and this host's own addresses.
@@ -178,6 +182,7 @@ impl Default for Config {
             services: PathBuf::new(),
             weights: PathBuf::new(),
             intel: Vec::new(),
+            feeds: Vec::new(),
             protect: Vec::new(),
             local_networks: Vec::new(),
             heartbeat_limit: Duration::from_secs(600),
@@ -275,6 +280,7 @@ impl Config {
                 let wanted = "from 1h to 3650d";
                 within("store.retention", self.store.retention.as_secs(), 3_600..=3_650 * 86_400, wanted)
             })
+            .or_else(|| feeds::flaw(&self.feeds))
             .or_else(|| absolute("state_dir", &self.state_dir))
             .or_else(|| absolute("bpffs", &self.bpffs))
             .or_else(|| self.api.flaw())

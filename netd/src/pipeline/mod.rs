@@ -11,10 +11,12 @@
 
 mod analyse;
 mod door;
+mod feeds;
 mod geoip;
 mod history;
 mod host;
 mod intel;
+mod names;
 mod policies;
 mod respond;
 mod shift;
@@ -46,7 +48,8 @@ use tracing::{info, warn};
 
 use crate::{
     api,
-    config::{self, files::IntelList},
+    config::{self, feeds::Feed, files::IntelList},
+    feeds::board::Board,
     host::addresses::Addresses,
     kernel::{self, Kernel, interfaces},
     privileges,
@@ -80,6 +83,8 @@ pub struct Options {
     /// Threat intelligence, and the files it came from.
     pub intel: Arc<Intel>,
     pub lists: Vec<IntelList>,
+    /// Lists that are fetched.
+    pub feeds: Vec<Feed>,
     /// Where verdicts and lists survive a restart; `None` keeps them nowhere.
     pub state_dir: Option<PathBuf>,
     pub api: config::Api,
@@ -166,6 +171,9 @@ struct Parts {
     intel: intel::Renewer,
     keeper: policies::Keeper,
     policies: Arc<Book>,
+    feeds: feeds::Feeds,
+    board: Board,
+    resolved: mpsc::Receiver<Box<netd_engine::listed::Resolved>>,
     suppressions: Arc<Suppressions>,
     asker: questions::Asker,
     watcher: watch::Watcher,
@@ -285,7 +293,9 @@ fn start(options: Options) -> anyhow::Result<(Kernel, Parts)> {
     let (enforce, enforcements) = mpsc::channel(ENFORCE_QUEUE);
     let (respond, orders) = mpsc::channel(ENFORCE_QUEUE);
     let programs = Arc::new(engine_config.programs.clone());
-    let (intel, renewed) = intel::Renewer::new(options.lists, options.intel);
+    let (resolve, resolved) = mpsc::channel(ENFORCE_QUEUE);
+    let (feeds, board, texts) = feeds::Feeds::new(options.feeds, disk_for_histories.clone());
+    let (intel, renewed) = intel::Renewer::new(options.lists, options.intel, texts);
     let (asker, asked) = questions::channel();
     let (handle, commands) = verdicts::channel();
     let book = Book::new(options.files.clone(), Arc::clone(&engine_config.policies), engine_config.services.clone());
@@ -306,6 +316,8 @@ fn start(options: Options) -> anyhow::Result<(Kernel, Parts)> {
         flows: Arc::clone(&flows),
         enforce,
         respond,
+        resolve,
+        listed: service.listed(),
         tally,
         intel: renewed,
         suppressions: suppressions.subscribe(),
@@ -334,6 +346,9 @@ fn start(options: Options) -> anyhow::Result<(Kernel, Parts)> {
         intel,
         keeper,
         policies: book,
+        feeds,
+        board,
+        resolved,
         suppressions,
         asker,
         watcher,
@@ -377,6 +392,8 @@ impl Parts {
             refused: self.refused,
             audit: self.audit.clone(),
         };
+        let names = names::run(self.handle.clone(), self.resolved);
+        let feeds = self.feeds.run(self.handle.clone(), shutdown.clone());
         let context = api::Context {
             verdicts: self.handle,
             findings: self.findings,
@@ -386,6 +403,7 @@ impl Parts {
             suppressions: self.suppressions,
             policies: self.policies,
             asker: self.asker,
+            feeds: self.board,
             hosts: self.hosts,
             databases: Arc::clone(&self.databases),
             history: self.history,
@@ -409,6 +427,8 @@ impl Parts {
         tasks.spawn(self.analyst.run(shutdown.clone()));
         tasks.spawn(self.intel.run(shutdown.clone()));
         tasks.spawn(self.keeper.run(shutdown.clone()));
+        tasks.spawn(names);
+        tasks.spawn(feeds);
         tasks.spawn(responder.run(self.orders, self.enforcements));
         tasks.spawn(geoip::follow(self.databases, shutdown.clone()));
         tasks.spawn(supervision::tell(context.sources.clone(), shutdown.clone()));

@@ -29,7 +29,7 @@ const TICK: Duration = Duration::from_millis(500);
 /// Commands that may wait for the service; more senders wait in turn.
 const QUEUE: usize = 256;
 
-type Reply<T> = oneshot::Sender<Result<T, Refusal>>;
+pub(super) type Reply<T> = oneshot::Sender<Result<T, Refusal>>;
 
 /// What the service can be asked. Made by [`Handle`].
 pub struct Command {
@@ -39,18 +39,59 @@ pub struct Command {
 }
 
 enum Ask {
-    Add { verdict: Verdict, force: bool, reply: Reply<Added> },
-    Release { id: u64, reply: Reply<Entry> },
-    Verdict { id: u64, reply: Reply<Entry> },
-    Verdicts { page: Page, reply: Reply<VerdictPage> },
-    ReplaceList { name: ListName, list: List, options: ListOptions, reply: Reply<ListChange> },
-    RemoveList { name: ListName, if_match: Option<String>, reply: Reply<ListView> },
-    List { name: ListName, reply: Reply<(ListView, Arc<List>)> },
-    Lists { reply: Reply<Vec<ListView>> },
-    Protect { guard: Guard, prefixes: Vec<IpNet>, reply: Reply<()> },
-    KillSwitch { on: bool, reply: Reply<Status> },
-    SetMode { mode: Mode, reply: Reply<Status> },
-    Status { reply: Reply<Status> },
+    Add {
+        verdict: Verdict,
+        force: bool,
+        reply: Reply<Added>,
+    },
+    Release {
+        id: u64,
+        reply: Reply<Entry>,
+    },
+    Verdict {
+        id: u64,
+        reply: Reply<Entry>,
+    },
+    Verdicts {
+        page: Page,
+        reply: Reply<VerdictPage>,
+    },
+    ReplaceList {
+        name: ListName,
+        list: List,
+        options: ListOptions,
+        reply: Reply<ListChange>,
+    },
+    RemoveList {
+        name: ListName,
+        if_match: Option<String>,
+        reply: Reply<ListView>,
+    },
+    List {
+        name: ListName,
+        reply: Reply<(ListView, Arc<List>)>,
+    },
+    Lists {
+        reply: Reply<Vec<ListView>>,
+    },
+    Protect {
+        guard: Guard,
+        prefixes: Vec<IpNet>,
+        reply: Reply<()>,
+    },
+    KillSwitch {
+        on: bool,
+        reply: Reply<Status>,
+    },
+    SetMode {
+        mode: Mode,
+        reply: Reply<Status>,
+    },
+    Status {
+        reply: Reply<Status>,
+    },
+    /// Everything about lists beyond their replacement: see [`super::ask`].
+    OfLists(super::ask::Ask),
 }
 
 /// A clonable way to ask the verdict service. Every method answers when the change is in the kernel.
@@ -128,6 +169,10 @@ impl Handle {
         self.ask(|reply| Ask::Status { reply }).await
     }
 
+    pub(super) async fn ask_lists<T>(&self, ask: impl FnOnce(Reply<T>) -> super::ask::Ask) -> Result<T, Refusal> {
+        self.ask(|reply| Ask::OfLists(ask(reply))).await
+    }
+
     async fn ask<T>(&self, ask: impl FnOnce(Reply<T>) -> Ask) -> Result<T, Refusal> {
         let (reply, answer) = oneshot::channel();
         let command = Command { ask: ask(reply), caller: audit::caller() };
@@ -197,7 +242,20 @@ impl<M: Maps> Server<M> {
 
     /// Answers, or lets a change of a list wait for the one that goes on.
     fn take(&mut self, command: Command) {
-        let changes_lists = matches!(command.ask, Ask::ReplaceList { .. } | Ask::RemoveList { .. });
+        let changes_lists = match &command.ask {
+            Ask::ReplaceList { .. } | Ask::RemoveList { .. } => true,
+            Ask::OfLists(ask) => ask.changes_lists(),
+            Ask::Add { .. }
+            | Ask::Release { .. }
+            | Ask::Verdict { .. }
+            | Ask::Verdicts { .. }
+            | Ask::List { .. }
+            | Ask::Lists { .. }
+            | Ask::Protect { .. }
+            | Ask::KillSwitch { .. }
+            | Ask::SetMode { .. }
+            | Ask::Status { .. } => false,
+        };
         if changes_lists && (self.service.is_building() || !self.deferred.is_empty()) {
             self.deferred.push_back(command);
             return;
@@ -362,15 +420,16 @@ fn answer<M: Maps>(service: &mut Service<M>, ask: Ask, recorder: &Recorder<'_>, 
             tell(reply, status);
         }
         Ask::Status { reply } => tell(reply, service.status()),
+        Ask::OfLists(ask) => super::ask::answer(service, ask, recorder, events),
     }
 }
 
-fn tell_of(events: &Events, change: VerdictChange, entry: &Entry) {
+pub(super) fn tell_of(events: &Events, change: VerdictChange, entry: &Entry) {
     events.tell(|| Event::Verdict(Arc::new(VerdictEvent { change, entry: entry.clone() })));
 }
 
 /// Answers. Whoever asked may have gone away; the change stands all the same.
-fn tell<T>(reply: Reply<T>, answer: Result<T, Refusal>) {
+pub(super) fn tell<T>(reply: Reply<T>, answer: Result<T, Refusal>) {
     if reply.send(answer).is_err() {
         tracing::debug!("nobody waited for the answer");
     }

@@ -10,6 +10,7 @@
 //! - What must not be cut ([`Guard`]) is allow-listed in the kernel, where it wins over everything; a verdict or a
 //!   list entry that lies wholly inside it is refused with the reason.
 
+mod ask;
 pub mod blocklist;
 mod clock;
 mod front;
@@ -29,6 +30,7 @@ pub mod fake;
 #[cfg(test)]
 mod tests;
 
+pub use ask::{AllowListParts, ListKind};
 pub use clock::Now;
 pub use handle::{Command, Handle, channel, run};
 pub use maps::{Cursor, Error as MapsError, MapKey, Maps, Place, Table};
@@ -37,5 +39,7 @@ pub use protect::Guard;
 pub use refusal::Refusal;
 pub use service::{Begun, HANDOVER, Outcome, Service, Settings};
 pub use view::{
-    Added, Entry, ListChange, ListOptions, ListView, Page, REMARKS, Reading, Remark, Status, TableFill, VerdictPage,
+    Added, AllowListView, Confirmation, Entry, EntryChange, EntryOptions, EntryView, ListChange, ListMatch,
+    ListOptions, ListView, NewEntry, Page, REMARKS, Reading, Released, Remark, ResolvedCounts, Status, TableFill,
+    VerdictPage,
 };

@@ -8,6 +8,7 @@ use netd_engine::policy::{self, Ceiling};
 use netd_engine::time::Timestamp;
 use netd_engine::verdict::{Response, Verdict};
 
+use super::blocklist::{EntryValue, List, ListName};
 use super::maps::Table;
 use super::proof::Proof;
 use super::protect::Guard;
@@ -69,16 +70,29 @@ pub struct ListOptions {
     pub aggregate: bool,
     /// Replace only if the list's tag is this one.
     pub if_match: Option<String>,
+    /// Undo the change unless it is confirmed in this time.
+    pub confirm: Option<Duration>,
+    /// Leaves single entries alone.
+    pub keeps_entries: bool,
 }
 
 impl Default for ListOptions {
     fn default() -> Self {
-        Self { response: Response::Drop, shadow: false, force: false, dry_run: false, aggregate: false, if_match: None }
+        Self {
+            response: Response::Drop,
+            shadow: false,
+            force: false,
+            dry_run: false,
+            aggregate: false,
+            if_match: None,
+            confirm: None,
+            keeps_entries: false,
+        }
     }
 }
 
 /// What replacing a block-list changed.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct ListChange {
     /// Entries in the list.
     pub entries: u64,
@@ -98,6 +112,123 @@ pub struct ListChange {
     /// Entries fewer, because others of the list mean the same.
     pub merged: u64,
     pub saved: bool,
+    /// With `dry_run`, what the list would hold.
+    pub would_hold: Option<List>,
+    /// Number and end of the time in which the change has to be confirmed.
+    pub confirmation: Option<(u64, Timestamp)>,
+}
+
+/// A single entry that is asked for.
+#[derive(Clone, Debug, PartialEq)]
+pub struct NewEntry {
+    pub value: EntryValue,
+    pub reason: String,
+    /// None never expires.
+    pub until: Option<Timestamp>,
+}
+
+/// How a single entry is added.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct EntryOptions {
+    pub force: bool,
+    pub dry_run: bool,
+    pub if_match: Option<String>,
+    pub confirm: Option<Duration>,
+}
+
+/// What adding or removing a single entry changed.
+#[derive(Clone, Debug, PartialEq)]
+pub struct EntryChange {
+    pub value: EntryValue,
+    /// Whether there was none before.
+    pub is_new: bool,
+    pub dry_run: bool,
+    /// Strong entity tag of the list's new content; empty with `dry_run`.
+    pub tag: String,
+    /// What of it keeps passing.
+    pub spared: Vec<String>,
+    pub saved: bool,
+    pub confirmation: Option<(u64, Timestamp)>,
+}
+
+/// A single entry of a list.
+#[derive(Clone, Debug, PartialEq)]
+pub struct EntryView {
+    pub value: EntryValue,
+    pub reason: String,
+    pub created: Timestamp,
+    pub until: Option<Timestamp>,
+    /// None for a name: its addresses are verdicts.
+    pub hits: Option<Hits>,
+    /// Set when it keeps passing all the same.
+    pub shielded_by: Option<Guard>,
+}
+
+/// An allow-list without its entries.
+#[derive(Clone, Debug, PartialEq)]
+pub struct AllowListView {
+    pub name: String,
+    pub entries_v4: u64,
+    pub entries_v6: u64,
+    pub names: u64,
+    /// Of all entries, those with a reason and perhaps an end.
+    pub singles: u64,
+    pub tag: String,
+    pub updated: Timestamp,
+}
+
+/// A change that undoes itself unless it is confirmed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Confirmation {
+    pub id: u64,
+    pub until: Timestamp,
+    /// What was changed.
+    pub what: String,
+}
+
+/// What an unblocking let go of.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Released {
+    pub verdicts: Vec<Entry>,
+    /// List and entry.
+    pub entries: Vec<(String, EntryValue)>,
+    /// Whole lists.
+    pub lists: Vec<String>,
+}
+
+/// A list that has something to say of an address or a name.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ListMatch {
+    pub list: String,
+    pub is_allow: bool,
+    /// The entry that covers it, as it is read.
+    pub entry: String,
+    /// Empty for an entry of a list's content.
+    pub reason: String,
+    pub until: Option<Timestamp>,
+    pub response: Option<Response>,
+}
+
+impl ListMatch {
+    pub(super) fn new(list: &ListName, is_allow: bool, value: &EntryValue, response: Option<Response>) -> Self {
+        let (list, entry) = (list.to_string(), value.to_string());
+        Self { list, is_allow, entry, reason: String::new(), until: None, response }
+    }
+}
+
+/// What came of the addresses that DNS gave to listed names.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ResolvedCounts {
+    /// Cut for a name at present.
+    pub addresses: u64,
+    /// Answers that a list acted on.
+    pub acted: u64,
+    /// Not cut, because other domains have the address, too.
+    pub shared: u64,
+    /// Not cut, because the address is protected or not public.
+    pub protected: u64,
+    /// Not cut for another reason.
+    pub refused: u64,
 }
 
 /// Most entries of a list that are named one by one.
@@ -116,6 +247,9 @@ pub struct ListView {
     pub name: String,
     pub entries_v4: u64,
     pub entries_v6: u64,
+    pub names: u64,
+    /// Single entries, besides the content.
+    pub singles: u64,
     pub tag: String,
     pub updated: Timestamp,
     pub response: Response,
@@ -191,6 +325,8 @@ pub struct Status {
     pub unsaved: Option<String>,
     /// Why the kernel may hold more than is wanted; repaired as soon as the kernel allows.
     pub out_of_step: Option<String>,
+    pub allow_lists: u64,
+    pub resolved: ResolvedCounts,
 }
 
 impl Status {

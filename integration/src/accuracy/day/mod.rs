@@ -72,7 +72,11 @@ pub(crate) fn play(population: Population, seed: u64) -> Day {
     let mut each = |command| match command {
         Command::Report(finding) => inbox.take(*finding),
         Command::Enforce { finding, .. } => verdicts.push(finding),
-        Command::Update(_) | Command::Respond(_) | Command::Release { .. } | Command::FlowEnded(_) => {}
+        Command::Update(_)
+        | Command::Respond(_)
+        | Command::Release { .. }
+        | Command::Resolved(_)
+        | Command::FlowEnded(_) => {}
     };
     let mut due = BinaryHeap::new();
     for (number, actor) in actors.iter().enumerate() {

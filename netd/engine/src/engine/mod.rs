@@ -13,6 +13,7 @@ mod explain;
 mod host;
 mod incident;
 mod judge;
+mod listed;
 mod names;
 mod review;
 mod sessions;
@@ -45,6 +46,7 @@ use crate::dns::{Answers, Streams};
 use crate::flow::{self, Conversation, EndReason, GOODBYE_WAIT_NS};
 use crate::history::{Histories, Place};
 use crate::intel::Intel;
+use crate::listed::{Listed, Questions, Tenants};
 use crate::name::NameSource;
 use crate::opening::{FirstData, Openings};
 use crate::policy::{Ceiling, Policies};
@@ -99,6 +101,10 @@ pub struct Engine {
     /// Questions and answers of DNS, and messages that are not complete.
     dns_watch: Watch,
     dns_streams: Streams,
+    /// Names that lists hold, the questions whose answers count, and who else has an address.
+    listed: Arc<Listed>,
+    questions: Questions,
+    tenants: Tenants,
 }
 
 impl Engine {
@@ -140,6 +146,9 @@ impl Engine {
             verdicts: verdicts::Verdicts::new(config.policies),
             commands: VecDeque::new(),
             counts: Counts::default(),
+            listed: Arc::default(),
+            questions: Questions::default(),
+            tenants: Tenants::default(),
         }
     }
 

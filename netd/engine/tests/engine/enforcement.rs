@@ -154,7 +154,11 @@ fn decided(world: &mut World) -> Vec<(Effect, Why)> {
     let commands = world.commands().into_iter();
     let findings = commands.filter_map(|command| match command {
         Command::Report(finding) | Command::Update(finding) => finding.decision,
-        Command::Respond(_) | Command::Enforce { .. } | Command::Release { .. } | Command::FlowEnded(_) => None,
+        Command::Respond(_)
+        | Command::Enforce { .. }
+        | Command::Release { .. }
+        | Command::FlowEnded(_)
+        | Command::Resolved(_) => None,
     });
     findings.map(|decision| (decision.effect, decision.why)).collect()
 }

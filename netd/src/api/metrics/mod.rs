@@ -52,6 +52,7 @@ pub(super) async fn get(State(context): State<Context>, headers: HeaderMap) -> R
     metrics.policies(&context, &status);
     metrics.geoip(&snapshot);
     metrics.sinks(&snapshot);
+    metrics.feeds(&context);
     metrics.state(&snapshot, &status);
     let mut text = String::new();
     encode(&mut text, &registry).map_err(|_| Problem::internal())?;
@@ -174,7 +175,7 @@ impl Metrics<'_> {
         self.gauge("verdicts_round_milliseconds", "Time of the last round of reading all keys back", one(millis));
         let blocked: Vec<_> = lists.iter().map(|list| (label("list", &list.name), list.hits.packets)).collect();
         self.count("blocked_packets", "Packets a block-list's rule acted on", blocked);
-        let families = |list: &ListView| [("ipv4", list.entries_v4), ("ipv6", list.entries_v6)];
+        let families = |list: &ListView| [("ipv4", list.entries_v4), ("ipv6", list.entries_v6), ("name", list.names)];
         let entries: Vec<_> = lists
             .iter()
             .flat_map(|list| {
@@ -184,6 +185,17 @@ impl Metrics<'_> {
             })
             .collect();
         self.gauge("blocklist_entries", "Entries of a block-list", entries);
+        let resolved = status.resolved;
+        let help = "Addresses that are cut for a listed name that has them";
+        self.gauge("name_addresses", help, [(Vec::new(), resolved.addresses)]);
+        let results = [
+            ("acted", resolved.acted),
+            ("shared", resolved.shared),
+            ("protected", resolved.protected),
+            ("refused", resolved.refused),
+        ];
+        let results = results.map(|(result, count)| (label("result", result), count));
+        self.count("name_answers", "Addresses that DNS gave to listed names, by what was done", results);
         let mut fills: Vec<(&str, u64, u64)> =
             status.tables.iter().map(|fill| (fill.table.name(), fill.entries, fill.capacity)).collect();
         fills.push(("rules", status.rules_used, status.rules_capacity));
@@ -229,6 +241,22 @@ impl Metrics<'_> {
         self.gauge("sink_queue_events", "Events that wait for a sink", queued);
         let capacity = sinks.iter().map(|sink| (label(sink), sink.capacity));
         self.gauge("sink_queue_capacity", "Events that may wait for a sink", capacity);
+    }
+
+    fn feeds(&mut self, context: &Context) {
+        let feeds = context.feeds.list();
+        let successes =
+            feeds.iter().filter_map(|feed| Some((label("feed", &feed.name), feed.last_success?.0 / 1_000_000_000)));
+        let help = "When the copy in force of a feed was last found to be the present one, Unix time";
+        self.gauge("feed_last_success_timestamp_seconds", help, successes);
+        let entries = feeds.iter().filter_map(|feed| Some((label("feed", &feed.name), feed.entries?)));
+        self.gauge("feed_entries", "Entries of the copy in force of a feed", entries);
+        let failures = feeds.iter().flat_map(|feed| {
+            feed.failures
+                .iter()
+                .map(|(reason, count)| (vec![("feed", feed.name.clone()), ("reason", (*reason).to_owned())], *count))
+        });
+        self.count("feed_failures", "Updates of a feed that brought nothing, by reason", failures);
     }
 
     fn state(&mut self, snapshot: &Snapshot, status: &Status) {

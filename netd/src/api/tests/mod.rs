@@ -5,8 +5,10 @@ mod authorising;
 mod blocklists;
 mod enforcing;
 mod history;
+mod listing;
 mod policies;
 mod reading;
+mod resolving;
 mod sockets;
 mod strictness;
 mod suppressing;
@@ -33,6 +35,7 @@ use tower::ServiceExt as _;
 
 use super::auth::Peer;
 use super::{Access, Context, Doorkeeper, Listener, Means, router, serve};
+use crate::feeds::board::Board;
 use crate::sinks::SinkState;
 use crate::store::audit::Audit;
 use crate::store::events::Events;
@@ -52,6 +55,8 @@ pub(crate) struct Api {
     pub(crate) tokens: Arc<Tokens>,
     audit: Audit,
     fake: Fake,
+    handle: verdicts::Handle,
+    listed: watch::Receiver<Arc<netd_engine::listed::Listed>>,
     pub(crate) findings: Arc<Findings>,
     pub(crate) flows: Arc<Flows>,
     snapshots: watch::Sender<Arc<Snapshot>>,
@@ -129,6 +134,7 @@ impl Api {
             ..Settings::default()
         };
         let service = Service::start(fake.clone(), None, settings, Now::read()).unwrap();
+        let listed = service.listed();
         let (handle, commands) = verdicts::channel();
         let (snapshots, sources) = status::channel(snapshot());
         let events = Events::default();
@@ -143,7 +149,7 @@ impl Api {
         });
         let tokens = Arc::new(Tokens::open(None));
         let context = Context {
-            verdicts: handle,
+            verdicts: handle.clone(),
             findings: Arc::clone(&findings),
             flows: Arc::clone(&flows),
             events: events.clone(),
@@ -151,6 +157,7 @@ impl Api {
             suppressions: Arc::new(Suppressions::open(None)),
             policies,
             asker,
+            feeds: Board::default(),
             hosts: Arc::from(["netd.example".to_owned()]),
             databases: databases(),
             history,
@@ -160,7 +167,18 @@ impl Api {
             privileges: Arc::default(),
         };
         let service = tokio::spawn(verdicts::run(service, commands, events, audit.clone(), CancellationToken::new()));
-        Self { router: router(context), tokens, audit, fake, findings, flows, snapshots, _service: service }
+        Self {
+            router: router(context),
+            tokens,
+            audit,
+            fake,
+            handle,
+            listed,
+            findings,
+            flows,
+            snapshots,
+            _service: service,
+        }
     }
 
     /// Serves on a loopback port until the token is cancelled.

@@ -187,6 +187,8 @@ netd_geoip_load_failures counter
 netd_histories gauge
 netd_kill_switch gauge
 netd_mode gauge
+netd_name_addresses gauge
+netd_name_answers counter
 netd_packets counter
 netd_policy_reload_success gauge
 netd_policy_reload_timestamp_seconds gauge

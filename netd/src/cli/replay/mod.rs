@@ -287,7 +287,11 @@ impl Heard {
                 };
             }
             // Only a host tells more of a finding.
-            Command::Update(_) | Command::Respond(_) | Command::Enforce { .. } | Command::Release { .. } => {}
+            Command::Update(_)
+            | Command::Respond(_)
+            | Command::Enforce { .. }
+            | Command::Release { .. }
+            | Command::Resolved(_) => {}
         }
     }
 }

@@ -27,11 +27,11 @@ pub enum ItemError {
     Unread(#[from] Refused),
     #[error("covers the IPv4-mapped addresses too; 2000::/3 is all of global IPv6")]
     CoversIpv4,
-    #[error("names a port; a block-list holds addresses and prefixes, a verdict may be about one port")]
+    #[error("names a port; a list holds addresses, prefixes and names, a verdict may be about one port")]
     Endpoint,
-    #[error("a name; a block-list holds addresses and prefixes, threat intelligence holds names, too")]
+    #[error("a name, where an address or a prefix is wanted")]
     Name,
-    #[error("a fingerprint; a block-list holds addresses and prefixes, threat intelligence holds fingerprints, too")]
+    #[error("a fingerprint; a list holds addresses, prefixes and names, threat intelligence holds fingerprints, too")]
     Fingerprint,
 }
 
@@ -155,7 +155,13 @@ impl Item {
 
     /// Returns the prefixes that hold this item, the narrowest first.
     pub fn enclosing(self) -> impl Iterator<Item = Self> {
-        (0..self.bits).rev().map(move |bits| Self { address: Address(masked(self.number(), bits).to_be_bytes()), bits })
+        (0..self.bits).rev().map(move |bits| self.widened(bits))
+    }
+
+    /// Returns the prefix of so many bits around this item.
+    #[must_use]
+    pub fn widened(self, bits: u8) -> Self {
+        Self { address: Address(masked(self.number(), bits).to_be_bytes()), bits }
     }
 
     fn first(&self) -> u128 {
@@ -181,7 +187,7 @@ impl TryFrom<&Value> for Item {
                 Some(Self::from_net(*net)).filter(|item| !item.covers_ipv4_too()).ok_or(ItemError::CoversIpv4)
             }
             Value::Endpoint(_) => Err(ItemError::Endpoint),
-            Value::Name(_) => Err(ItemError::Name),
+            Value::Name(..) => Err(ItemError::Name),
             Value::Fingerprint(_) => Err(ItemError::Fingerprint),
         }
     }

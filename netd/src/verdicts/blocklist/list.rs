@@ -1,7 +1,10 @@
 //! A block-list's content.
 
 use std::cmp::Ordering;
+use std::fmt::Write as _;
+use std::sync::Arc;
 
+use netd_engine::listed::NameSet;
 use netd_engine::verdict::Response;
 use zerocopy::IntoBytes as _;
 
@@ -16,6 +19,8 @@ pub struct List {
     others: Vec<Item>,
     /// How many of `others` are hosts.
     other_hosts: usize,
+    /// Names: they act through the addresses that DNS gives them.
+    names: Arc<NameSet>,
 }
 
 /// A list in the making: items in any order, any number of times.
@@ -31,6 +36,8 @@ pub struct Difference {
     pub added: Vec<Item>,
     pub removed: Vec<Item>,
     pub unchanged: u64,
+    /// Names that came, went and stayed.
+    pub names: (u64, u64, u64),
 }
 
 /// How much changes when one list replaces another.
@@ -90,6 +97,43 @@ impl List {
         builder.finish()
     }
 
+    /// Returns the list with these names beside its items.
+    #[must_use]
+    pub fn with_names(self, names: Arc<NameSet>) -> Self {
+        Self { names, ..self }
+    }
+
+    /// Returns the names; they act through the addresses that DNS gives them.
+    #[must_use]
+    pub fn names(&self) -> &Arc<NameSet> {
+        &self.names
+    }
+
+    /// Returns how many entries there are, names included.
+    #[must_use]
+    pub fn entries(&self) -> u64 {
+        self.len() as u64 + self.names.len() as u64
+    }
+
+    /// Returns the list as text, an entry a line, as it is read.
+    #[must_use]
+    pub fn to_text(&self) -> String {
+        let mut text = String::with_capacity(self.len() * 16);
+        for item in self.iter() {
+            // Writing to a String cannot fail.
+            let _ = writeln!(text, "{item}");
+        }
+        self.write_names(&mut text);
+        text
+    }
+
+    /// Adds the names, one a line.
+    pub fn write_names(&self, text: &mut String) {
+        for name in self.names.iter() {
+            let _ = writeln!(text, "{name}");
+        }
+    }
+
     /// Takes what [`List::parts`] gave: both in order, without equals; `None` where they are not.
     #[must_use]
     pub fn from_parts(hosts: Vec<u32>, others: Vec<Item>) -> Option<Self> {
@@ -100,7 +144,7 @@ impl List {
 
     fn packed(hosts: Vec<u32>, others: Vec<Item>) -> Self {
         let other_hosts = others.iter().filter(|item| item.is_host()).count();
-        Self { hosts, others, other_hosts }
+        Self { hosts, others, other_hosts, names: Arc::default() }
     }
 
     /// Returns IPv4 hosts and all other items, each in order.
@@ -119,6 +163,7 @@ impl List {
         })
     }
 
+    /// Returns how many items there are; names do not count.
     #[must_use]
     pub fn len(&self) -> usize {
         self.hosts.len() + self.others.len()
@@ -126,7 +171,14 @@ impl List {
 
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.len() == 0
+        self.entries() == 0
+    }
+
+    /// Keeps the items that `keep` accepts, and every name.
+    pub fn retain(&mut self, mut keep: impl FnMut(&Item) -> bool) {
+        self.hosts.retain(|host| keep(&Item::from_v4_host(*host)));
+        self.others.retain(keep);
+        self.other_hosts = self.others.iter().filter(|item| item.is_host()).count();
     }
 
     /// Returns how many items are single addresses.
@@ -192,6 +244,21 @@ impl List {
         taken
     }
 
+    /// Iterates over all that lies in `outer`.
+    pub fn within(&self, outer: Item) -> impl Iterator<Item = Item> + '_ {
+        let hosts = match outer.is_v4() {
+            true => {
+                let (first, last) = outer.v4_range();
+                self.hosts.partition_point(|host| *host < first)..self.hosts.partition_point(|host| *host <= last)
+            }
+            false => 0..0,
+        };
+        let from = self.others.partition_point(|item| item.range().0 < outer.range().0);
+        let until = self.others.partition_point(|item| item.range().0 <= outer.range().1);
+        let others = self.others[from..until].iter().copied().filter(move |item| outer.contains(item));
+        self.hosts[hosts].iter().copied().map(Item::from_v4_host).chain(others)
+    }
+
     /// Takes out the prefixes that `is_wrong` picks, and returns them.
     pub fn take_prefixes(&mut self, mut is_wrong: impl FnMut(&Item) -> bool) -> Vec<Item> {
         self.others.extract_if(.., |item| !item.is_host() && is_wrong(item)).collect()
@@ -231,7 +298,7 @@ impl List {
             }
         }
         flush(&mut merged, 0);
-        *self = Self::packed(hosts, others);
+        *self = Self::packed(hosts, others).with_names(Arc::clone(&items.names));
         before - self.len()
     }
 
@@ -247,7 +314,7 @@ impl List {
     /// Returns what changes when `new` replaces this list.
     #[must_use]
     pub fn difference(&self, new: &Self) -> Difference {
-        let mut difference = Difference::default();
+        let mut difference = Difference { names: self.names.difference(&new.names), ..Difference::default() };
         let (mut old, mut new) = (self.iter().peekable(), new.iter().peekable());
         loop {
             match (old.peek(), new.peek()) {
@@ -276,6 +343,9 @@ impl List {
         for item in &self.others {
             let (address, bits) = item.parts();
             hasher.update(&address.0).update(&[bits]);
+        }
+        for name in self.names.iter() {
+            hasher.update(name.to_string().as_bytes()).update(b"\n");
         }
         format!("\"b3-{}\"", &hasher.finalize().to_hex()[..32])
     }

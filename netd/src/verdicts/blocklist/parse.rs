@@ -1,9 +1,10 @@
 //! Reads a block-list from text, in any of the formats of [`netd_engine::feed`].
 
-use netd_engine::feed::{Entry, Found, Reader};
+use netd_engine::feed::{Entry, Found, Reach, Reader};
+use netd_engine::listed::NameSet;
 use netd_engine::time::Timestamp;
 
-use super::item::Item;
+use super::entry::EntryValue;
 use super::list::{Builder, List};
 
 /// Rejected lines that are kept word for word; further ones are only counted.
@@ -44,6 +45,7 @@ pub struct Parser {
 #[derive(Debug, Default)]
 struct Taken {
     items: Builder,
+    names: Vec<(Box<str>, Reach)>,
     rejected: Vec<Rejected>,
     rejected_total: u64,
 }
@@ -71,10 +73,10 @@ impl Parser {
     pub fn finish(self) -> Parsed {
         let Self { reader, mut taken } = self;
         let summary = reader.finish(&mut |found| taken.take(found));
-        let Taken { items, rejected, rejected_total } = taken;
-        let count = items.len();
-        let list = items.finish();
-        let duplicates = (count - list.len()) as u64;
+        let Taken { items, names, rejected, rejected_total } = taken;
+        let count = (items.len() + names.len()) as u64;
+        let list = items.finish().with_names(NameSet::new(names).into());
+        let duplicates = count - list.entries();
         Parsed { list, lines: summary.lines, duplicates, skipped: summary.skipped, rejected, rejected_total }
     }
 }
@@ -82,8 +84,9 @@ impl Parser {
 impl Taken {
     fn take(&mut self, found: Found) {
         match found {
-            Ok(Entry { line, value }) => match Item::try_from(&value) {
-                Ok(item) => self.items.push(item),
+            Ok(Entry { line, value }) => match EntryValue::try_from(value.clone()) {
+                Ok(EntryValue::Item(item)) => self.items.push(item),
+                Ok(EntryValue::Name(name, reach)) => self.names.push((name, reach)),
                 Err(error) => self.reject(line, value.to_string(), &error),
             },
             Err(rejected) => self.reject(rejected.line, rejected.value, &rejected.reason),

@@ -37,7 +37,11 @@ pub(super) struct Build {
 /// What a generation is made for.
 #[derive(Clone, Debug)]
 pub(super) enum Purpose {
-    Replace(ListChange),
+    Replace {
+        change: ListChange,
+        /// Whether the list's single entries stay.
+        keeps_entries: bool,
+    },
     Remove(ListView),
     /// More room, or a kernel that holds something else than it should.
     Renew,
@@ -95,6 +99,9 @@ impl<M: Maps> Service<M> {
             Ok(true) => Some(Ok(self.put_in_force(build, now))),
             Err(error) => {
                 self.give_up(build.fresh_rule, now);
+                if let Purpose::Replace { change, .. } = build.purpose {
+                    self.break_promise(change.confirmation);
+                }
                 Some(Err(error.into()))
             }
         }
@@ -245,14 +252,23 @@ impl<M: Maps> Service<M> {
         if let Some(former) = former.filter(|former| Some(former.rule) != rule) {
             self.free_rule(former.rule, now);
         }
-        if let Some(name) = name {
-            self.pending.lists.insert(name);
+        let followed = name.as_ref().map_or(Ok(()), |name| {
+            self.pending.lists.insert(name.clone());
+            match &purpose {
+                Purpose::Replace { keeps_entries, .. } => self.content_changed(name, *keeps_entries, now),
+                Purpose::Remove(_) => self.list_removed(name, now),
+                Purpose::Renew => Ok(()),
+            }
+        });
+        if let Err(refusal) = followed {
+            tracing::warn!(%refusal, "single entries of a list that was replaced or removed still act");
         }
         self.save(now);
         let took = Duration::from_nanos(now.boot_ns.saturating_sub(begun_ns));
         tracing::info!(hosts = walk.hosts, prefixes = walk.prefixes, ?took, "another generation of lists answers");
         match purpose {
-            Purpose::Replace(mut change) => {
+            Purpose::Replace { mut change, .. } => {
+                change.tag = name.and_then(|name| self.current_tag(&name)).unwrap_or(change.tag);
                 change.saved = self.pending.is_empty();
                 Outcome::Replaced(change)
             }

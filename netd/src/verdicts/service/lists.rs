@@ -5,6 +5,8 @@ use std::sync::Arc;
 
 use super::build::{Begun, Outcome, Purpose};
 use super::claims::{Coming, HeldList};
+use super::confirm::{Subject, Undo};
+use super::saved;
 use super::{Service, check_response};
 use crate::verdicts::blocklist::{Difference, Item, List, ListName};
 use crate::verdicts::clock::Now;
@@ -58,8 +60,8 @@ impl<M: Maps> Service<M> {
         now: Now,
     ) -> Result<Begun, Refusal> {
         check_response(options.response)?;
-        let ListOptions { response, shadow, force, dry_run, aggregate, if_match } = options;
-        self.check_tag(name, if_match.as_deref())?;
+        self.check_tag(name, options.if_match.as_deref())?;
+        let ListOptions { response, shadow, force, dry_run, aggregate, keeps_entries, .. } = options;
         if !self.claims.lists().contains_key(name) && self.claims.lists().len() >= self.settings.max_lists {
             return Err(Refusal::ListsFull { limit: self.settings.max_lists });
         }
@@ -74,36 +76,94 @@ impl<M: Maps> Service<M> {
         let tag = list.tag(response, shadow);
         let old = self.claims.lists().get(name);
         let nothing = List::default();
-        let amount = old.map_or(&nothing, |old| &old.list).compare(&list);
-        let changed = old.is_none_or(|old| old.tag != tag);
+        let before = old.map_or(&nothing, |old| &*old.list);
+        let amount = before.compare(&list);
+        let (names_added, names_removed, names_unchanged) = before.names().difference(list.names());
+        let singles = if keeps_entries { 0 } else { self.count_entries(name) };
+        let changed = old.is_none_or(|old| old.tag != tag) || singles > 0;
         let mut change = ListChange {
-            entries: list.len() as u64,
-            added: amount.added,
-            removed: amount.removed,
-            unchanged: amount.unchanged,
+            entries: list.entries(),
+            added: amount.added + names_added,
+            removed: amount.removed + names_removed + singles,
+            unchanged: amount.unchanged + names_unchanged,
             changed,
             dry_run,
-            tag: tag.clone(),
+            tag,
             refused,
             refused_total,
             spared,
             merged,
             saved: self.pending.is_empty(),
+            would_hold: dry_run.then(|| list.clone()),
+            confirmation: None,
         };
+        let tag = change.tag.clone();
         let new = HeldList { rule: 0, list: Arc::new(list), response, shadow, updated: now.wall, tag };
         if dry_run || !changed {
             self.check_room(name, Some(&new))?;
             return Ok(Begun::Done(Outcome::Replaced(change)));
         }
+        let undo = self.undo_of_list(name);
+        change.confirmation = self.promise(options.confirm, &Subject::Block(name.clone()), undo, now)?;
+        let promised = change.confirmation;
+        let begun = self.put_content(name, new, keeps_entries, change, now);
+        if begun.is_err() {
+            self.break_promise(promised);
+        }
+        begun
+    }
+
+    /// Makes `new` a list's content, the small change at once, the large one in another generation.
+    fn put_content(
+        &mut self,
+        name: &ListName,
+        new: HeldList,
+        keeps_entries: bool,
+        mut change: ListChange,
+        now: Now,
+    ) -> Result<Begun, Refusal> {
+        let nothing = List::default();
+        let amount = self.claims.lists().get(name).map_or(&nothing, |old| &*old.list).compare(&new.list);
         let in_place = match self.is_small(amount.added + amount.removed) {
             true => self.fitting(name, &new)?,
             false => None,
         };
-        let Some(difference) = in_place else { return self.build_list(name, new, change, now) };
+        let Some(difference) = in_place else { return self.build_list(name, new, change, keeps_entries, now) };
         self.put_list(name, new, &difference, now)?;
+        self.content_changed(name, keeps_entries, now)?;
         self.save(now);
+        change.tag = self.current_tag(name).unwrap_or(change.tag);
         change.saved = self.pending.is_empty();
         Ok(Begun::Done(Outcome::Replaced(change)))
+    }
+
+    /// Follows a list's content with what hangs on it: single entries unless they are kept, and the names.
+    pub(super) fn content_changed(&mut self, name: &ListName, keeps_entries: bool, now: Now) -> Result<(), Refusal> {
+        let cleared = if keeps_entries { Ok(()) } else { self.clear_entries(name, now) };
+        self.publish_names(now);
+        cleared
+    }
+
+    /// Makes `list` a list's content, and the only one unless single entries are kept.
+    pub(super) fn swap_content(
+        &mut self,
+        name: &ListName,
+        list: List,
+        options: &ListOptions,
+        now: Now,
+    ) -> Result<(), Refusal> {
+        let ListOptions { response, shadow, keeps_entries, .. } = *options;
+        let tag = list.tag(response, shadow);
+        let new = HeldList { rule: 0, list: Arc::new(list), response, shadow, updated: now.wall, tag };
+        match self.put_content(name, new, keeps_entries, ListChange::default(), now)? {
+            Begun::Done(_) => Ok(()),
+            Begun::Building => self.finish_build(now).map(drop),
+        }
+    }
+
+    fn undo_of_list(&self, name: &ListName) -> Undo {
+        let before = self.claims.lists().get(name).and_then(|held| saved::list_to_text(held).ok());
+        Undo::BlockList { list: name.to_string(), before, singles: self.singles(name) }
     }
 
     /// Removes a list.
@@ -131,9 +191,14 @@ impl<M: Maps> Service<M> {
                 Err(refusal) => tracing::warn!(%refusal, %name, "removing a large list in place"),
             }
         }
-        let Some(held) = self.claims.lists().get(name) else {
-            return Err(Refusal::NoList { name: name.to_string() });
-        };
+        self.drop_list(name, now)?;
+        self.save(now);
+        Ok(Begun::Done(Outcome::Removed(view)))
+    }
+
+    /// Takes a list away, key by key, with all that hangs on it; the caller saves.
+    pub(super) fn drop_list(&mut self, name: &ListName, now: Now) -> Result<(), Refusal> {
+        let Some(held) = self.claims.lists().get(name) else { return Ok(()) };
         let gone = Difference { removed: held.list.iter().collect(), ..Difference::default() };
         let Some(held) = self.claims.swap_list(name, None, &gone) else {
             return Err(Refusal::NoList { name: name.to_string() });
@@ -143,8 +208,13 @@ impl<M: Maps> Service<M> {
         }
         self.free_rule(held.rule, now);
         self.pending.lists.insert(name.clone());
-        self.save(now);
-        Ok(Begun::Done(Outcome::Removed(view)))
+        self.list_removed(name, now)
+    }
+
+    /// Follows a list that is gone with what hung on it: unconfirmed changes, single entries, names.
+    pub(super) fn list_removed(&mut self, name: &ListName, now: Now) -> Result<(), Refusal> {
+        self.forget_promises(&Subject::Block(name.clone()));
+        self.content_changed(name, false, now)
     }
 
     /// Returns whether so many keys are changed one by one.
@@ -159,6 +229,7 @@ impl<M: Maps> Service<M> {
         name: &ListName,
         mut new: HeldList,
         change: ListChange,
+        keeps_entries: bool,
         now: Now,
     ) -> Result<Begun, Refusal> {
         let old = self.claims.lists().get(name);
@@ -175,7 +246,7 @@ impl<M: Maps> Service<M> {
             return Err(error.into());
         }
         let coming = Coming { name: name.clone(), held: Some(new) };
-        self.begin_build(Purpose::Replace(change), Some(coming), fresh, now)?;
+        self.begin_build(Purpose::Replace { change, keeps_entries }, Some(coming), fresh, now)?;
         Ok(Begun::Building)
     }
 
@@ -197,7 +268,9 @@ impl<M: Maps> Service<M> {
             name: name.to_string(),
             entries_v4,
             entries_v6: held.list.len() as u64 - entries_v4,
-            tag: held.tag.clone(),
+            names: held.list.names().len() as u64,
+            singles: self.count_entries(name),
+            tag: self.tag_of(name, held),
             updated: held.updated,
             response: held.response,
             shadow: held.shadow,
@@ -205,17 +278,11 @@ impl<M: Maps> Service<M> {
         }
     }
 
-    fn check_tag(&self, name: &ListName, if_match: Option<&str>) -> Result<(), Refusal> {
-        let current = self.claims.lists().get(name).map(|held| held.tag.as_str());
-        let holds = match if_match {
-            None => true,
-            Some("*") => current.is_some(),
-            Some(tags) => tags.split(',').any(|tag| Some(tag.trim()) == current),
-        };
-        match holds {
-            true => Ok(()),
-            false => Err(Refusal::Changed { current: current.unwrap_or("(there is no such list)").to_owned() }),
+    pub(super) fn check_tag(&self, name: &ListName, if_match: Option<&str>) -> Result<(), Refusal> {
+        if if_match.is_none() {
+            return Ok(());
         }
+        check_match(self.current_tag(name).as_deref(), if_match)
     }
 
     /// Takes out of `list` what must not be cut or is too wide, and says why; says what will keep passing inside
@@ -243,7 +310,11 @@ impl<M: Maps> Service<M> {
             entry: item.to_string(),
             reason: format!("{} inside keeps passing", inside.join(", ")),
         };
-        screened.spared = inside.into_iter().map(spared).collect();
+        // It takes effect when the allow-list lets go of it.
+        let allowed = self.protected.allowed().flat_map(|allowed| list.within(allowed));
+        let passing =
+            |item: Item| Remark { entry: item.to_string(), reason: "it is allow-listed and keeps passing".into() };
+        screened.spared = inside.into_iter().map(spared).chain(allowed.take(REMARKS).map(passing)).collect();
         screened
     }
 
@@ -288,7 +359,7 @@ impl<M: Maps> Service<M> {
     }
 
     /// Makes `new` what the kernel holds, or leaves everything as it was.
-    fn put_list(
+    pub(super) fn put_list(
         &mut self,
         name: &ListName,
         mut new: HeldList,
@@ -312,8 +383,11 @@ impl<M: Maps> Service<M> {
         let keys = changed.chain(contested.iter().copied());
         let old = self.claims.swap_list(name, Some(new), difference);
         if let Err(error) = self.settle(keys.clone(), now) {
-            let back =
-                Difference { added: difference.removed.clone(), removed: difference.added.clone(), unchanged: 0 };
+            let back = Difference {
+                added: difference.removed.clone(),
+                removed: difference.added.clone(),
+                ..Difference::default()
+            };
             self.claims.swap_list(name, old, &back);
             match before {
                 Some((rule, kernel_rule, ..)) => {
@@ -337,5 +411,18 @@ impl<M: Maps> Service<M> {
     fn contested(&self, name: &ListName) -> Vec<MapKey> {
         let items = self.claims.lists().get(name).into_iter().flat_map(|held| held.list.iter());
         items.map(|item| item.key()).filter(|key| self.claims.count(key) > 1).collect()
+    }
+}
+
+/// Returns whether a precondition holds for a list with this tag.
+pub(super) fn check_match(current: Option<&str>, if_match: Option<&str>) -> Result<(), Refusal> {
+    let holds = match if_match {
+        None => true,
+        Some("*") => current.is_some(),
+        Some(tags) => tags.split(',').any(|tag| Some(tag.trim()) == current),
+    };
+    match holds {
+        true => Ok(()),
+        false => Err(Refusal::Changed { current: current.unwrap_or("(there is no such list)").to_owned() }),
     }
 }

@@ -1,12 +1,19 @@
 //! The state machine that decides what the kernel's maps hold.
 
+mod allow;
+mod allowed;
 mod audit;
 mod build;
 mod claims;
+mod confirm;
+mod entries;
 mod lists;
+mod names;
 mod saved;
 mod settle;
+mod singles;
 mod start;
+mod unblock;
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -20,6 +27,7 @@ use self::audit::Audit;
 use self::build::Build;
 pub use self::build::{Begun, Outcome};
 use self::claims::{Claims, Held};
+use self::confirm::{Subject, Undo};
 use self::saved::Pending;
 use super::blocklist::Item;
 use super::clock::Now;
@@ -30,7 +38,7 @@ use super::protect::{Guard, Protected};
 use super::refusal::Refusal;
 use super::rules::Rules;
 use super::target;
-use super::view::{Added, Entry, Page, Status, TableFill, VerdictPage};
+use super::view::{Added, Confirmation, Entry, Page, ResolvedCounts, Status, TableFill, VerdictPage};
 use crate::store::disk::StateDir;
 
 /// How long before its expiry a claim cedes its key to another that outlives it. [`Service::tick`] has to be called
@@ -87,6 +95,12 @@ pub struct Service<M: Maps> {
     pending: Pending,
     build: Option<Build>,
     audit: Audit,
+    /// Single entries of the block-lists, the allow-lists, the names of both.
+    entries: singles::Entries,
+    allows: allowed::Allows,
+    names: names::Published,
+    /// Changes that undo themselves unless they are confirmed.
+    waiting: confirm::Waitings,
     out_of_step: Option<String>,
     /// `CLOCK_BOOTTIME` before which neither kernel nor disk is tried again.
     retry_ns: u64,
@@ -95,13 +109,49 @@ pub struct Service<M: Maps> {
 impl<M: Maps> Service<M> {
     /// Puts a verdict in force; see [`super::Handle::add`].
     pub fn add(&mut self, verdict: Verdict, force: bool, now: Now) -> Result<Added, Refusal> {
+        let mut added = self.put_verdict(verdict, force, now)?;
+        // Said again without a condition, it stays.
+        self.forget_promises(&Subject::Verdict(added.id));
+        self.save(now);
+        added.saved = self.pending.is_empty();
+        Ok(added)
+    }
+
+    /// The same, undone unless it is confirmed in time.
+    pub fn add_for_now(
+        &mut self,
+        verdict: Verdict,
+        force: bool,
+        within: Duration,
+        now: Now,
+    ) -> Result<(Added, Confirmation), Refusal> {
         let key = self.judge(&verdict, force, now)?;
-        let twin = self.claims.verdicts_of(&key).find(|held| same_origin(&held.verdict.origin, &verdict.origin));
-        let (id, renewed) = match twin.map(|held| held.id) {
+        let twin = self.twin(&key, &verdict.origin).map(|held| (held.id, held.verdict.clone()));
+        // The confirmation takes the next number, a new verdict the one after it.
+        let id = twin.as_ref().map_or(self.next_id + 1, |(id, _)| *id);
+        let undo = Undo::Verdict { id, before: twin.map(|(_, before)| before) };
+        let promised = self.promise(Some(within), &Subject::Verdict(id), undo, now)?;
+        match (self.put_verdict(verdict, force, now), promised) {
+            (Ok(added), Some((id, until))) => {
+                self.save(now);
+                let what = format!("verdict {}", added.id);
+                Ok((Added { saved: self.pending.is_empty(), ..added }, Confirmation { id, until, what }))
+            }
+            (Ok(_), None) => Err(Refusal::Stopped),
+            (Err(refusal), promised) => {
+                self.break_promise(promised);
+                Err(refusal)
+            }
+        }
+    }
+
+    /// Puts a verdict in force; the caller saves.
+    fn put_verdict(&mut self, verdict: Verdict, force: bool, now: Now) -> Result<Added, Refusal> {
+        let key = self.judge(&verdict, force, now)?;
+        let (id, renewed) = match self.twin(&key, &verdict.origin).map(|held| held.id) {
             Some(id) => (self.renew(id, verdict, now)?, true),
             None => (self.create(key, verdict, now)?, false),
         };
-        self.save(now);
         let held = self.claims.verdict(id).ok_or(Refusal::NoVerdict { id })?;
         let (until, target) = (held.verdict.until, held.verdict.target);
         let leads = self.claims.leader(&key, now.boot_ns) == Some(held.rule);
@@ -111,9 +161,15 @@ impl<M: Maps> Service<M> {
         Ok(Added { id, until, renewed, destroyed_sockets, spared: self.spared(&target), saved })
     }
 
+    /// Returns the verdict on a key that another of this origin renews.
+    fn twin(&self, key: &MapKey, origin: &Origin) -> Option<&Held> {
+        self.claims.verdicts_of(key).find(|held| same_origin(&held.verdict.origin, origin))
+    }
+
     /// Ends a verdict.
     pub fn release(&mut self, id: u64, now: Now) -> Result<Entry, Refusal> {
         let entry = self.verdict(id, now)?;
+        self.forget_promises(&Subject::Verdict(id));
         self.end([id], now)?;
         self.save(now);
         Ok(entry)
@@ -151,6 +207,11 @@ impl<M: Maps> Service<M> {
             self.pending.verdicts = true;
             self.save(now);
         }
+        if self.expire_names(now) {
+            self.save(now);
+        }
+        self.expire_allow_entries(now);
+        self.undo_due(now);
         self.retry(now);
         self.grow(now);
         self.audit(now);
@@ -269,6 +330,8 @@ impl<M: Maps> Service<M> {
             reading: self.audit.reading(),
             unsaved: self.pending.error.clone(),
             out_of_step: self.out_of_step.clone(),
+            allow_lists: self.allows.len() as u64,
+            resolved: ResolvedCounts { addresses: self.names.addresses(), ..self.names.counts },
         })
     }
 
@@ -285,7 +348,10 @@ impl<M: Maps> Service<M> {
         check_response(verdict.response)?;
         let key = target::key(&verdict.target)?;
         for end in target::ends(&verdict.target) {
-            if let Some(guard) = self.protected.shield(&end) {
+            let shield = self.protected.shield(&end);
+            // What is listed takes effect when an allow-list lets go of it.
+            let waits = shield == Some(Guard::AllowList) && matches!(verdict.origin, Origin::List { .. });
+            if let Some(guard) = shield.filter(|_| !waits) {
                 return Err(Refusal::Protected { target: end.to_string(), guard });
             }
             if !force && let Some(widest) = target::too_wide(&end) {
@@ -309,9 +375,12 @@ impl<M: Maps> Service<M> {
             self.rules.free(rule);
             return Err(error.into());
         }
+        self.note_began(&held);
         self.claims.insert(held);
         if let Err(error) = self.settle([key].into_iter(), now) {
-            self.claims.remove(id);
+            if let Some(held) = self.claims.remove(id) {
+                self.note_ended(&held);
+            }
             self.undo([key].into_iter(), now);
             self.free_rule(rule, now);
             return Err(error.into());
@@ -337,6 +406,18 @@ impl<M: Maps> Service<M> {
             }
             new.verdict.shadow &= old.shadow;
         }
+        self.put_renewed(new, now)?;
+        Ok(id)
+    }
+
+    /// Gives a verdict back what it was.
+    fn rewrite(&mut self, id: u64, verdict: Verdict, now: Now) -> Result<(), Refusal> {
+        let Some(held) = self.claims.verdict(id).cloned() else { return Err(Refusal::NoVerdict { id }) };
+        self.put_renewed(Held { verdict, ..held }, now)
+    }
+
+    fn put_renewed(&mut self, mut new: Held, now: Now) -> Result<(), Refusal> {
+        let id = new.id;
         new.expires_ns = now.boot_ns_of(new.verdict.until);
         self.maps.write_rule(new.rule, &new.kernel_rule())?;
         let key = new.key;
@@ -348,7 +429,7 @@ impl<M: Maps> Service<M> {
             self.note_out_of_step(&error, now);
         }
         self.pending.verdicts = true;
-        Ok(id)
+        Ok(())
     }
 
     /// Ends verdicts: their keys go first, or to the next claim; their rules after.
@@ -381,9 +462,20 @@ impl<M: Maps> Service<M> {
                 }
             }
             self.deadlines.remove(&(held.deadline_ns, held.id));
+            self.note_ended(&held);
             self.pending.verdicts = true;
         }
         result
+    }
+
+    fn note_began(&mut self, held: &Held) {
+        self.index_entry(held);
+        self.count_resolved(&held.verdict.origin, true);
+    }
+
+    fn note_ended(&mut self, held: &Held) {
+        self.unindex_entry(held);
+        self.count_resolved(&held.verdict.origin, false);
     }
 
     /// Notes when to look at a verdict next: when it is to cede its key, at once if that has passed.
@@ -452,6 +544,12 @@ fn check_response(response: Response) -> Result<(), Refusal> {
     }
 }
 
+/// Returns whether a verdict of the one renews a verdict of the other.
 fn same_origin(a: &Origin, b: &Origin) -> bool {
-    std::mem::discriminant(a) == std::mem::discriminant(b)
+    match (a, b) {
+        (Origin::List { .. }, _) | (_, Origin::List { .. }) => a == b,
+        (Origin::Finding { .. } | Origin::Manual, Origin::Finding { .. } | Origin::Manual) => {
+            std::mem::discriminant(a) == std::mem::discriminant(b)
+        }
+    }
 }

@@ -1,6 +1,6 @@
 //! Takes over: what the disk says is wanted, what the kernel still holds, and no gap between them.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use netd_common::verdict::RuleId;
 
@@ -76,10 +76,15 @@ impl<M: Maps> Service<M> {
             pending: Pending::default(),
             build: None,
             audit: Audit::default(),
+            entries: BTreeMap::new(),
+            allows: BTreeMap::new(),
+            names: super::names::Published::default(),
+            waiting: BTreeMap::new(),
             out_of_step: None,
             retry_ns: 0,
         };
         service.load(now);
+        service.publish_names(now);
         // Either of them says stop: an operator who could not reach the one may have reached the other.
         service.kill_switch |= service.maps.kill_switch()?;
         service.maps.set_kill_switch(service.kill_switch)?;
@@ -203,10 +208,13 @@ impl<M: Maps> Service<M> {
             held.rule = rule;
             self.claims.put_list(name, held);
         }
+        self.load_allow_lists(&disk, now);
+        self.load_undos(&disk);
         self.claims.recount();
         let Some(saved) = saved else { return };
         self.kill_switch = saved.kill_switch;
-        self.next_id = saved.next_id.max(1);
+        self.next_id = self.next_id.max(saved.next_id);
+        self.load_names(saved.names, now);
         for saved in saved.verdicts {
             self.next_id = self.next_id.max(saved.id + 1);
             let expired = saved.verdict.until.is_some_and(|until| until <= now.wall);
@@ -217,7 +225,7 @@ impl<M: Maps> Service<M> {
             }
             let Some(rule) = self.keep_rule(saved.rule) else { continue };
             let expires_ns = now.boot_ns_of(saved.verdict.until);
-            self.claims.insert(Held {
+            let held = Held {
                 id: saved.id,
                 rule,
                 key,
@@ -225,7 +233,9 @@ impl<M: Maps> Service<M> {
                 verdict: saved.verdict,
                 expires_ns,
                 deadline_ns: u64::MAX,
-            });
+            };
+            self.note_began(&held);
+            self.claims.insert(held);
             self.schedule(saved.id, now);
         }
     }

@@ -1,6 +1,8 @@
 //! Facts about the verdict service over a fake kernel.
 
+mod confirming;
 mod disk;
+mod entries;
 mod lists;
 mod properties;
 mod protection;
