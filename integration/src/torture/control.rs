@@ -360,8 +360,9 @@ impl Drop for Tmpfs {
 }
 
 fn full_disk(_: Setting) -> Result<Outcome> {
-    let lab = Lab::host()?;
+    // Mounted before the laboratory: its mount namespace is a copy, and what is mounted later is not seen there.
     let disk = Tmpfs::mount("4m")?;
+    let lab = Lab::host()?;
     let state = disk.0.join("state");
     let daemon = daemon(&lab, Setup { state_dir: Some(&state), ..Setup::default() })?;
     let api = daemon.api();
