@@ -431,7 +431,7 @@ fn races(setting: Setting) -> Result<Outcome> {
     let (mut odd, mut other) = (0, 0);
     let written = AtomicU64::new(1);
     for _ in 0..rounds {
-        let tag = daemon.api().items("/api/v1/blocklists")?[0]["tag"].as_str().context("a tag")?.to_owned();
+        let tag = daemon.api().get("/api/v1/blocklists")?["items"][0]["tag"].as_str().context("a tag")?.to_owned();
         let statuses: Vec<Result<u16>> = std::thread::scope(|scope| {
             let threads: Vec<_> = (0..8)
                 .map(|_| {
@@ -535,9 +535,13 @@ fn privileges(_: Setting) -> Result<Outcome> {
     let free = crate::traffic::probe::datagrams(&lab, from, to)? == crate::traffic::probe::Passage::Free;
     api.send_json("PUT", "/api/v1/mode", &json!({"mode": "shadow"}))?.accepted()?;
     // An interface that comes later is watched too.
-    lab.watched().ip(&["link add dummy7 type dummy", "link set dev dummy7 up"])?;
+    lab.watched().ip(&[
+        "link add late0 type veth peer name late1",
+        "link set dev late0 up",
+        "link set dev late1 up",
+    ])?;
     let followed = api.until("/api/v1/status", Duration::from_secs(10), |status: &Value| {
-        status["interfaces"].as_array()?.iter().any(|interface| interface["name"] == "dummy7").then_some(())
+        status["interfaces"].as_array()?.iter().any(|interface| interface["name"] == "late0").then_some(())
     });
     let ended = daemon.terminate()?.success();
     let measured = format!(
