@@ -185,7 +185,7 @@ struct Parts {
     doorkeeper: api::Doorkeeper,
     privileges: Arc<privileges::Held>,
     databases: Arc<Databases>,
-    sinks: sinks::Running,
+    sinks: sinks::Ready,
     /// Automatic verdicts that the service refused.
     refused: Arc<AtomicU64>,
     history: Option<Arc<History>>,
@@ -327,7 +327,7 @@ fn start(options: Options) -> anyhow::Result<(Kernel, Parts)> {
         sources: sources.clone(),
         databases: Arc::clone(&databases),
     };
-    let sinks = sinks::start(options.sinks, &sink_tallies, events.listen(), &surroundings)?;
+    let sinks = sinks::ready(options.sinks, &sink_tallies, events.listen(), &surroundings)?;
     let hosts = options.api.hosts.into();
     let parts = Parts {
         analyst,
@@ -377,6 +377,7 @@ impl Parts {
             refused: self.refused,
             audit: self.audit.clone(),
         };
+        let sinks = self.sinks.start()?;
         let context = api::Context {
             verdicts: self.handle,
             findings: self.findings,
@@ -436,13 +437,14 @@ impl Parts {
             result = result.and(ended.context("a task panicked").flatten());
         }
         let ended = verdicts.await.context("the verdict service panicked").map(drop);
-        // Everybody who tells of events has ended: what they told is written before the daemon goes.
-        self.sinks.finish().await;
+        // Everybody who tells of events has ended: what they told is kept and written before the daemon goes. History
+        // first: the findings that it holds are what the sinks would wait for.
         closing.cancel();
         let kept = match keeping {
             Some(keeping) => keeping.await.context("history panicked").flatten(),
             None => Ok(()),
         };
+        sinks.finish().await;
         result.and(ended).and(kept)
     }
 }
