@@ -290,7 +290,7 @@ fn start(options: Options) -> anyhow::Result<(Kernel, Parts)> {
     let (handle, commands) = verdicts::channel();
     let book = Book::new(options.files.clone(), Arc::clone(&engine_config.policies), engine_config.services.clone());
     let book = Arc::new(book);
-    let (keeper, kept) = policies::Keeper::new(Arc::clone(&book), &options.files.policies, handle.clone())?;
+    let (keeper, kept) = policies::Keeper::new(Arc::clone(&book), &options.files.policies, handle.clone());
     let (tally, tallies) = channel::channel(analyse::Tally::default());
     let mut engine = snapshot::restored(engine_config, disk_for_histories.as_ref());
     engine.number_findings_after(opened.last_id);
