@@ -22,3 +22,15 @@ fn the_unit_leaves_little_exposed() {
     let exposure = exposure.unwrap_or_else(|| panic!("no exposure in {said}"));
     assert!(exposure <= MOST, "exposure {exposure}");
 }
+
+/// systemd 252 counts none of these to `@system-service`, and without them netd ends before it watches anything.
+#[test]
+fn the_unit_lets_netd_restrict_itself() {
+    let unit = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy/netd.service")).unwrap();
+    let allowed =
+        || unit.lines().filter_map(|line| line.strip_prefix("SystemCallFilter=")).flat_map(str::split_whitespace);
+
+    for call in ["seccomp", "landlock_create_ruleset", "landlock_add_rule", "landlock_restrict_self"] {
+        assert!(allowed().any(|name| name == call), "{call}");
+    }
+}

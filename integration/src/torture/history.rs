@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io::Write as _;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -11,6 +11,7 @@ use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use serde_json::{Value, json};
 
 use super::{Outcome, Row, Setting};
+use crate::api::Answer;
 use crate::daemon::{Daemon, Setup};
 use crate::lab::{IMPLANT, Lab, WEB};
 use crate::traffic::probe::connects;
@@ -20,7 +21,7 @@ use crate::traffic::server::Server;
 pub(super) const ROWS: &[Row] = &[Row {
     id: "T69",
     fault: "state directory of 1 MB full, then read-only, then back",
-    goal: "detection and enforcement go on, errors counted, history recovers without a restart",
+    goal: "what is enforced stays, detection goes on, errors counted, history recovers without a restart",
     play: disk,
 }];
 
@@ -39,16 +40,18 @@ fn disk(setting: Setting) -> Result<Outcome> {
     daemon.again(&[])?;
     visit(&lab, WEB[0], 5)?;
     let whole = history(&daemon, "writes", |history| number(history, "written") > 0 && history["error"].is_null())?;
+    ask(&daemon, WEB[1])?.accepted()?;
 
     let ballast = fill(&state)?;
     let full = fail(&lab, &daemon, &whole)?;
-    let enforced_full = enforces(&lab, &daemon, WEB[1])?;
-    let seen_full = sees(&lab, &daemon, WEB[2])?;
+    let enforced_full = is_cut(&lab, WEB[1])? && !is_cut(&lab, WEB[0])?;
+    let recorded = is_cut_with_a_record_only(&lab, &daemon, WEB[2])?;
+    let seen_full = sees(&lab, &daemon, WEB[3])?;
 
     // The file systems of hosts turn read-only under whoever has files open: what is opened from here on meets this.
     let over = Mount::new(&state.join("history"), MsFlags::MS_RDONLY)?;
     let read_only = fail(&lab, &daemon, &full)?;
-    let enforced_read_only = enforces(&lab, &daemon, WEB[3])?;
+    let enforced_read_only = is_cut(&lab, WEB[1])? && !is_cut(&lab, WEB[0])?;
     std::thread::sleep(setting.amount(Duration::from_secs(60), Duration::ZERO));
 
     drop(over);
@@ -59,13 +62,15 @@ fn disk(setting: Setting) -> Result<Outcome> {
         history["error"].is_null() && number(history, "written") > written && number(history, "waiting") == 0
     })?;
     let lost = number(&back, "lost");
+    ask(&daemon, WEB[2])?.accepted()?;
+    let enforced_after = is_cut(&lab, WEB[2])?;
     daemon.terminate()?;
     drop((small, servers));
 
-    let holds = enforced_full && enforced_read_only && seen_full && lost == 0;
+    let holds = enforced_full && recorded && enforced_read_only && enforced_after && seen_full && lost == 0;
     let measured = format!(
-        "{} errors; full: enforced {enforced_full}, seen {seen_full}; read-only: enforced {enforced_read_only}; \
-         {} flows written after, {lost} lost",
+        "{} errors; full: enforced {enforced_full}, seen {seen_full}, nothing cut without a record {recorded}; \
+         read-only: enforced {enforced_read_only}; after: enforced {enforced_after}, {} flows written, {lost} lost",
         number(&back, "errors"),
         number(&back, "written") - number(&whole, "written"),
     );
@@ -85,21 +90,32 @@ fn fail(lab: &Lab, daemon: &Daemon, before: &Value) -> Result<Value> {
     }
 }
 
-/// Returns whether a verdict asked for at this moment cuts, and nobody else.
-fn enforces(lab: &Lab, daemon: &Daemon, whom: std::net::Ipv4Addr) -> Result<bool> {
-    daemon.api().block(&json!({ "target": { "address": whom.to_string() } }))?;
-    let reach = |web| connects(lab, IpAddr::V4(IMPLANT), at(web, 80));
-    Ok(reach(whom)?.is_err() && reach(WEB[0])?.is_ok())
+/// Asks for a verdict.
+fn ask(daemon: &Daemon, whom: Ipv4Addr) -> Result<Answer> {
+    daemon.api().send_json("POST", "/api/v1/verdicts", &json!({ "target": { "address": whom } }))
+}
+
+/// Asks for a verdict while its record may find no room: returns whether it cuts if it was accepted, and only then.
+fn is_cut_with_a_record_only(lab: &Lab, daemon: &Daemon, whom: Ipv4Addr) -> Result<bool> {
+    let is_accepted = match ask(daemon, whom)? {
+        Answer { status: 503, .. } => false,
+        answer => answer.accepted().map(|_| true)?,
+    };
+    Ok(is_cut(lab, whom)? == is_accepted)
+}
+
+fn is_cut(lab: &Lab, whom: Ipv4Addr) -> Result<bool> {
+    Ok(connects(lab, IpAddr::V4(IMPLANT), at(whom, 80))?.is_err())
 }
 
 /// Returns whether a visit is seen.
-fn sees(lab: &Lab, daemon: &Daemon, whom: std::net::Ipv4Addr) -> Result<bool> {
+fn sees(lab: &Lab, daemon: &Daemon, whom: Ipv4Addr) -> Result<bool> {
     visit(lab, whom, 1)?;
     let found = |page: &Value| page["items"].as_array().filter(|items| !items.is_empty()).map(|_| ());
     Ok(daemon.api().until(&format!("/api/v1/flows?dst={whom}"), PATIENCE, found).is_ok())
 }
 
-fn visit(lab: &Lab, whom: std::net::Ipv4Addr, times: usize) -> Result<()> {
+fn visit(lab: &Lab, whom: Ipv4Addr, times: usize) -> Result<()> {
     for _ in 0..times {
         connects(lab, IpAddr::V4(IMPLANT), at(whom, 80))?.context("a server cannot be reached")?;
     }
@@ -116,7 +132,7 @@ fn number(history: &Value, name: &str) -> u64 {
     history[name].as_u64().unwrap_or(0)
 }
 
-fn at(web: std::net::Ipv4Addr, port: u16) -> SocketAddr {
+fn at(web: Ipv4Addr, port: u16) -> SocketAddr {
     (web, port).into()
 }
 

@@ -67,7 +67,7 @@ fn check_sample(line: &str) {
 }
 
 /// All but what only GeoIP databases, sinks or feeds bring.
-const NAMES: [&str; 43] = [
+const NAMES: [&str; 48] = [
     "netd_blocked_packets counter",
     "netd_blocklist_entries gauge",
     "netd_bpf_map_capacity gauge",
@@ -97,6 +97,7 @@ const NAMES: [&str; 43] = [
     "netd_policy_reload_timestamp_seconds gauge",
     "netd_process_looks counter",
     "netd_processes gauge",
+    "netd_programs_missing gauge",
     "netd_ready gauge",
     "netd_resets counter",
     "netd_store_bytes gauge",
@@ -104,6 +105,10 @@ const NAMES: [&str; 43] = [
     "netd_turns counter",
     "netd_unparsed_packets counter",
     "netd_verdicts gauge",
+    "netd_verdicts_desired gauge",
+    "netd_verdicts_drift counter",
+    "netd_verdicts_enforced gauge",
+    "netd_verdicts_round_seconds gauge",
     "process_cpu_seconds counter",
     "process_max_fds gauge",
     "process_open_fds gauge",

@@ -49,10 +49,20 @@ url = "http://127.0.0.1:8088/hook"
 #[test]
 fn a_connection_and_a_verdict_reach_every_output_and_a_full_disk_stops_none() {
     require_root!();
+    outputs_are_reached("privileges = \"drop\"");
+}
+
+#[test]
+fn without_any_privilege_every_output_is_reached() {
+    require_root!();
+    outputs_are_reached("privileges = \"none\"");
+}
+
+fn outputs_are_reached(keys: &str) {
     let _alone = alone();
     let lab = Lab::gateway().unwrap();
     let hook = web_server(&lab);
-    let mut daemon = Daemon::start(&lab, Setup { tables: TABLES, ..Setup::default() }).unwrap();
+    let mut daemon = Daemon::start(&lab, Setup { keys, tables: TABLES, ..Setup::default() }).unwrap();
     // The syslog socket is there later than netd, as after a restart of its daemon.
     let log = UnixDatagram::bind(daemon.path("log.sock")).unwrap();
     log.set_read_timeout(Some(PATIENCE)).unwrap();
@@ -86,6 +96,11 @@ fn a_connection_and_a_verdict_reach_every_output_and_a_full_disk_stops_none() {
         count("dropped").is_some_and(|dropped| dropped > 0) && count("sent") == Some(0)
     });
     assert_eq!(daemon.api().get("/readyz").unwrap()["ready"], true);
+    until("history is written", || {
+        let history = &daemon.api().get("/api/v1/status").unwrap()["history"];
+        assert_eq!(history["error"], Value::Null, "{history}");
+        history["written"].as_u64().is_some_and(|written| written >= 20)
+    });
 
     let begun = std::time::Instant::now();
     assert!(daemon.terminate().unwrap().success());
@@ -106,6 +121,21 @@ fn a_connection_and_a_verdict_reach_every_output_and_a_full_disk_stops_none() {
     let columns = conn.lines().find(|line| line.starts_with("#fields\t")).unwrap().split('\t').count() - 1;
     let rows: Vec<_> = conn.lines().filter(|line| !line.starts_with('#')).collect();
     assert!(rows.len() >= 20 && rows.iter().all(|row| row.split('\t').count() == columns), "{conn}");
+}
+
+/// What the sinks hear ends with the last who tells; history must not be among them.
+#[test]
+fn with_history_and_sinks_the_end_comes_without_waiting() {
+    require_root!();
+    let _alone = alone();
+    let lab = Lab::gateway().unwrap();
+    let tables = "[[sink]]\ntype = \"file\"\npath = \"{folder}/eve.json\"\n";
+    let mut daemon = Daemon::start(&lab, Setup { tables, ..Setup::default() }).unwrap();
+
+    assert!(daemon.terminate().unwrap().success());
+
+    let log = daemon.log();
+    assert!(log.contains("unloaded") && !log.contains("at the end") && !log.contains("to its end"), "{log}");
 }
 
 /// A web server beside netd that accepts everything, and tells what it was sent.

@@ -78,9 +78,8 @@ pub(super) fn run(args: &Args, out: &mut dyn Write) -> anyhow::Result<()> {
     watch.line_end()?;
 
     let status = daemon.terminate(Duration::from_secs(20)).context("the daemon did not end")?;
-    let last = demo.facts()?;
     let ended = demo.stop()?;
-    let result = Outcome { finding, at_finding, cut, after, last, ended };
+    let result = Outcome { finding, at_finding, cut, after, ended };
     result.write(out)?;
     if !status.success() {
         bail!("the daemon ended with {status}");
@@ -280,9 +279,9 @@ struct Outcome {
     finding: Shown,
     at_finding: Facts,
     cut: Cut,
+    /// While the daemon still enforced: a check-in after its end arrives.
     after: Facts,
-    /// Before and after the generators were stopped.
-    last: Facts,
+    /// After the generators were stopped.
     ended: Facts,
 }
 
@@ -290,7 +289,7 @@ impl Outcome {
     /// Milliseconds from the finding to the last byte that reached the implant's server; negative if it came before.
     fn cut_after_ms(&self) -> f64 {
         let found = time::moment(&self.finding.time, time::now()).map_or(0, |time| time.0);
-        (self.last.last_c2_byte_ns as f64 - found as f64) / 1e6
+        (self.after.last_c2_byte_ns as f64 - found as f64) / 1e6
     }
 
     fn leaked_packets(&self) -> u64 {

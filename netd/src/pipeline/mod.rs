@@ -193,7 +193,7 @@ struct Parts {
     doorkeeper: api::Doorkeeper,
     privileges: Arc<privileges::Held>,
     databases: Arc<Databases>,
-    sinks: sinks::Running,
+    sinks: sinks::Ready,
     /// Automatic verdicts that the service refused.
     refused: Arc<AtomicU64>,
     history: Option<Arc<History>>,
@@ -300,7 +300,7 @@ fn start(options: Options) -> anyhow::Result<(Kernel, Parts)> {
     let (handle, commands) = verdicts::channel();
     let book = Book::new(options.files.clone(), Arc::clone(&engine_config.policies), engine_config.services.clone());
     let book = Arc::new(book);
-    let (keeper, kept) = policies::Keeper::new(Arc::clone(&book), &options.files.policies, handle.clone())?;
+    let (keeper, kept) = policies::Keeper::new(Arc::clone(&book), &options.files.policies, handle.clone());
     let (tally, tallies) = channel::channel(analyse::Tally::default());
     let mut engine = snapshot::restored(engine_config, disk_for_histories.as_ref());
     engine.number_findings_after(opened.last_id);
@@ -339,7 +339,7 @@ fn start(options: Options) -> anyhow::Result<(Kernel, Parts)> {
         sources: sources.clone(),
         databases: Arc::clone(&databases),
     };
-    let sinks = sinks::start(options.sinks, &sink_tallies, events.listen(), &surroundings)?;
+    let sinks = sinks::ready(options.sinks, &sink_tallies, events.listen(), &surroundings)?;
     let hosts = options.api.hosts.into();
     let parts = Parts {
         analyst,
@@ -392,8 +392,12 @@ impl Parts {
             refused: self.refused,
             audit: self.audit.clone(),
         };
+<<<<<<< HEAD
         let names = names::run(self.handle.clone(), self.resolved);
         let feeds = self.feeds.run(self.handle.clone(), shutdown.clone());
+=======
+        let sinks = self.sinks.start()?;
+>>>>>>> v-one
         let context = api::Context {
             verdicts: self.handle,
             findings: self.findings,
@@ -456,13 +460,14 @@ impl Parts {
             result = result.and(ended.context("a task panicked").flatten());
         }
         let ended = verdicts.await.context("the verdict service panicked").map(drop);
-        // Everybody who tells of events has ended: what they told is written before the daemon goes.
-        self.sinks.finish().await;
+        // Everybody who tells of events has ended: what they told is kept and written before the daemon goes. History
+        // first: the findings that it holds are what the sinks would wait for.
         closing.cancel();
         let kept = match keeping {
             Some(keeping) => keeping.await.context("history panicked").flatten(),
             None => Ok(()),
         };
+        sinks.finish().await;
         result.and(ended).and(kept)
     }
 }

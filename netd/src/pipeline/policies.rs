@@ -9,7 +9,7 @@ use netd_engine::Engine;
 use netd_engine::policy::{Ceiling, Policies};
 use netd_engine::services::Services;
 use notify::{EventKind, RecommendedWatcher, RecursiveMode, Watcher as _};
-use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, watch};
 use tokio::time::{MissedTickBehavior, timeout};
 use tokio_util::sync::CancellationToken;
@@ -31,7 +31,6 @@ pub(super) struct Keeper {
     book: Arc<Book>,
     handle: Handle,
     ceiling: watch::Sender<Ceiling>,
-    hangup: Signal,
     changes: mpsc::Receiver<()>,
     /// None where files cannot be watched; SIGHUP and the API still work.
     _watcher: Option<RecommendedWatcher>,
@@ -60,8 +59,7 @@ impl Heard {
 }
 
 impl Keeper {
-    pub(super) fn new(book: Arc<Book>, path: &Path, handle: Handle) -> anyhow::Result<(Self, Heard)> {
-        let hangup = signal(SignalKind::hangup()).context("cannot listen for SIGHUP")?;
+    pub(super) fn new(book: Arc<Book>, path: &Path, handle: Handle) -> (Self, Heard) {
         let (changed, changes) = mpsc::channel(CHANGES);
         let watcher = match path.as_os_str().is_empty() {
             true => Ok(None),
@@ -74,10 +72,11 @@ impl Keeper {
         let (ceiling, heard) = watch::channel(Ceiling::default());
         let (policies, services) = book.subscribe();
         let heard = Heard { policies, services, ceiling: heard };
-        Ok((Self { book, handle, ceiling, hangup, changes, _watcher: watcher }, heard))
+        (Self { book, handle, ceiling, changes, _watcher: watcher }, heard)
     }
 
     pub(super) async fn run(mut self, shutdown: CancellationToken) -> anyhow::Result<()> {
+        let mut hangup = signal(SignalKind::hangup()).context("cannot listen for SIGHUP")?;
         let mut looks = tokio::time::interval(CEILING);
         looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
@@ -87,7 +86,7 @@ impl Keeper {
                     self.look().await;
                     continue;
                 }
-                Some(()) = self.hangup.recv() => Trigger::Signal,
+                Some(()) = hangup.recv() => Trigger::Signal,
                 Some(()) = self.changes.recv() => {
                     self.settle().await;
                     Trigger::File

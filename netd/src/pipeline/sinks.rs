@@ -34,6 +34,21 @@ struct Route {
     tally: Arc<Tally>,
 }
 
+/// Who works on one sink's queue.
+enum Worker {
+    Poster(Box<Poster>, mpsc::Receiver<Item>),
+    Writer { name: String, writer: Writer, items: mpsc::Receiver<Item> },
+}
+
+/// The sinks before there is a runtime.
+pub(super) struct Ready {
+    routes: Vec<Route>,
+    workers: Vec<Worker>,
+    listener: Listener,
+    sources: Sources,
+    give_up: CancellationToken,
+}
+
 /// The sinks under way.
 pub(super) struct Running {
     dispatcher: JoinHandle<()>,
@@ -47,48 +62,68 @@ pub(super) fn tallies(sinks: &[Sink]) -> Arc<[Arc<Tally>]> {
     sinks.iter().map(|sink| Arc::new(Tally::new(sink.name.clone(), sink.queue))).collect()
 }
 
-/// Starts every sink; they hear what `listener` hears.
+/// Makes every sink ready to hear what `listener` hears: what they keep secret is read, nothing is begun.
 ///
 /// # Errors
-/// When a secret is missing, or a thread cannot be started.
-pub(super) fn start(
+/// When a secret is missing.
+pub(super) fn ready(
     sinks: Vec<Sink>,
     tallies: &[Arc<Tally>],
     listener: Listener,
     surroundings: &Surroundings,
-) -> anyhow::Result<Running> {
+) -> anyhow::Result<Ready> {
     let give_up = CancellationToken::new();
-    let (alive, ended) = mpsc::channel(1);
-    let mut routes = Vec::with_capacity(sinks.len());
+    let (mut routes, mut workers) = (Vec::with_capacity(sinks.len()), Vec::with_capacity(sinks.len()));
     for (sink, tally) in sinks.into_iter().zip(tallies) {
         let (queue, items) = mpsc::channel(sink.queue);
         routes.push(Route { filter: sink.filter, queue, tally: Arc::clone(tally) });
-        let failed = format!("cannot start the sink {}", sink.name);
-        let (tally, alive) = (Arc::clone(tally), alive.clone());
         info!(sink = sink.name, output = ?sink.output, "telling");
+        let (surroundings, tally, give_up) = (surroundings.clone(), Arc::clone(tally), give_up.clone());
         if let Output::Webhook(webhook) = sink.output {
-            let poster = Poster::new(webhook, surroundings.clone(), tally, give_up.clone()).context(failed)?;
-            tokio::spawn(async move {
-                poster.run(items).await;
-                drop(alive);
-            });
-        } else if let Some(writer) = Writer::new(sink.output, surroundings.clone(), tally, give_up.clone()) {
-            let thread = std::thread::Builder::new().name(format!("sink-{}", sink.name));
-            let run = move || {
-                writer.run(items);
-                drop(alive);
-            };
-            thread.spawn(run).context(failed)?;
+            let poster = Poster::new(webhook, surroundings, tally, give_up);
+            let poster = poster.with_context(|| format!("cannot start the sink {}", sink.name))?;
+            workers.push(Worker::Poster(Box::new(poster), items));
+        } else if let Some(writer) = Writer::new(sink.output, surroundings, tally, give_up) {
+            workers.push(Worker::Writer { name: sink.name, writer, items });
         }
     }
-    let dispatcher = tokio::spawn(dispatch(listener, routes, surroundings.sources.clone()));
-    Ok(Running { dispatcher, ended, give_up })
+    Ok(Ready { routes, workers, listener, sources: surroundings.sources.clone(), give_up })
+}
+
+impl Ready {
+    /// Starts every sink, each on a thread or a task of its own, and the task that tells them.
+    ///
+    /// # Errors
+    /// When a thread cannot be started.
+    pub(super) fn start(self) -> anyhow::Result<Running> {
+        let (alive, ended) = mpsc::channel(1);
+        for worker in self.workers {
+            let alive = alive.clone();
+            match worker {
+                Worker::Poster(poster, items) => drop(tokio::spawn(async move {
+                    poster.run(items).await;
+                    drop(alive);
+                })),
+                Worker::Writer { name, writer, items } => {
+                    let run = move || {
+                        writer.run(items);
+                        drop(alive);
+                    };
+                    let thread = std::thread::Builder::new().name(format!("sink-{name}")).spawn(run);
+                    thread.with_context(|| format!("cannot start the sink {name}"))?;
+                }
+            }
+        }
+        let dispatcher = tokio::spawn(dispatch(self.listener, self.routes, self.sources));
+        Ok(Running { dispatcher, ended, give_up: self.give_up })
+    }
 }
 
 impl Running {
     /// Waits until everything that was told is written, or the sinks' patience is over.
     pub(super) async fn finish(mut self) {
         if tokio::time::timeout(PATIENCE, &mut self.dispatcher).await.is_err() {
+            warn!("somebody still tells events at the end; the sinks do not hear them");
             self.dispatcher.abort();
         }
         if tokio::time::timeout(PATIENCE, self.ended.recv()).await.is_err() {
@@ -146,6 +181,7 @@ mod tests {
     use netd_geoip::{Databases, Paths};
 
     use super::*;
+    use crate::sinks::webhook::{Secret, Webhook};
     use crate::sinks::{Format, Rotation, Site};
     use crate::store::events::Events;
     use crate::store::status::{self, Snapshot};
@@ -169,7 +205,7 @@ mod tests {
         let sinks = vec![sink("bad", "/dev/full".into(), 10), sink("good", good.clone(), 5_000)];
         let tallies = tallies(&sinks);
         let events = Events::default();
-        let running = start(sinks, &tallies, events.listen(), &surroundings()).unwrap();
+        let running = ready(sinks, &tallies, events.listen(), &surroundings()).unwrap().start().unwrap();
         let findings = Findings::new(10_000).telling(events);
 
         for id in 1..=1_000 {
@@ -189,11 +225,26 @@ mod tests {
         assert!(of(&bad, Fate::Dropped) > 0 && bad.queued == 0, "{bad:?}");
     }
 
+    /// The daemon has one thread until it has given up its privileges.
+    #[test]
+    fn sinks_are_ready_before_there_is_a_runtime() {
+        let folder = tempfile::tempdir().unwrap();
+        let url = Secret::Here("https://127.0.0.1:9/".into());
+        let mut webhook = sink("webhook", folder.path().join("a"), 10);
+        webhook.output = Output::Webhook(Webhook { url, ..Webhook::default() });
+        let sinks = vec![webhook, sink("file", folder.path().join("a"), 10)];
+        let tallies = tallies(&sinks);
+
+        let ready = ready(sinks, &tallies, Events::default().listen(), &surroundings()).unwrap();
+
+        assert_eq!((ready.routes.len(), ready.workers.len()), (2, 2));
+    }
+
     #[tokio::test]
     async fn without_sinks_nobody_listens() {
         let events = Events::default();
 
-        let running = start(Vec::new(), &[], events.listen(), &surroundings()).unwrap();
+        let running = ready(Vec::new(), &[], events.listen(), &surroundings()).unwrap().start().unwrap();
 
         running.finish().await;
         events.tell(|| unreachable!("an event was made for nobody"));

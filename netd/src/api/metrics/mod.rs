@@ -171,8 +171,10 @@ impl Metrics<'_> {
         self.gauge("verdicts_enforced", "Keys read back as they should be, in the last round", one(reading.enforced));
         let drift = reading.drift.kinds().map(|(kind, count)| (label("kind", kind), count));
         self.count("verdicts_drift", "Keys found to differ from what the kernel should hold, and put right", drift);
-        let millis = u64::try_from(reading.round.as_millis()).unwrap_or(u64::MAX);
-        self.gauge("verdicts_round_milliseconds", "Time of the last round of reading all keys back", one(millis));
+        let round = Gauge::<f64, AtomicU64>::default();
+        round.set(reading.round.as_secs_f64());
+        let help = "Time of the last round of reading all keys back";
+        self.0.register_with_unit("verdicts_round", help, Unit::Seconds, round);
         let blocked: Vec<_> = lists.iter().map(|list| (label("list", &list.name), list.hits.packets)).collect();
         self.count("blocked_packets", "Packets a block-list's rule acted on", blocked);
         let families = |list: &ListView| [("ipv4", list.entries_v4), ("ipv6", list.entries_v6), ("name", list.names)];

@@ -117,13 +117,10 @@ async fn a_list_of_another_type_is_415() {
 }
 
 #[tokio::test]
-async fn a_list_too_long_is_413() {
+async fn a_list_too_long_is_413_before_it_is_read() {
     let api = Api::new();
     let announced = [("content-type", "text/plain"), ("content-length", "99999999999")];
     api.send(Method::PUT, "/api/v1/blocklists/corp", &announced, "").await.problem(413);
-
-    let long = "#".repeat((64 << 20) + 1);
-    api.put_list("corp", &long).await.problem(413);
 }
 
 #[tokio::test]

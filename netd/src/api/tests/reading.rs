@@ -194,6 +194,7 @@ netd_policy_reload_success gauge
 netd_policy_reload_timestamp_seconds gauge
 netd_process_looks counter
 netd_processes gauge
+netd_programs_missing gauge
 netd_ready gauge
 netd_resets counter
 netd_sink_events counter
@@ -205,6 +206,10 @@ netd_stream_snapshots counter
 netd_turns counter
 netd_unparsed_packets counter
 netd_verdicts gauge
+netd_verdicts_desired gauge
+netd_verdicts_drift counter
+netd_verdicts_enforced gauge
+netd_verdicts_round_seconds gauge
 process_cpu_seconds counter
 process_max_fds gauge
 process_open_fds gauge
