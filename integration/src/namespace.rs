@@ -144,6 +144,23 @@ impl Namespace {
         Ok(())
     }
 
+    /// Gives an interface a queue: from Linux 6.16 on, whoever sends over a veth pair then waits for a far end that is slow.
+    /// Without a queue what finds no room there is dropped.
+    ///
+    /// # Errors
+    ///
+    /// When there is no `tc`, or it refuses.
+    pub fn queue(&self, interface: &str) -> Result<()> {
+        let mut command = Command::new("tc");
+        command.args(["qdisc", "replace", "dev", interface, "root", "pfifo", "limit", "10000"]);
+        let output = self.command(&mut command)?.output().context("cannot start `tc`: install iproute2")?;
+        if !output.status.success() {
+            let said = String::from_utf8_lossy(&output.stderr);
+            bail!("`tc` refused a queue for {interface} in namespace \"{}\": {}", self.name, said.trim());
+        }
+        Ok(())
+    }
+
     /// Sets a sysctl below `/proc/sys/net`, as in `("ipv4/ip_forward", "1")`.
     ///
     /// # Errors

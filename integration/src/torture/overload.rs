@@ -20,7 +20,7 @@ use crate::daemon::{Daemon, Setup};
 use crate::lab::{IMPLANT, Lab, NOWHERE, NOWHERE_V6, PEOPLE, v6};
 use crate::traffic::flood::{Flood, FlowFlood, Pace};
 use crate::traffic::probe::{Passage, datagrams, tuple};
-use crate::traffic::sink::{Match, PacketCounter};
+use crate::traffic::sink::{Match, PacketCounter, interface_counters};
 
 pub const ROWS: &[Row] = &[
     Row { id: "T10", fault: "a memory limit far below a list", goal: "507, the old list intact", play: starved },
@@ -102,6 +102,9 @@ fn long_list(setting: Setting) -> Result<Outcome> {
     ensure!(first.status == 201, "{first:?}");
     let texts = [true, false].map(|prefixes| witnesses.lines(prefixes) + &long_text(entries, u64::from(prefixes)));
 
+    lab.lan().queue("eth0")?;
+    lab.watched().queue("wan0")?;
+    let overrun_before = overrun(&lab)?;
     let count = |(from, to)| PacketCounter::start(lab.wan(), "eth0", tuple(from, to));
     let leaks = [count(witnesses.cut[0])?, count(witnesses.cut[1])?];
     let passes = [count(witnesses.free[0])?, count(witnesses.free[1])?];
@@ -128,14 +131,20 @@ fn long_list(setting: Setting) -> Result<Outcome> {
     for stream in streams {
         sent += stream.stop()?.packets;
     }
+    // What is on its way arrives within two looks that agree.
+    let arrived = at_rest(|| Ok(passes[0].packets()? + passes[1].packets()?))?;
     let leaked = leaks[0].packets()? + leaks[1].packets()?;
-    let lost = sent - (passes[0].packets()? + passes[1].packets()?);
+    let overrun = overrun(&lab)? - overrun_before;
+    let hits = hits_of(&daemon, "large")?;
+    let lost = sent - arrived;
+    // Each packet was cut by the list, arrived, or found no room in a queue of the laboratory's.
+    let unexplained = (flooded + sent).abs_diff(hits + arrived + leaked + overrun);
     calls.sort_unstable();
     let (median, most) = (calls.get(calls.len() / 2).copied(), calls.last().copied());
     let slowest = took.iter().max().copied().unwrap_or_default();
     let measured = format!(
-        "{entries} entries in {:.1?} and, replacing them, {:.1?}; {leaked} leaked of {flooded}, {lost} lost of {sent}; \
-         netd at most {} MiB, maps at most {} MiB (both generations); verdicts meanwhile: median {:.1?}, most {:.1?} of {}",
+        "{entries} entries in {:.1?} and, replacing them, {:.1?}; {leaked} leaked of {flooded}, {lost} lost of {sent} \
+         ({overrun} found a queue full, {hits} cut, {unexplained} unexplained); netd at most {} MiB, maps at most {} MiB (both generations); verdicts meanwhile: median {:.1?}, most {:.1?} of {}",
         took[0],
         took[1],
         resident >> 20,
@@ -144,7 +153,33 @@ fn long_list(setting: Setting) -> Result<Outcome> {
         most.unwrap_or_default(),
         calls.len(),
     );
-    Ok(Outcome { measured, holds: (leaked, lost) == (0, 0) && slowest < Duration::from_secs(30) })
+    Ok(Outcome { measured, holds: (leaked, lost, unexplained) == (0, 0, 0) && slowest < Duration::from_secs(30) })
+}
+
+/// Returns what the laboratory's own links dropped for want of room, both on the way to the gateway and away from it.
+fn overrun(lab: &Lab) -> Result<u64> {
+    Ok(interface_counters(lab.lan(), "eth0")?.dropped + interface_counters(lab.watched(), "wan0")?.dropped)
+}
+
+/// Returns how many packets a list has cut.
+fn hits_of(daemon: &Daemon, name: &str) -> Result<u64> {
+    let lists = daemon.api().items("/api/v1/blocklists")?;
+    let list = lists.iter().find(|list| list["name"] == name).context("there is no such list")?;
+    list["hits"]["packets"].as_u64().context("a list without hits")
+}
+
+/// Returns a count once two looks at it agree.
+fn at_rest(look: impl Fn() -> Result<u64>) -> Result<u64> {
+    let mut last = look()?;
+    for _ in 0..40 {
+        std::thread::sleep(Duration::from_millis(250));
+        let next = look()?;
+        if next == last {
+            return Ok(next);
+        }
+        last = next;
+    }
+    anyhow::bail!("packets go on arriving")
 }
 
 /// Watches a daemon's memory, and asks it for verdicts meanwhile.

@@ -124,7 +124,7 @@ impl Kernel {
         Ok(degraded)
     }
 
-    /// Follows the coming and going of interfaces.
+    /// Follows the coming, going and renaming of interfaces.
     ///
     /// # Errors
     ///
@@ -137,6 +137,11 @@ impl Kernel {
         for interface in &changes.appeared {
             if let Err(error) = self.attach_interface(interface, &mut degraded) {
                 degraded.push(unwatched(interface, &error));
+            }
+        }
+        for interface in &changes.renamed {
+            if let Some(attached) = self.attached.get_mut(&interface.index) {
+                attached.interface.name.clone_from(&interface.name);
             }
         }
         self.count_interfaces()?;

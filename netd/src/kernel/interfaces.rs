@@ -70,13 +70,30 @@ pub struct Changes {
     /// To be detached from. One that was deleted and made anew under the same index is here and in `appeared`.
     pub vanished: Vec<Interface>,
     pub appeared: Vec<Interface>,
+    /// Still attached to; only the name is another.
+    pub renamed: Vec<Interface>,
 }
 
 impl Changes {
     /// Returns whether nothing happened.
     #[must_use]
     pub const fn is_empty(&self) -> bool {
-        self.vanished.is_empty() && self.appeared.is_empty()
+        self.vanished.is_empty() && self.appeared.is_empty() && self.renamed.is_empty()
+    }
+
+    /// Compares two looks; whatever has one of the `deleted` indices in both is another interface.
+    fn between(old: &BTreeMap<u32, Interface>, new: &BTreeMap<u32, Interface>, deleted: &BTreeSet<u32>) -> Self {
+        let mut changes = Self::default();
+        let stayed = |index: &u32| old.contains_key(index) && new.contains_key(index) && !deleted.contains(index);
+        changes.vanished.extend(old.values().filter(|old| !stayed(&old.index)).cloned());
+        for interface in new.values() {
+            match old.get(&interface.index).filter(|old| stayed(&old.index)) {
+                None => changes.appeared.push(interface.clone()),
+                Some(before) if before.name != interface.name => changes.renamed.push(interface.clone()),
+                Some(_) => {}
+            }
+        }
+        changes
     }
 }
 
@@ -145,12 +162,9 @@ impl Watch {
     pub fn changes(&mut self) -> Result<Changes, Error> {
         let Some(deleted) = self.drain() else { return Ok(Changes::default()) };
         let next = choose(&self.choice, list()?);
-        let stays = |interface: &Interface| next.contains_key(&interface.index) && !deleted.contains(&interface.index);
-        let vanished: Vec<_> = self.current.values().filter(|old| !stays(old)).cloned().collect();
-        let appeared =
-            next.values().filter(|new| self.current.get(&new.index).is_none_or(|old| !stays(old))).cloned().collect();
+        let changes = Changes::between(&self.current, &next, &deleted);
         self.current = next;
-        Ok(Changes { vanished, appeared })
+        Ok(changes)
     }
 
     /// Reads all news; returns the indices of deleted interfaces, or `None` when there was no news.
@@ -296,6 +310,24 @@ mod tests {
 
         assert_eq!(chosen.keys().copied().collect::<Vec<_>>(), [2, 4]);
         assert_eq!(chosen[&4].link_layer, LinkLayer::None);
+    }
+
+    #[test]
+    fn between_two_looks_interfaces_come_go_and_are_renamed() {
+        let looked = |all: &[(u32, &str)]| {
+            let all = all.iter().map(|(index, name)| found(*index, name, libc::ARPHRD_ETHER, libc::IFF_UP));
+            choose(&Choice::Auto, all.collect())
+        };
+        let before = looked(&[(2, "eth0"), (3, "eth1"), (4, "eth2"), (5, "eth3")]);
+        let after = looked(&[(2, "eth0"), (3, "wan0"), (5, "eth3"), (6, "eth4")]);
+
+        let changes = Changes::between(&before, &after, &BTreeSet::from([5]));
+
+        let indices = |all: &[Interface]| all.iter().map(|interface| interface.index).collect::<Vec<_>>();
+        assert_eq!(indices(&changes.vanished), [4, 5]);
+        assert_eq!(indices(&changes.appeared), [5, 6]);
+        assert_eq!(changes.renamed, [after[&3].clone()]);
+        assert!(Changes::between(&after, &after, &BTreeSet::new()).is_empty());
     }
 
     #[test]

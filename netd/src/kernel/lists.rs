@@ -173,9 +173,11 @@ impl Lists {
         }
         let former = std::mem::replace(&mut self.present, coming);
         self.steering.bump_generation()?;
-        // Waits for the programs that may still be at the former one. One of them may have remembered its answer under
-        // the new number, so the number changes once more.
+        // A program may have read the former number and not yet its tables: the kernel waits for such programs after a
+        // write to an outer map, not before. So one is written that changes nothing.
+        self.outer.install(&self.present)?;
         self.clear_away(former.number);
+        // One of those programs may have remembered its answer under the new number.
         self.steering.bump_generation()
     }
 

@@ -122,6 +122,9 @@ impl Watcher {
         for interface in &changes.appeared {
             info!(interface = interface.name, "watching");
         }
+        for interface in &changes.renamed {
+            info!(interface = interface.name, index = interface.index, "renamed; watched as before");
+        }
         let degraded = kernel.follow(&changes)?;
         self.remember(degraded);
         Ok(())
