@@ -392,12 +392,9 @@ impl Parts {
             refused: self.refused,
             audit: self.audit.clone(),
         };
-<<<<<<< HEAD
         let names = names::run(self.handle.clone(), self.resolved);
         let feeds = self.feeds.run(self.handle.clone(), shutdown.clone());
-=======
         let sinks = self.sinks.start()?;
->>>>>>> v-one
         let context = api::Context {
             verdicts: self.handle,
             findings: self.findings,
