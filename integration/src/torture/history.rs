@@ -14,6 +14,7 @@ use super::{Outcome, Row, Setting};
 use crate::api::Answer;
 use crate::daemon::{Daemon, Setup};
 use crate::lab::{IMPLANT, Lab, WEB};
+use crate::namespace::Namespace;
 use crate::traffic::probe::connects;
 use crate::traffic::server::Server;
 
@@ -36,26 +37,27 @@ fn disk(setting: Setting) -> Result<Outcome> {
     let mut daemon = Daemon::start(&lab, Setup::default())?;
     daemon.terminate()?;
     let state = daemon.path("state");
-    let small = Mount::new(&state, MsFlags::empty())?;
+    let small = Mount::new(&lab, &state, MsFlags::empty())?;
     daemon.again(&[])?;
     visit(&lab, WEB[0], 5)?;
     let whole = history(&daemon, "writes", |history| number(history, "written") > 0 && history["error"].is_null())?;
     ask(&daemon, WEB[1])?.accepted()?;
 
-    let ballast = fill(&state)?;
+    let ballast = state.join("ballast");
+    lab.watched().run(|| fill(&ballast))?;
     let full = fail(&lab, &daemon, &whole)?;
     let enforced_full = is_cut(&lab, WEB[1])? && !is_cut(&lab, WEB[0])?;
     let recorded = is_cut_with_a_record_only(&lab, &daemon, WEB[2])?;
     let seen_full = sees(&lab, &daemon, WEB[3])?;
 
     // The file systems of hosts turn read-only under whoever has files open: what is opened from here on meets this.
-    let over = Mount::new(&state.join("history"), MsFlags::MS_RDONLY)?;
+    let over = Mount::new(&lab, &state.join("history"), MsFlags::MS_RDONLY)?;
     let read_only = fail(&lab, &daemon, &full)?;
     let enforced_read_only = is_cut(&lab, WEB[1])? && !is_cut(&lab, WEB[0])?;
     std::thread::sleep(setting.amount(Duration::from_secs(60), Duration::ZERO));
 
     drop(over);
-    fs::remove_file(&ballast).context("cannot remove the ballast")?;
+    lab.watched().run(|| fs::remove_file(&ballast).context("cannot remove the ballast"))?;
     visit(&lab, WEB[0], 5)?;
     let written = number(&read_only, "written");
     let back = history(&daemon, "recovers", |history| {
@@ -137,29 +139,34 @@ fn at(web: Ipv4Addr, port: u16) -> SocketAddr {
 }
 
 /// Writes until there is no room.
-fn fill(folder: &Path) -> Result<PathBuf> {
-    let path = folder.join("ballast");
-    let mut file = fs::File::create(&path)?;
+fn fill(path: &Path) -> Result<()> {
+    let mut file = fs::File::create(path)?;
     while file.write_all(&[0x5a; 512]).is_ok() {}
-    Ok(path)
+    Ok(())
 }
 
-/// A small file system of memory over a folder, until it is dropped.
+/// A small file system of memory over a folder where the daemon is, until it is dropped: the laboratory has mounts of
+/// its own.
 #[derive(Debug)]
-struct Mount(PathBuf);
+struct Mount {
+    namespace: Namespace,
+    folder: PathBuf,
+}
 
 impl Mount {
-    fn new(folder: &Path, flags: MsFlags) -> Result<Self> {
-        fs::create_dir_all(folder)?;
-        mount(Some("tmpfs"), folder, Some("tmpfs"), flags, Some(SIZE))
-            .with_context(|| format!("cannot mount over {}", folder.display()))?;
-        Ok(Self(folder.to_owned()))
+    fn new(lab: &Lab, folder: &Path, flags: MsFlags) -> Result<Self> {
+        lab.watched().run(|| {
+            fs::create_dir_all(folder)?;
+            mount(Some("tmpfs"), folder, Some("tmpfs"), flags, Some(SIZE))
+                .with_context(|| format!("cannot mount over {}", folder.display()))
+        })?;
+        Ok(Self { namespace: lab.watched().clone(), folder: folder.to_owned() })
     }
 }
 
 impl Drop for Mount {
     fn drop(&mut self) {
         // Whoever still has files open in it keeps it alive, unseen.
-        let _ = umount2(&self.0, MntFlags::MNT_DETACH);
+        let _ = self.namespace.run(|| Ok(umount2(&self.folder, MntFlags::MNT_DETACH)?));
     }
 }
