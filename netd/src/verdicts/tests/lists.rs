@@ -182,8 +182,12 @@ fn a_refused_generation_changes_nothing() {
         let fake = Fake::default();
         let mut service = service_of_generations(&fake, None, START);
         service.replace_list(&name("corp"), list("192.0.2.1 192.0.2.0/28"), options(), START).unwrap();
-        let (keys, rules) = (fake.lock().keys.clone(), fake.lock().rules.len());
-        fake.lock().writes_left = Some(writes_left);
+        // One guard: in a tuple the first lives until the statement ends.
+        let (keys, rules) = {
+            let mut maps = fake.lock();
+            maps.writes_left = Some(writes_left);
+            (maps.keys.clone(), maps.rules.len())
+        };
 
         let observing = ListOptions { response: Response::Observe, ..options() };
         let refused = service.replace_list(&name("corp"), list("192.0.2.2 198.51.100.0/24"), observing, START);
