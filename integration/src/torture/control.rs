@@ -430,7 +430,7 @@ fn races(setting: Setting) -> Result<Outcome> {
     let (mut odd, mut other) = (0, 0);
     let written = AtomicU64::new(1);
     for _ in 0..rounds {
-        let tag = daemon.api().items("/api/v1/blocklists")?[0]["tag"].as_str().context("a tag")?.to_owned();
+        let tag = daemon.api().get("/api/v1/blocklists")?["items"][0]["tag"].as_str().context("a tag")?.to_owned();
         let statuses: Vec<Result<u16>> = std::thread::scope(|scope| {
             let threads: Vec<_> = (0..8)
                 .map(|_| {
