@@ -163,8 +163,9 @@ fn overrun(lab: &Lab) -> Result<u64> {
 
 /// Returns how many packets a list has cut.
 fn hits_of(daemon: &Daemon, name: &str) -> Result<u64> {
-    let lists = daemon.api().items("/api/v1/blocklists")?;
-    let list = lists.iter().find(|list| list["name"] == name).context("there is no such list")?;
+    let lists = daemon.api().get("/api/v1/blocklists")?;
+    let mut lists = lists["items"].as_array().into_iter().flatten();
+    let list = lists.find(|list| list["name"] == name).context("there is no such list")?;
     list["hits"]["packets"].as_u64().context("a list without hits")
 }
 
