@@ -121,7 +121,7 @@ fn wrong_usage_ends_with_two_a_refusal_with_one_and_both_say_why() {
         (2, &["kill-switch", "maybe"], "maybe"),
         (2, &["flows", "--limit", "many"], "many"),
         (2, &["frobnicate"], "frobnicate"),
-        (2, &["status", "--server", "nowhere"], "neither http://host:port nor unix:/path"),
+        (2, &["status", "--server", "nowhere"], "neither http://host:port nor https://host:port nor unix:/path"),
         (1, &["block", "add", &store], "protected by the configuration"),
         (1, &["block", "add", "0.0.0.0/0"], "wider than"),
         (1, &["block", "add", "198.18.0.1", "--action", "explode"], "explode"),

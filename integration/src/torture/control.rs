@@ -53,7 +53,7 @@ pub(super) const ROWS: &[Row] = &[
         play: full_disk,
     },
     Row {
-        id: "T72",
+        id: "T72b",
         fault: "concurrent replacements of one list with If-Match",
         goal: "linearizable: one winner a generation",
         play: races,
