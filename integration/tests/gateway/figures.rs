@@ -67,7 +67,7 @@ fn check_sample(line: &str) {
 }
 
 /// All but what only GeoIP databases, sinks or feeds bring.
-const NAMES: [&str; 48] = [
+const NAMES: [&str; 50] = [
     "netd_blocked_packets counter",
     "netd_blocklist_entries gauge",
     "netd_bpf_map_capacity gauge",
@@ -92,6 +92,8 @@ const NAMES: [&str; 48] = [
     "netd_hook_denies gauge",
     "netd_kill_switch gauge",
     "netd_mode gauge",
+    "netd_name_addresses gauge",
+    "netd_name_answers counter",
     "netd_packets counter",
     "netd_policy_reload_success gauge",
     "netd_policy_reload_timestamp_seconds gauge",
