@@ -123,13 +123,14 @@ fn the_maps_stay_within_their_budget_of_memory() {
     assert!(total <= limit, "{total} > {limit}");
 }
 
-/// Returns the bytes that the kernel says it keeps for a map.
+/// Returns the bytes that the kernel says it keeps for a map; the generations of lists are as large as the lists.
 fn locked_memory(map: &Map) -> u64 {
     let (Map::Array(data)
     | Map::PerCpuArray(data)
     | Map::HashMap(data)
     | Map::LruHashMap(data)
     | Map::LpmTrie(data)
+    | Map::ArrayOfMaps(data)
     | Map::RingBuf(data)) = map
     else {
         panic!("{map:?} is of a kind that the object does not use");

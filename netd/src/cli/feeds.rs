@@ -1,7 +1,7 @@
 //! `netd feeds`: the lists that are fetched; and keys and signatures for whoever publishes one.
 
 use std::fs;
-use std::io::{self, Write};
+use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
@@ -142,7 +142,7 @@ fn sign(args: &Sign, out: &mut dyn Write) -> anyhow::Result<()> {
             let written = fs::write(&temporary, &sealed).and_then(|()| fs::rename(&temporary, path));
             written.with_context(|| format!("cannot write {}", path.display()))?;
         }
-        None => out.write_all(&sealed).map_err(io::Error::from)?,
+        None => out.write_all(&sealed)?,
     }
     Ok(())
 }

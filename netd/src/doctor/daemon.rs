@@ -75,10 +75,11 @@ fn privileges(status: &Value) -> Check {
 
 fn audit(status: &Value) -> Check {
     let audit = &status["audit"];
-    match &audit["error"] {
-        Value::Null => Check::ok("audit", format!("{} records", text(&audit["seq"]))),
-        error => Check::fail("audit", text(error), "until it can be written nothing more is cut; unblocking works"),
+    let error = &audit["error"];
+    if error.is_null() {
+        return Check::ok("audit", format!("{} records", text(&audit["seq"])));
     }
+    Check::fail("audit", text(error), "until it can be written nothing more is cut; unblocking works")
 }
 
 fn list<'v>(value: &'v Value, field: &str) -> impl Iterator<Item = &'v Value> + use<'v> {

@@ -144,7 +144,7 @@ impl Lists {
         if let Some(available) = memory::available()
             && available < needed + RESERVE
         {
-            let (needed, available) = (needed + RESERVE >> 20, available >> 20);
+            let (needed, available) = ((needed + RESERVE) >> 20, available >> 20);
             return Err(Error::NoMemory { name: maps::BLOCK_HOSTS, wanted: hosts + prefixes, needed, available });
         }
         let number = 1 - self.present.number;

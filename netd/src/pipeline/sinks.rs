@@ -37,7 +37,7 @@ struct Route {
 /// Who works on one sink's queue.
 enum Worker {
     Poster(Box<Poster>, mpsc::Receiver<Item>),
-    Writer { name: String, writer: Writer, items: mpsc::Receiver<Item> },
+    Writer { name: String, writer: Box<Writer>, items: mpsc::Receiver<Item> },
 }
 
 /// The sinks before there is a runtime.
@@ -84,7 +84,7 @@ pub(super) fn ready(
             let poster = poster.with_context(|| format!("cannot start the sink {}", sink.name))?;
             workers.push(Worker::Poster(Box::new(poster), items));
         } else if let Some(writer) = Writer::new(sink.output, surroundings, tally, give_up) {
-            workers.push(Worker::Writer { name: sink.name, writer, items });
+            workers.push(Worker::Writer { name: sink.name, writer: Box::new(writer), items });
         }
     }
     Ok(Ready { routes, workers, listener, sources: surroundings.sources.clone(), give_up })

@@ -151,7 +151,6 @@ mod tests {
         std::fs::write(&outside, "x").unwrap();
         let writable = vec![mine.path().to_owned()];
         let (wrote, refused, read, is_full) = {
-            let outside = outside.clone();
             on_a_thread(move || {
                 let held = confine(&Plan { level: Level::None, writable, ..Plan::default() }).unwrap();
                 let wrote = std::fs::write(&inside, "y").is_ok();

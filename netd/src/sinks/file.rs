@@ -138,7 +138,7 @@ impl LogFile {
     fn opened(&mut self, format: Format, now: Timestamp) -> io::Result<&mut Open> {
         let open = match self.open.take() {
             Some(open) => open,
-            None => Open::open(&self.path, &format.head(self.log, now))?,
+            None => Open::at(&self.path, &format.head(self.log, now))?,
         };
         Ok(self.open.insert(open))
     }
@@ -156,7 +156,7 @@ impl LogFile {
 }
 
 impl Open {
-    fn open(path: &Path, head: &str) -> io::Result<Self> {
+    fn at(path: &Path, head: &str) -> io::Result<Self> {
         let file = OpenOptions::new().append(true).create(true).mode(PERMISSIONS).open(path)?;
         let metadata = file.metadata()?;
         let length = metadata.len();

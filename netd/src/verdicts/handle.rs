@@ -271,7 +271,7 @@ impl<M: Maps> Server<M> {
                 };
                 match self.service.begin_list(&name, list, options, now) {
                     Ok(Begun::Building) => self.waiting = Some(Waiting::Replaced { name, admitted, reply }),
-                    Ok(Begun::Done(outcome)) => replaced(&name, reply, Ok(outcome)),
+                    Ok(Begun::Done(outcome)) => replaced(&name, reply, Ok(*outcome)),
                     Err(refusal) => {
                         let refused = Err(refusal);
                         admitted.ended(&self.audit, &refused, now);
@@ -286,7 +286,7 @@ impl<M: Maps> Server<M> {
                 };
                 match self.service.begin_removal(&name, if_match.as_deref(), now) {
                     Ok(Begun::Building) => self.waiting = Some(Waiting::Removed { name, admitted, reply }),
-                    Ok(Begun::Done(outcome)) => removed(&name, reply, Ok(outcome)),
+                    Ok(Begun::Done(outcome)) => removed(&name, reply, Ok(*outcome)),
                     Err(refusal) => {
                         let refused = Err(refusal);
                         admitted.ended(&self.audit, &refused, now);
@@ -294,7 +294,18 @@ impl<M: Maps> Server<M> {
                     }
                 }
             }
-            ask => answer(&mut self.service, ask, &recorder, &self.events),
+            ask @ (Ask::Add { .. }
+            | Ask::Release { .. }
+            | Ask::Verdict { .. }
+            | Ask::Verdicts { .. }
+            | Ask::ReplaceList { .. }
+            | Ask::List { .. }
+            | Ask::Lists { .. }
+            | Ask::Protect { .. }
+            | Ask::KillSwitch { .. }
+            | Ask::SetMode { .. }
+            | Ask::Status { .. }
+            | Ask::OfLists(_)) => answer(&mut self.service, ask, &recorder, &self.events),
         }
     }
 

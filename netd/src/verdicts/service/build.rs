@@ -58,7 +58,7 @@ pub enum Outcome {
 /// What became of a request that may take a generation of its own.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Begun {
-    Done(Outcome),
+    Done(Box<Outcome>),
     /// [`Service::step`] has to be called until it returns what came of it.
     Building,
 }

@@ -42,7 +42,7 @@ impl<M: Maps> Service<M> {
         now: Now,
     ) -> Result<ListChange, Refusal> {
         let outcome = match self.begin_list(name, list, options, now)? {
-            Begun::Done(outcome) => outcome,
+            Begun::Done(outcome) => *outcome,
             Begun::Building => self.finish_build(now)?,
         };
         match outcome {
@@ -101,7 +101,7 @@ impl<M: Maps> Service<M> {
         let new = HeldList { rule: 0, list: Arc::new(list), response, shadow, updated: now.wall, tag };
         if dry_run || !changed {
             self.check_room(name, Some(&new))?;
-            return Ok(Begun::Done(Outcome::Replaced(change)));
+            return Ok(Begun::Done(Box::new(Outcome::Replaced(change))));
         }
         let undo = self.undo_of_list(name);
         change.confirmation = self.promise(options.confirm, &Subject::Block(name.clone()), undo, now)?;
@@ -134,7 +134,7 @@ impl<M: Maps> Service<M> {
         self.save(now);
         change.tag = self.current_tag(name).unwrap_or(change.tag);
         change.saved = self.pending.is_empty();
-        Ok(Begun::Done(Outcome::Replaced(change)))
+        Ok(Begun::Done(Box::new(Outcome::Replaced(change))))
     }
 
     /// Follows a list's content with what hangs on it: single entries unless they are kept, and the names.
@@ -169,7 +169,7 @@ impl<M: Maps> Service<M> {
     /// Removes a list.
     pub fn remove_list(&mut self, name: &ListName, if_match: Option<&str>, now: Now) -> Result<ListView, Refusal> {
         let outcome = match self.begin_removal(name, if_match, now)? {
-            Begun::Done(outcome) => outcome,
+            Begun::Done(outcome) => *outcome,
             Begun::Building => self.finish_build(now)?,
         };
         match outcome {
@@ -193,7 +193,7 @@ impl<M: Maps> Service<M> {
         }
         self.drop_list(name, now)?;
         self.save(now);
-        Ok(Begun::Done(Outcome::Removed(view)))
+        Ok(Begun::Done(Box::new(Outcome::Removed(view))))
     }
 
     /// Takes a list away, key by key, with all that hangs on it; the caller saves.

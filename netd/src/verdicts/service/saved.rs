@@ -186,7 +186,7 @@ fn unpack(Packed { v4_hosts, others }: Packed, bytes: &[u8]) -> Option<List> {
     let hosts = hosts.iter().map(|host| u32::from_be_bytes(*host)).collect();
     let list = List::from_parts(hosts, others.collect::<Option<_>>()?)?;
     let behind = from_text(names)?;
-    (behind.len() == 0).then(|| list.with_names(Arc::clone(behind.names())))
+    (behind.entries() == behind.names().len() as u64).then(|| list.with_names(Arc::clone(behind.names())))
 }
 
 fn from_text(entries: &[u8]) -> Option<List> {
