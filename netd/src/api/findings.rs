@@ -68,7 +68,7 @@ impl Least {
 
 /// A finding as the API shows it: the words of `netd replay -o jsonl`, and how its severity rose.
 #[derive(Serialize)]
-struct View<'a> {
+pub(super) struct View<'a> {
     #[serde(flatten)]
     finding: FindingView<'a>,
     history: Vec<RiseView>,
@@ -95,24 +95,41 @@ pub(super) async fn list(
 ) -> Result<Response, Problem> {
     let limit = page::limit(query.limit)?;
     let before = page::place('i', query.cursor.as_deref())?;
-    let since = query.since.as_deref().map(|text| time::moment(text, time::now())).transpose();
-    let since = since.map_err(|error| Problem::bad_parameter("since", error.to_string()))?;
-    let now = time::now();
-    let is_shown = |finding: &Finding| match (query.suppressed, context.suppressions.covering(finding, now)) {
-        (Suppressed::Show, _) | (Suppressed::Hide, None) | (Suppressed::Only, Some(_)) => true,
-        (Suppressed::Hide, Some(_)) | (Suppressed::Only, None) => false,
-    };
-    let keep = |stored: &Stored| {
-        let finding = &stored.finding;
+    let filter = Filter::new(query)?;
+    let (stored, more) = context.findings.page(before, limit, |stored| filter.accepts(&context, stored));
+    let next = stored.last().filter(|_| more).map(|stored| stored.finding.id);
+    Ok(page::respond(&uri, 'i', stored.iter().map(|stored| view(&context, stored)).collect(), next))
+}
+
+/// Which findings are asked for.
+pub(super) struct Filter {
+    query: Query,
+    since: Option<Timestamp>,
+}
+
+impl Filter {
+    /// Reads what a query asks for.
+    pub(super) fn new(query: Query) -> Result<Self, Problem> {
+        let since = query.since.as_deref().map(|text| time::moment(text, time::now())).transpose();
+        let since = since.map_err(|error| Problem::bad_parameter("since", error.to_string()))?;
+        Ok(Self { query, since })
+    }
+
+    pub(super) fn accepts(&self, context: &Context, stored: &Stored) -> bool {
+        let (query, finding) = (&self.query, &stored.finding);
         query.detector.as_ref().is_none_or(|detector| finding.detector == detector)
             && query.severity.is_none_or(|least| finding.severity >= least.severity())
             && query.ip.is_none_or(|ip| finding.pair.originator == ip || finding.pair.responder == ip)
-            && since.is_none_or(|since| finding.time >= since)
-            && is_shown(finding)
-    };
-    let (stored, more) = context.findings.page(before, limit, keep);
-    let next = stored.last().filter(|_| more).map(|stored| stored.finding.id);
-    Ok(page::respond(&uri, 'i', stored.iter().map(|stored| view(&context, stored)).collect(), next))
+            && self.since.is_none_or(|since| finding.time >= since)
+            && self.is_shown(context, finding)
+    }
+
+    fn is_shown(&self, context: &Context, finding: &Finding) -> bool {
+        match (self.query.suppressed, context.suppressions.covering(finding, time::now())) {
+            (Suppressed::Show, _) | (Suppressed::Hide, None) | (Suppressed::Only, Some(_)) => true,
+            (Suppressed::Hide, Some(_)) | (Suppressed::Only, None) => false,
+        }
+    }
 }
 
 pub(super) async fn get(State(context): State<Context>, name: Name) -> Result<Response, Problem> {
@@ -121,7 +138,7 @@ pub(super) async fn get(State(context): State<Context>, name: Name) -> Result<Re
     Ok(Json(view(&context, &stored)).into_response())
 }
 
-fn view<'a>(context: &Context, stored: &'a Stored) -> View<'a> {
+pub(super) fn view<'a>(context: &Context, stored: &'a Stored) -> View<'a> {
     let suppression = context.suppressions.covering(&stored.finding, time::now());
     let history = stored.rises.iter();
     View {

@@ -51,7 +51,7 @@ pub(super) struct Query {
 
 /// A conversation as the API shows it.
 #[derive(Serialize)]
-struct View<'a> {
+pub(super) struct View<'a> {
     id: u64,
     #[serde(serialize_with = "time::serialize")]
     start: Timestamp,
@@ -92,26 +92,26 @@ pub(super) async fn list(
     let limit = page::limit(query.limit)?;
     let before = page::place('f', query.cursor.as_deref())?;
     let scores = context.findings.scores();
-    let filter = Filter::new(query, &scores)?;
+    let filter = Filter::new(query)?;
 
-    let (rows, more) = context.flows.page(before, limit, |row| filter.accepts(&row.conversation));
+    let (rows, more) = context.flows.page(before, limit, |row| filter.accepts(&row.conversation, &scores));
     let next = rows.last().filter(|_| more).map(|row| row.sequence);
     let views: Vec<_> = rows.iter().map(|row| view(row, &scores, &context.databases)).collect();
     Ok(page::respond(&uri, 'f', views, next))
 }
 
-type Scores = HashMap<Pair, (u64, f64)>;
+pub(super) type Scores = HashMap<Pair, (u64, f64)>;
 
-struct Filter<'a> {
+pub(super) struct Filter {
     query: Query,
     proto: Option<u8>,
     since: Option<Timestamp>,
     until: Option<Timestamp>,
-    scores: &'a Scores,
 }
 
-impl<'a> Filter<'a> {
-    fn new(query: Query, scores: &'a Scores) -> Result<Self, Problem> {
+impl Filter {
+    /// Reads what a query asks for.
+    pub(super) fn new(query: Query) -> Result<Self, Problem> {
         let now = time::now();
         let moment = |parameter: &str, text: &Option<String>| {
             let moment = text.as_deref().map(|text| time::moment(text, now)).transpose();
@@ -122,10 +122,10 @@ impl<'a> Filter<'a> {
             return Err(Problem::bad_parameter("min_score", "it must be from 0 to 1"));
         }
         let (since, until) = (moment("since", &query.since)?, moment("until", &query.until)?);
-        Ok(Self { query, proto, since, until, scores })
+        Ok(Self { query, proto, since, until })
     }
 
-    fn accepts(&self, c: &Conversation) -> bool {
+    pub(super) fn accepts(&self, c: &Conversation, scores: &Scores) -> bool {
         let q = &self.query;
         let either = |wanted: &dyn Fn(&IpAddr) -> bool| wanted(&c.originator) || wanted(&c.responder);
         let process = c.process.as_ref();
@@ -141,11 +141,11 @@ impl<'a> Filter<'a> {
             && q.community_id.as_ref().is_none_or(|id| c.community_id.as_ref() == Some(id))
             && self.since.is_none_or(|since| c.end >= since)
             && self.until.is_none_or(|until| c.start <= until)
-            && q.min_score.is_none_or(|least| self.scores.get(&pair(c)).is_some_and(|(_, score)| *score >= least))
+            && q.min_score.is_none_or(|least| scores.get(&pair(c)).is_some_and(|(_, score)| *score >= least))
     }
 }
 
-fn view<'a>(row: &'a Row, scores: &Scores, databases: &Databases) -> View<'a> {
+pub(super) fn view<'a>(row: &'a Row, scores: &Scores, databases: &Databases) -> View<'a> {
     let c = &row.conversation;
     let finding = scores.get(&pair(c));
     View {
@@ -177,12 +177,13 @@ fn view<'a>(row: &'a Row, scores: &Scores, databases: &Databases) -> View<'a> {
     }
 }
 
-fn pair(c: &Conversation) -> Pair {
+/// Returns the pair that a conversation belongs to.
+pub(super) fn pair(c: &Conversation) -> Pair {
     Pair { originator: c.originator, responder: c.responder, responder_port: c.responder_port, proto: c.protocol }
 }
 
 /// Returns whether `name` is `domain` or lies under it.
-fn is_under(name: &str, domain: &str) -> bool {
+pub(super) fn is_under(name: &str, domain: &str) -> bool {
     let Some(at) = name.len().checked_sub(domain.len()) else { return false };
     name.get(at..).is_some_and(|end| end.eq_ignore_ascii_case(domain))
         && (at == 0 || name.as_bytes().get(at - 1) == Some(&b'.'))

@@ -4,6 +4,7 @@
 //! with cursors, times are RFC 3339. TCP is served on loopback only, because nobody is asked who they are.
 
 mod blocklists;
+mod decisions;
 mod explain;
 mod findings;
 mod flows;
@@ -12,9 +13,11 @@ mod health;
 mod input;
 mod metrics;
 mod page;
+mod patient;
 mod problem;
 mod serve;
 mod status;
+mod stream;
 mod suppressions;
 mod verdicts;
 
@@ -39,7 +42,9 @@ use crate::store::suppressions::Suppressions;
 use crate::store::{Findings, Flows};
 use crate::verdicts::Handle;
 
+pub use decisions::Bouncers;
 pub use serve::{Error, Listen, Listener, serve};
+pub use stream::Slots;
 
 /// What the API tells of.
 #[derive(Clone)]
@@ -52,6 +57,10 @@ pub struct Context {
     pub sources: Sources,
     pub suppressions: Arc<Suppressions>,
     pub asker: Asker,
+    /// What bouncers were told.
+    pub bouncers: decisions::Bouncers,
+    /// Places for who reads a stream.
+    pub streams: stream::Slots,
     /// Names the API may be called by, besides `localhost` and loopback addresses.
     pub hosts: Arc<[String]>,
     /// Countries and autonomous systems.
@@ -71,6 +80,9 @@ pub fn router(context: Context) -> Router {
         .route("/api/v1/mode", put(status::put_mode))
         .route("/api/v1/flows", get(flows::list))
         .route("/api/v1/findings", get(findings::list))
+        .route("/api/v1/flows/stream", get(stream::flows))
+        .route("/api/v1/findings/stream", get(stream::findings))
+        .route("/api/v1/verdicts/stream", get(stream::verdicts))
         .route("/api/v1/findings/{id}", get(findings::get))
         .route("/api/v1/explain", get(explain::get))
         .route("/api/v1/suppressions", get(suppressions::list).post(suppressions::add))
@@ -79,6 +91,10 @@ pub fn router(context: Context) -> Router {
         .route("/api/v1/verdicts/{id}", get(verdicts::get).delete(verdicts::release))
         .route("/api/v1/blocklists", get(blocklists::list))
         .route("/api/v1/blocklists/{name}", get(blocklists::get).put(blocklists::replace).delete(blocklists::remove))
+        .route("/api/v1/decisions", get(decisions::list))
+        // The paths of another product, where its clients look for them.
+        .route("/v1/decisions", get(decisions::query))
+        .route("/v1/decisions/stream", get(decisions::stream))
         .fallback(no_such_path)
         .method_not_allowed_fallback(no_such_method)
         .with_state(context)

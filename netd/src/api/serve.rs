@@ -8,9 +8,12 @@ use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use axum::Router;
+use axum::extract::FromRequestParts;
+use axum::http::request::Parts;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -19,6 +22,9 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
+use tower::ServiceExt as _;
+
+use super::patient::Patient;
 
 /// Connections served at once; further ones wait in the listener's queue.
 const CONNECTIONS: usize = 200;
@@ -31,6 +37,8 @@ const LAST_REQUEST_TIME: Duration = Duration::from_secs(180);
 const DRAIN_TIME: Duration = Duration::from_secs(5);
 /// Longest request head, in bytes.
 const HEAD_LIMIT: usize = 32 << 10;
+/// A reader that takes nothing of what is sent to it for this long is given up.
+const STALLED: Duration = Duration::from_secs(30);
 
 /// Why the API cannot listen.
 #[derive(Debug, thiserror::Error)]
@@ -190,10 +198,44 @@ pub async fn serve(listener: Listener, router: Router, shutdown: CancellationTok
     }
 }
 
+/// What a request may know of the connection it came by.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Served {
+    shutdown: CancellationToken,
+    is_lasting: Arc<AtomicBool>,
+}
+
+impl Served {
+    /// The answer goes on for as long as its reader wants: the connection's limit of time is not for it.
+    pub(super) fn lasts(&self) {
+        self.is_lasting.store(true, Ordering::Relaxed);
+    }
+
+    /// Returns what is cancelled when netd ends.
+    pub(super) fn shutdown(&self) -> CancellationToken {
+        self.shutdown.clone()
+    }
+}
+
+impl<S: Sync> FromRequestParts<S> for Served {
+    type Rejection = std::convert::Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, Self::Rejection> {
+        Ok(parts.extensions.get().cloned().unwrap_or_default())
+    }
+}
+
 async fn connection(stream: impl AsyncRead + AsyncWrite + Unpin, router: Router, shutdown: CancellationToken) {
     let mut builder = hyper::server::conn::http1::Builder::new();
     builder.timer(TokioTimer::new()).header_read_timeout(HEAD_TIME).max_buf_size(HEAD_LIMIT).max_headers(64);
-    let serving = builder.serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
+    let served = Served { shutdown: shutdown.clone(), is_lasting: Arc::default() };
+    let is_lasting = Arc::clone(&served.is_lasting);
+    let service = router.map_request(move |mut request: hyper::Request<hyper::body::Incoming>| {
+        request.extensions_mut().insert(served.clone());
+        request
+    });
+    let stream = Patient::new(stream, STALLED);
+    let serving = builder.serve_connection(TokioIo::new(stream), TowerToHyperService::new(service));
     let mut serving = std::pin::pin!(serving);
     let ended = tokio::select! {
         ended = serving.as_mut() => Some(ended),
@@ -204,7 +246,12 @@ async fn connection(stream: impl AsyncRead + AsyncWrite + Unpin, router: Router,
         Some(ended) => ended,
         None => {
             serving.as_mut().graceful_shutdown();
-            timeout(LAST_REQUEST_TIME, serving).await.unwrap_or(Ok(()))
+            match timeout(LAST_REQUEST_TIME, serving.as_mut()).await {
+                Ok(ended) => ended,
+                // A stream ends with its reader, or with netd.
+                Err(_) if is_lasting.load(Ordering::Relaxed) => serving.await,
+                Err(_) => Ok(()),
+            }
         }
     };
     if let Err(error) = ended {

@@ -85,7 +85,7 @@ pub(super) enum ActionName {
 
 /// A verdict as the API shows it.
 #[derive(Serialize)]
-struct View {
+pub(super) struct View {
     id: u64,
     target: TargetView,
     #[serde(flatten)]
@@ -256,7 +256,7 @@ fn bad_target(detail: &str) -> Problem {
     Problem::unprocessable("bad-target", "Bad target", format!("target: {detail}"))
 }
 
-fn view(entry: Entry) -> View {
+pub(super) fn view(entry: Entry) -> View {
     let Entry { id, created, verdict, leads, shielded_by, hits } = entry;
     View {
         id,

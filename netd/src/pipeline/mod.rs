@@ -260,6 +260,8 @@ impl Parts {
             sources: self.sources,
             suppressions: self.suppressions,
             asker: self.asker,
+            bouncers: api::Bouncers::default(),
+            streams: api::Slots::default(),
             hosts: self.hosts,
             databases: Arc::clone(&self.databases),
         };

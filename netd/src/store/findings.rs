@@ -6,6 +6,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use netd_engine::finding::{Finding, Pair, Severity};
 use netd_engine::time::Timestamp;
 
+use super::Backlog;
 use super::events::{Event, Events};
 use super::responses::{Response, Timings};
 
@@ -20,6 +21,8 @@ pub struct Rise {
 /// A finding as it stands.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Stored {
+    /// Number of its last report among all reports, from 1 on.
+    pub sequence: u64,
     pub finding: Finding,
     /// First report and every rise since, oldest first.
     pub rises: Vec<Rise>,
@@ -38,6 +41,11 @@ pub struct Findings {
 #[derive(Debug, Default)]
 struct Inner {
     by_id: BTreeMap<u64, Stored>,
+    /// The finding of each report that is its last.
+    reports: BTreeMap<u64, u64>,
+    reported: u64,
+    /// The last report of any finding that gave way.
+    forgotten_report: u64,
     /// Reports by detector and severity, since the start.
     counts: BTreeMap<(&'static str, Severity), u64>,
     forgotten: u64,
@@ -65,26 +73,34 @@ impl Findings {
         *inner.counts.entry((finding.detector, finding.severity)).or_default() += 1;
         let rise = Rise { time: finding.time, severity: finding.severity, score: finding.score };
         let id = finding.id;
+        inner.reported += 1;
+        let sequence = inner.reported;
         match inner.by_id.get_mut(&id) {
             Some(stored) => {
                 stored.finding = finding;
+                let before = std::mem::replace(&mut stored.sequence, sequence);
                 if stored.rises.len() == RISES {
                     stored.rises.remove(1);
                 }
                 stored.rises.push(rise);
+                inner.reports.remove(&before);
             }
             None => {
                 if let Some(host) = &finding.host {
                     self.timings.found(finding.detector, host.latency_s);
                 }
-                inner.by_id.insert(id, Stored { finding, rises: vec![rise], response: None });
+                inner.by_id.insert(id, Stored { sequence, finding, rises: vec![rise], response: None });
             }
         }
+        inner.reports.insert(sequence, id);
         if let Some(stored) = inner.by_id.get(&id) {
             self.events.tell(|| Event::Finding(Arc::new(stored.clone())));
         }
         if inner.by_id.len() > self.limit {
-            inner.by_id.pop_first();
+            if let Some((_, stored)) = inner.by_id.pop_first() {
+                inner.reports.remove(&stored.sequence);
+                inner.forgotten_report = inner.forgotten_report.max(stored.sequence);
+            }
             inner.forgotten += 1;
         }
     }
@@ -128,6 +144,19 @@ impl Findings {
             let page: Vec<_> = kept.by_ref().take(limit).cloned().collect();
             let more = kept.next().is_some();
             (page, more)
+        })
+    }
+
+    /// Returns the findings reported after the report `sequence`, by their last report, the newest `limit` at most.
+    #[must_use]
+    pub fn reported_after(&self, sequence: u64, limit: usize) -> Backlog<Stored> {
+        self.read(|inner| {
+            let newer = inner.reports.range(sequence.saturating_add(1)..).rev();
+            let mut ids = newer.map(|(_, id)| id);
+            let mut events: Vec<_> = ids.by_ref().take(limit).filter_map(|id| inner.by_id.get(id).cloned()).collect();
+            events.reverse();
+            let is_whole = ids.next().is_none() && inner.forgotten_report <= sequence && sequence <= inner.reported;
+            Backlog { events, is_whole }
         })
     }
 

@@ -1,5 +1,6 @@
 //! Remembers: the state directory, the findings, the live flows, and the state of the whole, as the API reads them.
 
+mod backlog;
 pub mod disk;
 pub mod events;
 mod findings;
@@ -10,6 +11,7 @@ pub mod status;
 pub mod suppressions;
 pub mod view;
 
+pub use backlog::Backlog;
 pub use findings::{Findings, Rise, Stored};
 pub use flows::{Flows, Row};
 

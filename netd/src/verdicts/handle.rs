@@ -1,6 +1,6 @@
 //! The way to the verdict service from every other room, and the loop that owns it.
 
-use std::sync::Arc;
+use std::net::IpAddr;
 use std::time::Duration;
 
 use ipnet::IpNet;
@@ -16,8 +16,8 @@ use super::maps::Maps;
 use super::protect::Guard;
 use super::refusal::Refusal;
 use super::service::Service;
-use super::view::{Added, Entry, ListChange, ListOptions, ListView, Page, Status, VerdictPage};
-use crate::store::events::{Event, Events, VerdictChange, VerdictEvent};
+use super::view::{Added, Coverage, Entry, ListChange, ListOptions, ListView, Page, Status, VerdictPage};
+use crate::store::events::{Events, VerdictChange};
 
 /// How often the service looks for expired verdicts. Shorter than [`super::service::HANDOVER`], so that a key
 /// passes to its next claim before the kernel lets the old one lapse.
@@ -40,6 +40,7 @@ enum Ask {
     RemoveList { name: ListName, if_match: Option<String>, reply: Reply<ListView> },
     List { name: ListName, reply: Reply<(ListView, List)> },
     Lists { reply: Reply<Vec<ListView>> },
+    Coverage { address: IpAddr, reply: Reply<Coverage> },
     Protect { guard: Guard, prefixes: Vec<IpNet>, reply: Reply<()> },
     KillSwitch { on: bool, reply: Reply<Status> },
     SetMode { mode: Mode, reply: Reply<Status> },
@@ -99,6 +100,11 @@ impl Handle {
     /// Returns every block-list, without the entries.
     pub async fn lists(&self) -> Result<Vec<ListView>, Refusal> {
         self.ask(|reply| Ask::Lists { reply }).await
+    }
+
+    /// Returns the verdicts, lists and guards that hold an address.
+    pub async fn coverage(&self, address: IpAddr) -> Result<Coverage, Refusal> {
+        self.ask(|reply| Ask::Coverage { address, reply }).await
     }
 
     /// Replaces the addresses one guard protects: they are allow-listed whatever a verdict or a list says.
@@ -162,7 +168,7 @@ pub async fn run<M: Maps>(
 fn tick<M: Maps>(service: &mut Service<M>, events: &Events) {
     for entry in service.tick(Now::read()) {
         info!(id = entry.id, target = ?entry.verdict.target, "verdict expired");
-        tell_of(events, VerdictChange::Expired, &entry);
+        events.tell_verdict(VerdictChange::Expired, entry);
     }
 }
 
@@ -176,7 +182,7 @@ fn answer<M: Maps>(service: &mut Service<M>, ask: Ask, events: &Events) {
                 Ok(added) => {
                     info!(id = added.id, ?target, renewed = added.renewed, "verdict in force");
                     if let Ok(entry) = service.verdict(added.id, now) {
-                        tell_of(events, VerdictChange::Began, &entry);
+                        events.tell_verdict(VerdictChange::Began, entry);
                     }
                 }
                 Err(refusal) => warn!(?target, %refusal, "verdict refused"),
@@ -187,7 +193,7 @@ fn answer<M: Maps>(service: &mut Service<M>, ask: Ask, events: &Events) {
             let released = service.release(id, now);
             if let Ok(entry) = &released {
                 info!(id, target = ?entry.verdict.target, "verdict released");
-                tell_of(events, VerdictChange::Released, entry);
+                events.tell_verdict(VerdictChange::Released, entry.clone());
             }
             tell(reply, released);
         }
@@ -215,6 +221,7 @@ fn answer<M: Maps>(service: &mut Service<M>, ask: Ask, events: &Events) {
         }
         Ask::List { name, reply } => tell(reply, service.list(&name)),
         Ask::Lists { reply } => tell(reply, Ok(service.lists())),
+        Ask::Coverage { address, reply } => tell(reply, Ok(service.coverage(address, now))),
         Ask::Protect { guard, prefixes, reply } => tell(reply, service.protect(guard, &prefixes, now)),
         Ask::KillSwitch { on, reply } => {
             let status = service.set_kill_switch(on, now);
@@ -232,10 +239,6 @@ fn answer<M: Maps>(service: &mut Service<M>, ask: Ask, events: &Events) {
         }
         Ask::Status { reply } => tell(reply, service.status()),
     }
-}
-
-fn tell_of(events: &Events, change: VerdictChange, entry: &Entry) {
-    events.tell(|| Event::Verdict(Arc::new(VerdictEvent { change, entry: entry.clone() })));
 }
 
 /// Answers. Whoever asked may have gone away; the change stands all the same.

@@ -33,4 +33,6 @@ pub use maps::{Error as MapsError, MapKey, Maps, Table};
 pub use protect::Guard;
 pub use refusal::Refusal;
 pub use service::{HANDOVER, Service, Settings};
-pub use view::{Added, Entry, ListChange, ListOptions, ListView, Page, Remark, Status, TableFill, VerdictPage};
+pub use view::{
+    Added, Coverage, Entry, ListChange, ListOptions, ListView, Page, Remark, Status, TableFill, VerdictPage,
+};

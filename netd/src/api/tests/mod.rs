@@ -1,9 +1,12 @@
 //! Facts about the API, through its router and over real sockets, above a fake kernel.
 
 mod blocklists;
+mod deciding;
 mod enforcing;
+mod explaining;
 mod reading;
 mod sockets;
+mod streaming;
 mod strictness;
 mod suppressing;
 
@@ -99,6 +102,8 @@ impl Api {
             sources,
             suppressions: Arc::new(Suppressions::open(None)),
             asker,
+            bouncers: Default::default(),
+            streams: Default::default(),
             hosts: Arc::from(["netd.example".to_owned()]),
             databases: databases(),
         };

@@ -1,6 +1,7 @@
 //! The state machine that decides what the kernel's maps hold.
 
 mod claims;
+mod coverage;
 mod lists;
 mod saved;
 mod settle;
