@@ -5,6 +5,8 @@
 
 mod blocklists;
 mod decisions;
+mod entities;
+mod evidence;
 mod explain;
 mod findings;
 mod flows;
@@ -36,6 +38,7 @@ use tower_http::catch_panic::CatchPanicLayer;
 
 use self::problem::Problem;
 use crate::store::events::Events;
+use crate::store::evidence::Evidence;
 use crate::store::questions::Asker;
 use crate::store::status::Sources;
 use crate::store::suppressions::Suppressions;
@@ -57,6 +60,8 @@ pub struct Context {
     pub sources: Sources,
     pub suppressions: Arc<Suppressions>,
     pub asker: Asker,
+    /// First payload of conversations.
+    pub evidence: Arc<Evidence>,
     /// What bouncers were told.
     pub bouncers: decisions::Bouncers,
     /// Places for who reads a stream.
@@ -84,7 +89,13 @@ pub fn router(context: Context) -> Router {
         .route("/api/v1/findings/stream", get(stream::findings))
         .route("/api/v1/verdicts/stream", get(stream::verdicts))
         .route("/api/v1/findings/{id}", get(findings::get))
+        .route("/api/v1/findings/{id}/evidence.pcapng", get(evidence::pcapng))
+        .route("/api/v1/findings/{id}/evidence.json", get(evidence::json))
         .route("/api/v1/explain", get(explain::get))
+        .route("/api/v1/hosts/{ip}", get(entities::host))
+        .route("/api/v1/domains/{name}", get(entities::domain))
+        .route("/api/v1/processes/{pid}", get(entities::process))
+        .route("/api/v1/containers/{id}", get(entities::container))
         .route("/api/v1/suppressions", get(suppressions::list).post(suppressions::add))
         .route("/api/v1/suppressions/{id}", delete(suppressions::remove))
         .route("/api/v1/verdicts", get(verdicts::list).post(verdicts::add))

@@ -112,7 +112,7 @@ fn write_enforcement(explanation: &Value, out: &mut dyn Write) -> io::Result<()>
 fn verdict_line(verdict: &Value, explanation: &Value) -> String {
     let target = &verdict["target"];
     let what = match target["kind"].as_str() {
-        Some("endpoint") => format!("port {}/{}", text(&target["port"]), text(&target["protocol"])),
+        Some("endpoint") => format!("on port {}/{}", text(&target["port"]), text(&target["protocol"])),
         Some("prefix") => format!("as part of {}", text(&target["prefix"])),
         Some("five_tuple") => "in one conversation".to_owned(),
         Some(_) | None => "as a whole".to_owned(),

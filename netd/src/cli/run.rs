@@ -110,6 +110,7 @@ fn options(config: Config, interfaces: Choice, keep: bool) -> anyhow::Result<Opt
         geoip: config.geoip.paths(),
         findings: config.limits.findings,
         blocklists: config.limits.blocklists,
+        evidence_ring: config.capture.evidence_ring,
         protect: nets(&config.protect),
         heartbeat_limit: config.heartbeat_limit,
         keep,

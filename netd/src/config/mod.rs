@@ -1,5 +1,6 @@
 //! The daemon's configuration: a TOML file in which every key is optional.
 
+mod capture;
 pub mod files;
 mod geoip;
 
@@ -14,6 +15,7 @@ use ipnet::IpNet;
 use serde::de::{Error as _, Visitor};
 use serde::{Deserialize, Deserializer};
 
+pub use self::capture::Capture;
 use self::files::IntelList;
 pub use self::geoip::Geoip;
 use crate::api::Listen;
@@ -53,6 +55,7 @@ pub struct Config {
     pub heartbeat_limit: Duration,
     pub api: Api,
     pub limits: Limits,
+    pub capture: Capture,
     pub geoip: Geoip,
     pub log: Log,
 }
@@ -167,6 +170,7 @@ impl Default for Config {
             heartbeat_limit: Duration::from_secs(600),
             api: Api::default(),
             limits: Limits::default(),
+            capture: Capture::default(),
             geoip: Geoip::default(),
             log: Log::default(),
         }
@@ -249,6 +253,9 @@ impl Config {
             .or_else(|| within("limits.conversations", conversations as u64, table.clone(), wanted))
             .or_else(|| within("limits.pairs", pairs as u64, table.clone(), wanted))
             .or_else(|| within("limits.findings", findings as u64, 1..=1_000_000, "from 1 to 1000000"))
+            .or_else(|| {
+                within("capture.evidence_ring", self.capture.evidence_ring as u64, 0..=1 << 30, "from 0 to 1073741824")
+            })
             .or_else(|| within("limits.blocklists", blocklists as u64, 1..=256, "from 1 to 256"))
             .or_else(|| within("limits.listed_hosts", listed_hosts.into(), table.clone(), wanted))
             .or_else(|| within("limits.listed_prefixes", listed_prefixes.into(), table.clone(), wanted))

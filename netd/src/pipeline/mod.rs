@@ -43,7 +43,10 @@ use crate::{
     config::files::IntelList,
     host::addresses::Addresses,
     kernel::{self, Kernel, interfaces},
-    store::{Findings, Flows, disk::StateDir, events::Events, questions, status, suppressions::Suppressions},
+    store::{
+        Findings, Flows, disk::StateDir, events::Events, evidence::Evidence, questions, status,
+        suppressions::Suppressions,
+    },
     verdicts::{self, Guard, Handle, Now, Service, Settings},
 };
 
@@ -68,6 +71,8 @@ pub struct Options {
     /// Findings kept for the API, and block-lists there can be.
     pub findings: usize,
     pub blocklists: usize,
+    /// Bytes of first payload kept for evidence, and as many again for findings.
+    pub evidence_ring: usize,
     /// Prefixes that are never cut, besides those netd finds out itself.
     pub protect: Vec<IpNet>,
     /// Programs pass everything when the daemon has been silent this long; zero never.
@@ -135,6 +140,7 @@ struct Parts {
     findings: Arc<Findings>,
     flows: Arc<Flows>,
     events: Events,
+    evidence: Arc<Evidence>,
     sources: status::Sources,
     hosts: Arc<[String]>,
     databases: Arc<Databases>,
@@ -186,6 +192,7 @@ fn start(options: Options) -> anyhow::Result<(Kernel, Parts)> {
     let events = Events::default();
     let findings = Arc::new(Findings::new(options.findings).telling(events.clone()));
     let flows = Arc::new(Flows::new(engine_config.flows.limit).telling(events.clone()));
+    let evidence = Arc::new(Evidence::new(options.evidence_ring));
     let (enforce, enforcements) = mpsc::channel(ENFORCE_QUEUE);
     let (respond, orders) = mpsc::channel(ENFORCE_QUEUE);
     let programs = Arc::new(engine_config.programs.clone());
@@ -202,6 +209,7 @@ fn start(options: Options) -> anyhow::Result<(Kernel, Parts)> {
         steering,
         findings: Arc::clone(&findings),
         flows: Arc::clone(&flows),
+        evidence: Arc::clone(&evidence),
         enforce,
         respond,
         tally,
@@ -229,6 +237,7 @@ fn start(options: Options) -> anyhow::Result<(Kernel, Parts)> {
         findings,
         flows,
         events,
+        evidence,
         sources,
         hosts,
         databases,
@@ -260,6 +269,7 @@ impl Parts {
             sources: self.sources,
             suppressions: self.suppressions,
             asker: self.asker,
+            evidence: self.evidence,
             bouncers: api::Bouncers::default(),
             streams: api::Slots::default(),
             hosts: self.hosts,

@@ -3,6 +3,7 @@
 mod backlog;
 pub mod disk;
 pub mod events;
+pub mod evidence;
 mod findings;
 mod flows;
 pub mod questions;

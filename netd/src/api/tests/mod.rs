@@ -4,6 +4,7 @@ mod blocklists;
 mod deciding;
 mod enforcing;
 mod explaining;
+mod handing_over;
 mod reading;
 mod sockets;
 mod streaming;
@@ -30,6 +31,7 @@ use tower::ServiceExt as _;
 
 use super::{Context, Listener, router, serve};
 use crate::store::events::Events;
+use crate::store::evidence::Evidence;
 use crate::store::questions::{self, Asked};
 use crate::store::status::{self, Degraded, Fill, Interface, Loss, Snapshot};
 use crate::store::suppressions::Suppressions;
@@ -43,6 +45,7 @@ pub(crate) struct Api {
     fake: Fake,
     pub(crate) findings: Arc<Findings>,
     pub(crate) flows: Arc<Flows>,
+    evidence: Arc<Evidence>,
     snapshots: watch::Sender<Arc<Snapshot>>,
     _service: JoinHandle<Service<Fake>>,
 }
@@ -94,6 +97,7 @@ impl Api {
                 let _ = answer.send(engine.explain(&question));
             }
         });
+        let evidence = Arc::new(Evidence::new(1 << 20));
         let context = Context {
             verdicts: handle,
             findings: Arc::clone(&findings),
@@ -102,13 +106,14 @@ impl Api {
             sources,
             suppressions: Arc::new(Suppressions::open(None)),
             asker,
+            evidence: Arc::clone(&evidence),
             bouncers: Default::default(),
             streams: Default::default(),
             hosts: Arc::from(["netd.example".to_owned()]),
             databases: databases(),
         };
         let service = tokio::spawn(verdicts::run(service, commands, events, CancellationToken::new()));
-        Self { router: router(context), fake, findings, flows, snapshots, _service: service }
+        Self { router: router(context), fake, findings, flows, evidence, snapshots, _service: service }
     }
 
     /// Serves on a loopback port until the token is cancelled.
