@@ -20,7 +20,7 @@ pub struct NtpClient {
     pub duration: Duration,
 }
 
-const PATIENCE: Duration = Duration::from_millis(500);
+const PATIENCE: Duration = Duration::from_secs(2);
 
 impl NtpClient {
     /// Starts polling `server`, which speaks UDP at port 123.

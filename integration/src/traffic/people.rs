@@ -23,7 +23,7 @@ pub struct Person {
 }
 
 const SIGMA: f64 = 1.3;
-const PATIENCE: Duration = Duration::from_secs(3);
+const PATIENCE: Duration = Duration::from_secs(10);
 
 impl Person {
     /// Starts browsing the `servers`, which speak TCP.
