@@ -14,6 +14,7 @@ mod guard;
 mod health;
 mod input;
 mod metrics;
+mod openapi;
 mod page;
 mod patient;
 mod problem;
@@ -66,6 +67,10 @@ pub struct Context {
     pub bouncers: decisions::Bouncers,
     /// Places for who reads a stream.
     pub streams: stream::Slots,
+    /// Whether `/docs` is served.
+    pub docs: bool,
+    /// What the configuration file sets, without secrets.
+    pub config: Arc<serde_json::Value>,
     /// Names the API may be called by, besides `localhost` and loopback addresses.
     pub hosts: Arc<[String]>,
     /// Countries and autonomous systems.
@@ -80,6 +85,11 @@ pub fn router(context: Context) -> Router {
         .route("/readyz", get(health::readyz))
         .route("/metrics", get(metrics::get))
         .route("/api/v1/version", get(health::version))
+        .route("/api/v1/openapi.json", get(openapi::get))
+        .route("/docs", get(openapi::docs_index))
+        .route("/docs/", get(openapi::docs_file))
+        .route("/docs/{*path}", get(openapi::docs_file))
+        .route("/api/v1/config", get(status::config))
         .route("/api/v1/status", get(status::get))
         .route("/api/v1/kill-switch", put(status::put_kill_switch).get(status::get_kill_switch))
         .route("/api/v1/mode", put(status::put_mode))

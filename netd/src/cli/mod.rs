@@ -3,6 +3,7 @@
 
 mod block;
 pub mod client;
+mod completions;
 mod config;
 mod demo;
 mod explain;
@@ -10,6 +11,7 @@ mod findings;
 mod flows;
 mod geoip;
 mod kill_switch;
+mod man;
 mod output;
 pub mod replay;
 mod run;
@@ -51,6 +53,8 @@ enum Command {
     Unload(unload::Args),
     Geoip(geoip::Args),
     Config(config::Args),
+    Completions(completions::Args),
+    Man(man::Args),
 }
 
 /// Why a subcommand did not do its work.
@@ -109,6 +113,8 @@ pub fn run(cli: &Cli, out: &mut dyn Write, err: &mut dyn Write) -> u8 {
         Command::KillSwitch(args) => kill_switch::run(args, out).map(|()| 0),
         Command::Geoip(args) => geoip::run(args, out).map(|()| 0),
         Command::Config(args) => config::run(args, out).map(|()| 0),
+        Command::Completions(args) => completions::run(args, out).map(|()| 0),
+        Command::Man(args) => man::run(args, out).map(|()| 0),
     };
     match done.and_then(|status| out.flush().map(|()| status).map_err(Error::from)) {
         Ok(status) => status,

@@ -3,6 +3,7 @@
 mod capture;
 pub mod files;
 mod geoip;
+pub mod shown;
 
 use std::fmt;
 use std::io;
@@ -116,6 +117,8 @@ pub struct Api {
     pub listen: Vec<Listen>,
     /// Names by which it may be called, besides `localhost` and loopback addresses.
     pub hosts: Vec<String>,
+    /// Whether it shows its documentation at `/docs`.
+    pub docs: bool,
 }
 
 /// How much is kept.
@@ -179,7 +182,7 @@ impl Default for Config {
 
 impl Default for Api {
     fn default() -> Self {
-        Self { listen: vec![Listen::Tcp(([127, 0, 0, 1], 9_443).into())], hosts: Vec::new() }
+        Self { listen: vec![Listen::Tcp(([127, 0, 0, 1], 9_443).into())], hosts: Vec::new(), docs: true }
     }
 }
 

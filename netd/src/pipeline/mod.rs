@@ -71,6 +71,9 @@ pub struct Options {
     /// Findings kept for the API, and block-lists there can be.
     pub findings: usize,
     pub blocklists: usize,
+    /// Whether the API shows its documentation, and what the configuration file sets, without secrets.
+    pub docs: bool,
+    pub config: serde_json::Value,
     /// Bytes of first payload kept for evidence, and as many again for findings.
     pub evidence_ring: usize,
     /// Prefixes that are never cut, besides those netd finds out itself.
@@ -141,6 +144,8 @@ struct Parts {
     flows: Arc<Flows>,
     events: Events,
     evidence: Arc<Evidence>,
+    docs: bool,
+    config: Arc<serde_json::Value>,
     sources: status::Sources,
     hosts: Arc<[String]>,
     databases: Arc<Databases>,
@@ -238,6 +243,8 @@ fn start(options: Options) -> anyhow::Result<(Kernel, Parts)> {
         flows,
         events,
         evidence,
+        docs: options.docs,
+        config: Arc::new(options.config),
         sources,
         hosts,
         databases,
@@ -269,6 +276,8 @@ impl Parts {
             sources: self.sources,
             suppressions: self.suppressions,
             asker: self.asker,
+            docs: self.docs,
+            config: self.config,
             evidence: self.evidence,
             bouncers: api::Bouncers::default(),
             streams: api::Slots::default(),

@@ -2,6 +2,7 @@
 
 mod blocklists;
 mod deciding;
+mod documented;
 mod enforcing;
 mod explaining;
 mod handing_over;
@@ -10,6 +11,7 @@ mod sockets;
 mod streaming;
 mod strictness;
 mod suppressing;
+mod tools;
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -106,6 +108,8 @@ impl Api {
             sources,
             suppressions: Arc::new(Suppressions::open(None)),
             asker,
+            docs: true,
+            config: Arc::new(serde_json::json!({"mode": "enforce"})),
             evidence: Arc::clone(&evidence),
             bouncers: Default::default(),
             streams: Default::default(),

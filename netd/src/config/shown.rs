@@ -1,0 +1,66 @@
+//! The configuration as it is shown: what its file sets, without what must stay secret.
+
+use serde_json::Value;
+
+/// What stands for a secret.
+const HIDDEN: &str = "[hidden]";
+
+/// Parts of the names of keys whose values are secret.
+const SECRETS: [&str; 6] = ["password", "secret", "token", "key", "webhook", "authorization"];
+
+/// Returns what a configuration file sets, secrets hidden.
+#[must_use]
+pub fn shown(text: &str) -> Value {
+    let mut value = toml::from_str(text).unwrap_or_default();
+    hide(&mut value);
+    value
+}
+
+fn hide(value: &mut Value) {
+    match value {
+        Value::Object(fields) => {
+            for (name, value) in fields {
+                let is_secret = SECRETS.iter().any(|secret| name.to_ascii_lowercase().contains(secret));
+                match value {
+                    // A table is looked into; only values are secret.
+                    Value::Object(_) => hide(value),
+                    _ if is_secret => *value = Value::from(HIDDEN),
+                    value => hide(value),
+                }
+            }
+        }
+        Value::Array(values) => values.iter_mut().for_each(hide),
+        // A URL may carry a name and a password.
+        Value::String(text)
+            if text
+                .split_once("://")
+                .is_some_and(|(_, rest)| rest.split('/').next().is_some_and(|host| host.contains('@'))) =>
+        {
+            *value = Value::from(HIDDEN);
+        }
+        Value::String(_) | Value::Null | Value::Bool(_) | Value::Number(_) => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_set_is_shown_and_secrets_are_not() {
+        let text = r#"
+            mode = "enforce"
+            [api]
+            listen = ["127.0.0.1:9443"]
+            api_key = "hush"
+            [[outputs]]
+            url = "https://user:hush@example.net/x"
+            webhook_url = "https://example.net/hush"
+        "#;
+
+        let shown = shown(text);
+
+        assert_eq!((&shown["mode"], &shown["api"]["listen"][0]), (&"enforce".into(), &"127.0.0.1:9443".into()));
+        assert!(!shown.to_string().contains("hush"), "{shown}");
+    }
+}
