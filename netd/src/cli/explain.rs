@@ -128,9 +128,9 @@ fn verdict_line(verdict: &Value, explanation: &Value) -> String {
         Some(finding) => format!("finding {finding}"),
         None => text(&verdict["origin"]),
     };
-    let until = match &verdict["until"] {
-        Value::Null => "without end".to_owned(),
-        until => format!("until {}", moment(until)),
+    let until = match verdict["until"].is_null() {
+        true => "without end".to_owned(),
+        false => format!("until {}", moment(&verdict["until"])),
     };
     let (id, hits) = (text(&verdict["id"]), text(&verdict["hits"]["packets"]));
     format!("{does} {what}: verdict {id} ({why}), {until}, {hits} packets met it")

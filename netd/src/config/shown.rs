@@ -21,11 +21,11 @@ fn hide(value: &mut Value) {
         Value::Object(fields) => {
             for (name, value) in fields {
                 let is_secret = SECRETS.iter().any(|secret| name.to_ascii_lowercase().contains(secret));
-                match value {
-                    // A table is looked into; only values are secret.
-                    Value::Object(_) => hide(value),
-                    _ if is_secret => *value = Value::from(HIDDEN),
-                    value => hide(value),
+                // A table is looked into; only values are secret.
+                if is_secret && !value.is_object() {
+                    *value = Value::from(HIDDEN);
+                } else {
+                    hide(value);
                 }
             }
         }

@@ -1,6 +1,6 @@
 //! Every method of every path.
 
-use super::parameter::Kind::{Address, Bool, Moment, Number, OneOf, Port, Prefix, Score, Text};
+use super::parameter::Kind::{Address, Bool, Limit, Moment, Number, OneOf, Port, Prefix, Score, Text};
 use super::parameter::{Parameter, parameter};
 
 /// One method of one path.
@@ -51,7 +51,7 @@ pub(super) const TAGS: [(&str, &str); 7] = [
     ("access", "Who may ask, and who did"),
 ];
 
-const LIMIT: Parameter = parameter("limit", Number(1_000), "Items of a page, from 1");
+const LIMIT: Parameter = parameter("limit", Limit, "Items of a page");
 const CURSOR: Parameter = parameter("cursor", Text, "`next_cursor` of the page before");
 const LAST: Parameter = parameter("last", Number(1_000), "So many of the newest events come first");
 

@@ -18,6 +18,8 @@ pub(super) enum Kind {
     Port,
     /// A number of up to so much.
     Number(u64),
+    /// Items of a page.
+    Limit,
     /// From 0 to 1.
     Score,
     Bool,
@@ -38,6 +40,7 @@ pub(super) fn describe(parameter: &Parameter) -> Value {
         Kind::Prefix => json!({"type": "string", "examples": ["198.51.100.0/24"]}),
         Kind::Port => json!({"type": "integer", "minimum": 0, "maximum": 65_535}),
         Kind::Number(most) => json!({"type": "integer", "minimum": 0, "maximum": most}),
+        Kind::Limit => json!({"type": "integer", "minimum": 1, "maximum": 1_000, "default": 100}),
         Kind::Score => json!({"type": "number", "minimum": 0, "maximum": 1}),
         Kind::Bool => json!({"type": "boolean"}),
         Kind::OneOf(values) => json!({"type": "string", "enum": values}),

@@ -41,7 +41,8 @@ async fn populated() -> (Api, String) {
     (api, format!("http://{address}"))
 }
 
-async fn run(program: &Path, arguments: &[&OsStr], directory: &Path) {
+/// Runs a program that must succeed, and returns what it printed.
+async fn run(program: &Path, arguments: &[&OsStr], directory: &Path) -> String {
     let (program, directory) = (program.to_owned(), directory.to_owned());
     let arguments: Vec<_> = arguments.iter().map(|argument| (*argument).to_owned()).collect();
     // The server is this process's: its threads must not wait.
@@ -51,6 +52,7 @@ async fn run(program: &Path, arguments: &[&OsStr], directory: &Path) {
     let output = output.await.unwrap();
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     assert!(output.status.success(), "{}\n{}", text(&output.stdout), text(&output.stderr));
+    text(&output.stdout)
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -72,6 +74,36 @@ async fn a_generated_client_lists_findings() {
 
     run(&generator, &arguments.map(OsStr::new), directory.path()).await;
     run(&python, &[script("client.py").as_ref(), url.as_ref()], directory.path()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_browser_shows_the_viewer_without_a_way_out() {
+    let browser = PathBuf::from("/usr/bin/chromium");
+    if !browser.exists() {
+        let _ = writeln!(std::io::stderr(), "LEFT OUT: chromium is not installed");
+        return;
+    }
+    let (_api, url) = populated().await;
+    let directory = tempfile::tempdir().unwrap();
+    let page = format!("{url}/docs/");
+    let arguments = [
+        "--headless",
+        "--no-sandbox",
+        "--disable-gpu",
+        "--user-data-dir=profile",
+        "--virtual-time-budget=20000",
+        // Nothing but the API is there.
+        "--proxy-server=127.0.0.1:9",
+        "--proxy-bypass-list=127.0.0.1",
+        "--dump-dom",
+        &page,
+    ];
+
+    let shown = run(&browser, &arguments.map(OsStr::new), directory.path()).await;
+
+    for text in ["operations-findings-list_findings", "operations-decisions-pull_decisions"] {
+        assert!(shown.contains(text), "{text} is not in\n{shown}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
