@@ -1,6 +1,6 @@
 # netd. The two commands of a newcomer: `make run` and `make test`.
 .DEFAULT_GOAL := help
-.PHONY: help run test check bench captures pcaps accuracy calibrate redteam redteam-tools attribution torture fuzz fuzz-short api-tools api-fuzz openapi ebpf ebpf-tools ebpf-check fmt deps install-deny clean
+.PHONY: help run test check bench bench-history captures pcaps accuracy calibrate redteam redteam-tools attribution torture fuzz fuzz-short api-tools api-fuzz openapi ebpf ebpf-tools ebpf-check fmt deps install-deny clean
 
 SHELL := bash
 CARGO ?= cargo
@@ -28,7 +28,10 @@ check: install-deny ## Formatting, lints, licences, bans, sources, advisories
 			&& { cat target/advisories.log; exit 1; } || echo 'advisories: left out, their database cannot be reached'; }
 
 bench: deps ## Prints the packet path's, replay's and engine's figures beside their limits
-	$(CARGO) bench --locked -p netd-lab
+	$(CARGO) bench --locked -p netd-lab --bench packet_path
+
+bench-history: deps ## Writes ten million flows into history and prints how fast they are found (ROWS=1000000)
+	$(CARGO) bench --locked -p netd-lab --bench history -- --gate --rows $(or $(ROWS),10000000)
 
 captures: deps ## The accuracy report's part about labelled captures (NETD_CAPTURES, default ../shared/captures)
 	$(CARGO) build --locked --release -p netd

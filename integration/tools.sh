@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Installs the Debian packages whose programs the red team plays with. Services among them are not started: policy-rc.d
+# Installs the Debian packages whose programs the red team plays with, and those that read netd's outputs. Services among them are not started: policy-rc.d
 # says no while they are installed, as in a container. What cannot be installed is left out by the red team, and said so.
 set -euo pipefail
 
@@ -7,6 +7,7 @@ wanted=(
     bash ksh zsh netcat-traditional netcat-openbsd ncat socat busybox telnet openssl
     python3 perl php-cli ruby lua5.4 lua-socket gawk nodejs tcl expect bsdutils
     openssh-server openssh-client xinetd git rsync lighttpd curl tmux screen cron openvpn strace tar debianutils
+    jq prometheus
 )
 missing=()
 for package in "${wanted[@]}"; do

@@ -17,6 +17,7 @@ const GLANCE: Duration = Duration::from_millis(20);
 #[derive(Clone, Debug)]
 pub struct Api {
     socket: PathBuf,
+    patience: Duration,
 }
 
 /// What the API answered.
@@ -24,6 +25,8 @@ pub struct Api {
 pub struct Answer {
     pub status: u16,
     pub body: String,
+    /// The entity tag, where there is one.
+    pub etag: Option<String>,
 }
 
 impl Answer {
@@ -52,7 +55,13 @@ impl Answer {
 impl Api {
     #[must_use]
     pub fn new(socket: &Path) -> Self {
-        Self { socket: socket.to_owned() }
+        Self { socket: socket.to_owned(), patience: PATIENCE }
+    }
+
+    /// Waits longer, or shorter, for an answer.
+    #[must_use]
+    pub fn patient(self, patience: Duration) -> Self {
+        Self { patience, ..self }
     }
 
     /// Sends a request with a body, empty for none.
@@ -61,23 +70,36 @@ impl Api {
     ///
     /// When nobody answers, or not in HTTP.
     pub fn send(&self, method: &str, path: &str, content_type: &str, body: &str) -> Result<Answer> {
+        self.send_with(method, path, &[("content-type", content_type)], body)
+    }
+
+    /// Sends a request with headers.
+    ///
+    /// # Errors
+    ///
+    /// As [`Api::send`].
+    pub fn send_with(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> Result<Answer> {
         let mut stream = UnixStream::connect(&self.socket)
             .with_context(|| format!("nobody listens at {}", self.socket.display()))?;
-        stream.set_read_timeout(Some(PATIENCE))?;
-        stream.set_write_timeout(Some(PATIENCE))?;
+        stream.set_read_timeout(Some(self.patience))?;
+        stream.set_write_timeout(Some(self.patience))?;
         let length = body.len();
-        write!(
-            stream,
+        let headers: String = headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
+        let head = format!(
             "{method} {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\
-             Content-Type: {content_type}\r\nContent-Length: {length}\r\n\r\n{body}"
-        )?;
+             {headers}Content-Length: {length}\r\n\r\n"
+        );
+        stream.write_all(head.as_bytes())?;
+        stream.write_all(body.as_bytes())?;
         let mut text = String::new();
         stream.read_to_string(&mut text).with_context(|| format!("{method} {path}: no answer"))?;
         let status = text.strip_prefix("HTTP/1.1 ").and_then(|rest| rest.get(..3)?.parse().ok());
-        let (Some(status), Some((_, body))) = (status, text.split_once("\r\n\r\n")) else {
+        let (Some(status), Some((head, body))) = (status, text.split_once("\r\n\r\n")) else {
             bail!("{method} {path}: no HTTP answer: {text}");
         };
-        Ok(Answer { status, body: body.to_owned() })
+        let etag =
+            head.lines().filter_map(|line| line.split_once(':')).find(|(name, _)| name.eq_ignore_ascii_case("etag"));
+        Ok(Answer { status, body: body.to_owned(), etag: etag.map(|(_, tag)| tag.trim().to_owned()) })
     }
 
     /// Reads a JSON document.

@@ -1,7 +1,7 @@
 //! The real daemon in a laboratory: started, stopped, killed and started again.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Output, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
@@ -29,12 +29,36 @@ pub struct Setup<'s> {
     pub cgroup: bool,
     pub protect: &'s [&'s str],
     pub flows_per_cpu: u32,
+    /// Most hosts, and most prefixes, that lists may hold.
+    pub listed: u32,
+    /// Where the API listens besides its unix socket.
+    pub listen: &'s [&'s str],
+    /// Further keys, above every table: `privileges = "none"`.
+    pub keys: &'s str,
+    /// Further keys of `[api]`, and tables below it.
+    pub api: &'s str,
+    /// Further tables of the configuration; `{folder}` is the daemon's own.
+    pub tables: &'s str,
+    /// Where state is kept, if not in the daemon's own folder.
+    pub state_dir: Option<&'s Path>,
 }
 
 impl Default for Setup<'_> {
     /// Enforces what it is asked to, and keeps out of the cgroup tree.
     fn default() -> Self {
-        Self { mode: "enforce", policy: None, cgroup: false, protect: &[], flows_per_cpu: 16_384 }
+        Self {
+            mode: "enforce",
+            policy: None,
+            cgroup: false,
+            protect: &[],
+            flows_per_cpu: 16_384,
+            listed: 4_096,
+            listen: &[],
+            keys: "",
+            api: "",
+            tables: "",
+            state_dir: None,
+        }
     }
 }
 
@@ -102,6 +126,15 @@ impl Daemon {
         let mut command = Command::new(binary::netd()?);
         command.args(arguments).env("NETD_SERVER", format!("unix:{}", self.socket().display())).stdin(Stdio::null());
         self.namespace.command(&mut command)?.output().context("cannot start netd")
+    }
+
+    /// Returns the number of its process.
+    ///
+    /// # Errors
+    ///
+    /// When it does not run.
+    pub fn id(&self) -> Result<u32> {
+        Ok(self.process.as_ref().context("the daemon does not run")?.id())
     }
 
     /// Kills it with SIGKILL.
@@ -172,15 +205,18 @@ impl Folder {
     }
 
     fn config(&self, setup: Setup<'_>) -> String {
-        let Setup { mode, policy, cgroup, protect, flows_per_cpu } = setup;
+        let Setup { mode, policy, cgroup, protect, flows_per_cpu, listed, listen, keys, api, tables, state_dir } =
+            setup;
         let policy = policy.map_or(PathBuf::new(), |_| self.0.join("policy.yaml"));
-        let (state, socket) = (self.0.join("state"), self.0.join("api.sock"));
+        let state = state_dir.map_or_else(|| self.0.join("state"), Path::to_owned);
+        let socket = format!("unix:{}", self.0.join("api.sock").display());
+        let listen: Vec<&str> = std::iter::once(socket.as_str()).chain(listen.iter().copied()).collect();
+        let tables = tables.replace("{folder}", &self.0.display().to_string());
         // Tables of a size for tests: the default ones take memory and time to build.
         format!(
             "mode = {mode:?}\nstate_dir = {state:?}\npolicy = {policy:?}\ncgroup = {cgroup}\nprotect = {protect:?}\n\
-             [api]\nlisten = [\"unix:{}\"]\n[log]\nlevel = \"info\"\n\
-             [limits]\nflows_per_cpu = {flows_per_cpu}\nlisted_hosts = 4096\nlisted_prefixes = 4096\n",
-            socket.display()
+             {keys}\n[api]\nlisten = {listen:?}\n{api}\n[log]\nlevel = \"info\"\n\
+             [limits]\nflows_per_cpu = {flows_per_cpu}\nlisted_hosts = {listed}\nlisted_prefixes = {listed}\n{tables}"
         )
     }
 }

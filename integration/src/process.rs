@@ -45,6 +45,12 @@ impl Process {
         &mut self.child
     }
 
+    /// Returns the child's number.
+    #[must_use]
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Sends `signal`.
     ///
     /// # Errors

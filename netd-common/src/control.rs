@@ -48,7 +48,8 @@ pub struct Control {
     pub turn_gap: u32,
     /// Active timeout, in ticks.
     pub active_timeout: u32,
-    /// Not 0: IPv6 prefixes shorter than /48 are listed, so the front cannot rule an IPv6 address out.
+    /// A bit a generation of lists: IPv6 prefixes shorter than /48 are listed, so its front cannot rule an IPv6 address
+    /// out.
     pub short_v6_prefixes: u32,
     /// Not 0: packets cross two watched interfaces, so ingress leaves a mark for egress.
     pub forwards: u32,
@@ -56,7 +57,8 @@ pub struct Control {
     pub cpus: u32,
     /// Sets of `FLOWS` per CPU, a power of two, minus one. Written once, when the maps are created.
     pub set_mask: u32,
-    pub pad: u32,
+    /// Which generation of `BLOCK_HOSTS`, `BLOCK_PREFIXES` and `FRONT` answers: this word is what swaps them.
+    pub lists: u32,
     /// Secret, written once: it lives here so that a restarted daemon finds the table as it was filled.
     pub hash_keys: HashKeys,
 }

@@ -2,7 +2,7 @@
 
 /// Version of every pinned map's layout; the pins live in a directory of this number, so that a daemon never
 /// adopts maps it would misread.
-pub const ABI: u32 = 3;
+pub const ABI: u32 = 4;
 
 /// Programs.
 pub const TC_INGRESS: &str = "tc_ingress";
@@ -54,7 +54,7 @@ pub mod maps {
     pub const BUCKETS: &str = "BUCKETS";
     /// Per-CPU array of `Hits`, by rule.
     pub const HITS: &str = "HITS";
-    /// Array of `u64`: the front, one bit a /24 (IPv4) or a hashed /48 (IPv6).
+    /// Array of `u64`: the front of each generation in turn, two bits a /24 (IPv4) or a hashed /48 (IPv6).
     pub const FRONT: &str = "FRONT";
     /// LPM trie of `Prefix` to `u32` (1).
     pub const ALLOW: &str = "ALLOW";
@@ -62,9 +62,10 @@ pub mod maps {
     pub const BLOCK_FLOWS: &str = "BLOCK_FLOWS";
     /// Hash, `Endpoint` to rule.
     pub const BLOCK_ENDPOINTS: &str = "BLOCK_ENDPOINTS";
-    /// Hash, `Address` to rule.
+    /// Array of hashes by generation of lists, `Address` to rule. The daemon pins the hash in use as `BLOCK_HOSTS_0` or
+    /// `BLOCK_HOSTS_1`.
     pub const BLOCK_HOSTS: &str = "BLOCK_HOSTS";
-    /// LPM trie, `Prefix` to rule.
+    /// Array of LPM tries by generation of lists, `Prefix` to rule; pinned likewise.
     pub const BLOCK_PREFIXES: &str = "BLOCK_PREFIXES";
     /// Hash of ifindex to `u32` (1): the interfaces netd is attached to.
     pub const WATCHED: &str = "WATCHED";

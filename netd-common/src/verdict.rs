@@ -214,6 +214,9 @@ pub const FRONT_BITS: u32 = 2 << 24;
 /// Words of 64 bits in the front.
 pub const FRONT_WORDS: u32 = 2 * FRONT_BITS / 64;
 
+/// Generations of lists: one answers while another is filled. `Control::lists` says which.
+pub const GENERATIONS: u32 = 2;
+
 /// Returns the first of the front's two bits for an address: exact /24 for IPv4, the hashed /48 for IPv6.
 #[inline(always)]
 #[must_use]

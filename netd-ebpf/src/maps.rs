@@ -2,7 +2,8 @@
 
 use aya_ebpf::{
     bindings::{BPF_F_MMAPABLE, BPF_F_NO_PREALLOC},
-    macros::map,
+    btf_maps,
+    macros::{btf_map, map},
     maps::{Array, HashMap, LpmTrie, LruHashMap, PerCpuArray, RingBuf},
 };
 use netd_common::{
@@ -12,7 +13,7 @@ use netd_common::{
     key::{Address, Endpoint, FlowKey},
     packet::Packet,
     record::{PAYLOAD_SNAP, PayloadRecord, Socket},
-    verdict::{FRONT_WORDS, Hits, MAX_RULES, Rule},
+    verdict::{FRONT_WORDS, GENERATIONS, Hits, MAX_RULES, Rule},
 };
 
 /// See [`netd_common::control`].
@@ -51,8 +52,9 @@ pub static BUCKETS: Array<u64> = Array::with_max_entries(MAX_RULES, 0);
 #[map]
 pub static HITS: PerCpuArray<Hits> = PerCpuArray::with_max_entries(MAX_RULES, 0);
 
+/// One front after the other, a generation each.
 #[map]
-pub static FRONT: Array<u64> = Array::with_max_entries(FRONT_WORDS, 0);
+pub static FRONT: Array<u64> = Array::with_max_entries(GENERATIONS * FRONT_WORDS, 0);
 
 #[map]
 pub static ALLOW: LpmTrie<[u8; 16], u32> = LpmTrie::with_max_entries(65_536, BPF_F_NO_PREALLOC);
@@ -64,11 +66,17 @@ pub static BLOCK_FLOWS: HashMap<FlowKey, u32> = HashMap::with_max_entries(65_536
 #[map]
 pub static BLOCK_ENDPOINTS: HashMap<Endpoint, u32> = HashMap::with_max_entries(65_536, BPF_F_NO_PREALLOC);
 
-#[map]
-pub static BLOCK_HOSTS: HashMap<Address, u32> = HashMap::with_max_entries(1 << 20, BPF_F_NO_PREALLOC);
+/// By generation. The daemon makes the inner maps, each as large as its lists: the sizes here are a template's.
+#[btf_map]
+pub static BLOCK_HOSTS: btf_maps::ArrayOfMaps<Hosts, { GENERATIONS as usize }> = btf_maps::ArrayOfMaps::new();
 
-#[map]
-pub static BLOCK_PREFIXES: LpmTrie<[u8; 16], u32> = LpmTrie::with_max_entries(1 << 20, BPF_F_NO_PREALLOC);
+#[btf_map]
+pub static BLOCK_PREFIXES: btf_maps::ArrayOfMaps<Prefixes, { GENERATIONS as usize }> = btf_maps::ArrayOfMaps::new();
+
+/// Allocated when it is made: what does not fit in memory is refused before the first key is in.
+type Hosts = btf_maps::HashMap<Address, u32, 1_024>;
+
+type Prefixes = btf_maps::LpmTrie<[u8; 16], u32, 1_024>;
 
 #[map]
 pub static WATCHED: HashMap<u32, u32> = HashMap::with_max_entries(1024, 0);

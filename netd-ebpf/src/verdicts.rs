@@ -7,7 +7,7 @@ use netd_common::{
     flow::Slot,
     key::{Address, Endpoint, FlowKey},
     packet::Packet,
-    verdict::{Action, Rule, RuleId, Subject, Verdicts, conform, decide, front_bit, near},
+    verdict::{Action, FRONT_WORDS, Rule, RuleId, Subject, Verdicts, conform, decide, front_bit, near},
 };
 
 use crate::{
@@ -23,11 +23,20 @@ pub enum Fate {
     Reset,
 }
 
-struct KernelMaps<'a> {
-    control: &'a Control,
+/// The lists of one generation: a packet is judged by the one it met first, whatever is swapped meanwhile.
+struct KernelMaps {
+    generation: u32,
+    short_v6_prefixes: bool,
 }
 
-impl KernelMaps<'_> {
+impl KernelMaps {
+    #[inline(always)]
+    fn new(control: &Control) -> Self {
+        // SAFETY: a word of a map's value. Volatile, because it is to be read once: the daemon changes it meanwhile.
+        let generation = unsafe { (&raw const control.lists).read_volatile() } & 1;
+        Self { generation, short_v6_prefixes: control.short_v6_prefixes >> generation & 1 != 0 }
+    }
+
     #[inline(always)]
     fn holding(&self, rule: Option<u32>) -> Option<RuleId> {
         let id = rule?;
@@ -57,13 +66,13 @@ impl Needle {
     }
 }
 
-impl Verdicts for KernelMaps<'_> {
+impl Verdicts for KernelMaps {
     #[inline(always)]
     fn near(&self, address: &Address) -> u8 {
         let bit = front_bit(address);
-        let Some(word) = FRONT.get(bit >> 6) else { return near::ANYTHING };
+        let Some(word) = FRONT.get(self.generation * FRONT_WORDS + (bit >> 6)) else { return near::ANYTHING };
         let near = (word >> (bit & 63)) as u8 & near::ANYTHING;
-        if self.control.short_v6_prefixes != 0 && !address.is_v4() { near | near::PREFIX } else { near }
+        if self.short_v6_prefixes && !address.is_v4() { near | near::PREFIX } else { near }
     }
 
     #[inline(always)]
@@ -86,19 +95,19 @@ impl Verdicts for KernelMaps<'_> {
     #[inline(always)]
     fn host(&self, address: &Address) -> Option<RuleId> {
         // SAFETY: the value is a word, read once.
-        self.holding(unsafe { BLOCK_HOSTS.get(address) }.copied())
+        self.holding(unsafe { BLOCK_HOSTS.get(self.generation)?.get(address) }.copied())
     }
 
     #[inline(always)]
     fn prefix(&self, address: &Address) -> Option<RuleId> {
-        self.holding(BLOCK_PREFIXES.get(Needle::new(address).key()).copied())
+        self.holding(BLOCK_PREFIXES.get(self.generation)?.get(Needle::new(address).key()).copied())
     }
 }
 
 /// Returns the rule for a packet, 0 for none.
 #[inline(always)]
 pub fn rule_for(packet: &Packet, control: &Control) -> RuleId {
-    let maps = KernelMaps { control };
+    let maps = KernelMaps::new(control);
     let conversation = &packet.conversation;
     if maps.near(&conversation.a) | maps.near(&conversation.b) == 0 {
         return 0;
@@ -110,7 +119,7 @@ pub fn rule_for(packet: &Packet, control: &Control) -> RuleId {
 #[inline(never)]
 fn look_up(packet: &Packet, control: &Control) -> RuleId {
     let key = packet.flow();
-    decide(&KernelMaps { control }, Subject { key: &key, has_ports: packet.has_ports() }).unwrap_or(0)
+    decide(&KernelMaps::new(control), Subject { key: &key, has_ports: packet.has_ports() }).unwrap_or(0)
 }
 
 /// What a packet costs a rule.

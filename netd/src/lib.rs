@@ -1,14 +1,21 @@
 //! The daemon: a thin shell around [`netd_engine`].
 //!
 //! Rooms: `source` reads captures, `kernel` alone names aya, `host` knows processes and sockets, `verdicts` owns what
-//! is enforced, `store` remembers, `api` alone names axum, `cli` is one file a subcommand, `pipeline` alone spawns.
+//! is enforced, `query` is the filter language, `store` remembers, `sinks` writes and sends what happens, `api` alone
+//! names axum, `cli` is one file a subcommand, `pipeline` alone spawns, `privileges` gives up what root could do.
 
+pub mod address;
 pub mod api;
 pub mod cli;
 pub mod config;
+pub mod doctor;
+pub mod feeds;
 pub mod host;
 pub mod kernel;
 pub mod pipeline;
+pub mod privileges;
+pub mod query;
+pub mod sinks;
 pub mod source;
 pub mod store;
 pub mod time;

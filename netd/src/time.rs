@@ -3,7 +3,7 @@
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use netd_engine::time::Timestamp;
-use serde::Serializer;
+use serde::{Deserialize as _, Deserializer, Serializer};
 
 /// Why a text is not a time or a duration.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -76,6 +76,11 @@ pub fn rfc3339(time: Timestamp) -> String {
 /// Writes a time in RFC 3339, for `#[serde(serialize_with)]`.
 pub fn serialize<S: Serializer>(time: &Timestamp, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_str(&rfc3339(*time))
+}
+
+/// Reads a time in RFC 3339, for `#[serde(deserialize_with)]`.
+pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Timestamp, D::Error> {
+    moment(&String::deserialize(deserializer)?, Timestamp(0)).map_err(serde::de::Error::custom)
 }
 
 /// The same for a time that may be absent.

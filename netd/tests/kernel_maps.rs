@@ -9,7 +9,7 @@ use std::{net::Ipv4Addr, time::Duration};
 use kernel_support::{Pair, THERE, address, count, options, run, send, totals};
 use netd::{
     kernel::{Event, Kernel},
-    verdicts::{MapKey, Maps, MapsError, Table},
+    verdicts::{MapKey, Maps, MapsError, Place, Table},
 };
 use netd_common::{
     control::Mode,
@@ -107,6 +107,91 @@ fn a_full_table_says_which_and_keeps_what_it_holds() {
 
         assert!(matches!(error, MapsError::Full { table: Table::Prefixes }), "{error:?}");
         assert_eq!(all(&maps).len(), 1_024);
+    });
+}
+
+#[test]
+fn a_generation_answers_once_it_is_swapped_and_not_before() {
+    require_root!();
+    with_maps(|kernel| {
+        let mut maps = kernel.verdict_maps().unwrap();
+        let old = vec![(host(1), 7), (host(2), 7), (MapKey::Prefix(prefix(1)), 8)];
+        maps.insert(&old).unwrap();
+        let generation = kernel.steering().current().generation;
+
+        let new: Vec<_> = (2..30_000).map(|number| (host(number), 9)).collect();
+        maps.begin(new.len() as u64, 0).unwrap();
+        maps.stage(&new).unwrap();
+        maps.unstage(&[host(2)]).unwrap();
+        maps.stage_front(&[(5, 6)]).unwrap();
+        assert!(all(&maps) == old, "the former generation answers until the swap");
+        assert_eq!(maps.front().unwrap()[5], 0);
+
+        maps.swap(true).unwrap();
+
+        assert!(all(&maps) == new[1..], "not what was staged");
+        assert_eq!((maps.get(&host(1)).unwrap(), maps.get(&host(3)).unwrap()), (None, Some(9)));
+        assert_eq!(maps.front().unwrap()[5], 6);
+        let control = kernel.steering().current();
+        assert_eq!((control.lists, control.short_v6_prefixes), (1, 2));
+        assert_ne!(control.generation, generation);
+
+        // There and back again: the place of the first is free.
+        maps.begin(1, 1).unwrap();
+        maps.stage(&old).unwrap();
+        maps.stage_front(&[(5, 0)]).unwrap();
+        maps.swap(false).unwrap();
+        assert_eq!(all(&maps), old);
+        assert_eq!(kernel.steering().current().lists, 0);
+    });
+}
+
+#[test]
+fn a_daemon_takes_over_the_generation_that_answers_and_clears_a_half_made_one_away() {
+    require_root!();
+    Namespace::new("lone")
+        .unwrap()
+        .run(|| {
+            let options = options("netd");
+            let (mut kernel, _) = Kernel::load(&options).unwrap();
+            let mut maps = kernel.verdict_maps().unwrap();
+            maps.begin(1, 0).unwrap();
+            maps.stage(&[(host(1), 7)]).unwrap();
+            maps.swap(false).unwrap();
+            maps.begin(1, 0).unwrap();
+            maps.stage(&[(host(2), 7)]).unwrap();
+            kernel.keep(true);
+            drop((maps, kernel));
+
+            let (kernel, _) = Kernel::load(&options).unwrap();
+
+            let maps = kernel.verdict_maps().unwrap();
+            assert_eq!(all(&maps), [(host(1), 7)]);
+            assert_eq!(kernel.steering().current().lists, 1);
+            Ok(())
+        })
+        .unwrap();
+}
+
+#[test]
+fn all_tables_are_read_back_piece_by_piece() {
+    require_root!();
+    with_maps(|kernel| {
+        let mut maps = kernel.verdict_maps().unwrap();
+        let mut entries: Vec<_> = (0..10_000).map(|number| (host(number), 9)).collect();
+        entries.extend((0..500).map(|number| (MapKey::Prefix(prefix(number)), 5)));
+        entries.sort_unstable();
+        maps.insert(&entries).unwrap();
+
+        let (mut place, mut found, mut pieces) = (Place::default(), Vec::new(), 0);
+        while place.table.is_some() {
+            maps.read(&mut place, &mut |key, rule| found.push((key, rule))).unwrap();
+            pieces += 1;
+        }
+
+        found.sort_unstable();
+        assert!(found == entries, "{} read", found.len());
+        assert!(pieces >= 7, "{pieces}");
     });
 }
 

@@ -1,8 +1,7 @@
 //! Real bytes: what the kernel's memory grows by.
 
-use anyhow::{Context as _, Result};
-use aya::maps::HashMap;
-use netd_common::names::maps;
+use anyhow::Result;
+use aya::maps::{HashMap, MapData};
 
 use crate::support::{
     lists::Lists,
@@ -19,7 +18,7 @@ pub(crate) fn measure(options: &Options, report: &mut Report) -> Result<()> {
     // What an object costs without flows.
     let small = Netd::load(options, 8)?;
     let before = kernel_bytes()?;
-    let mut large = Netd::load(options, SLOTS)?;
+    let large = Netd::load(options, SLOTS)?;
     let with_object = kernel_bytes()?;
     drop(small);
     let base = with_object - kernel_bytes()?;
@@ -30,13 +29,11 @@ pub(crate) fn measure(options: &Options, report: &mut Report) -> Result<()> {
 
     let before = kernel_bytes()?;
     let lists = Lists::random(LISTED as usize, 0);
-    let map = large.object.ebpf.map_mut(maps::BLOCK_HOSTS).context("no map BLOCK_HOSTS")?;
-    let mut hosts = HashMap::<_, [u8; 16], u32>::try_from(map)?;
+    let mut hosts = HashMap::<MapData, [u8; 16], u32>::create(LISTED, 0)?;
     for host in &lists.hosts {
         hosts.insert(host.0, 1, 0)?;
     }
-    // The hash's buckets are there before the first entry: 16 bytes for each that there may be.
-    let bytes = (kernel_bytes()?.saturating_sub(before) + (16 << 20)) as f64;
+    let bytes = kernel_bytes()?.saturating_sub(before) as f64;
     let raw = format!("{:.0} MiB, {LISTED} hosts", bytes / f64::from(1 << 20));
     report.row("bytes a listed address", raw).count(bytes / f64::from(LISTED), " B", Goal::AtMost(70.0));
     Ok(())

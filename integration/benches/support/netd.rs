@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
-use aya::maps::{HashMap, LpmTrie, MapData, PerCpuArray, RingBuf, lpm_trie::Key};
+use aya::maps::{ArrayOfMaps, HashMap, LpmTrie, MapData, PerCpuArray, RingBuf, lpm_trie::Key};
 use netd_common::{
     control::{Control, Mode},
     counter::{Counter, Counters},
@@ -30,6 +30,14 @@ pub(crate) struct Netd {
     /// What the records have told.
     records: u64,
     reported_packets: u64,
+}
+
+/// `BPF_F_NO_PREALLOC`, without which there is no trie.
+const NO_PREALLOC: u32 = 1;
+
+/// Returns the size of a map for so many entries, none of which is refused.
+fn room(entries: usize) -> u32 {
+    u32::try_from(entries + 1).unwrap_or(u32::MAX)
 }
 
 /// Where every packet went.
@@ -96,16 +104,18 @@ impl Netd {
         for (word, bits) in lists.front() {
             front.set(word, bits, 0)?;
         }
-        let map = self.object.ebpf.map_mut(maps::BLOCK_HOSTS).context("no map BLOCK_HOSTS")?;
-        let mut hosts = HashMap::<_, [u8; 16], u32>::try_from(map)?;
+        let mut hosts = HashMap::<MapData, [u8; 16], u32>::create(room(lists.hosts.len()), 0)?;
         for host in &lists.hosts {
             hosts.insert(host.0, RULE, 0)?;
         }
-        let map = self.object.ebpf.map_mut(maps::BLOCK_PREFIXES).context("no map BLOCK_PREFIXES")?;
-        let mut prefixes = LpmTrie::<_, [u8; 16], u32>::try_from(map)?;
+        let map = self.object.ebpf.map_mut(maps::BLOCK_HOSTS).context("no map BLOCK_HOSTS")?;
+        ArrayOfMaps::try_from(map)?.set(0, &hosts, 0)?;
+        let mut prefixes = LpmTrie::<MapData, [u8; 16], u32>::create(room(lists.prefixes.len()), NO_PREALLOC)?;
         for prefix in &lists.prefixes {
             prefixes.insert(&Key::new(prefix.bits, prefix.address), RULE, 0)?;
         }
+        let map = self.object.ebpf.map_mut(maps::BLOCK_PREFIXES).context("no map BLOCK_PREFIXES")?;
+        ArrayOfMaps::try_from(map)?.set(0, &prefixes, 0)?;
         self.steer(Control { generation: self.control.generation + 1, ..self.control })
     }
 

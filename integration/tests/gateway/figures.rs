@@ -61,12 +61,13 @@ fn metrics_parse_and_keep_their_names() {
 fn check_sample(line: &str) {
     let (name, value) = line.rsplit_once(' ').unwrap();
     let (name, labels) = name.split_once('{').unwrap_or((name, "}"));
-    let is_name = name.starts_with("netd_") && name.chars().all(|c| c.is_ascii_lowercase() || c == '_');
+    let is_name = ["netd_", "process_"].iter().any(|prefix| name.starts_with(prefix))
+        && name.chars().all(|c| c.is_ascii_lowercase() || c == '_');
     assert!(is_name && labels.ends_with('}') && value.parse::<f64>().is_ok_and(f64::is_finite), "{line}");
 }
 
-/// All but `netd_findings`, a counter which begins with the first finding.
-const NAMES: [&str; 30] = [
+/// All but what only GeoIP databases, sinks or feeds bring.
+const NAMES: [&str; 43] = [
     "netd_blocked_packets counter",
     "netd_blocklist_entries gauge",
     "netd_bpf_map_capacity gauge",
@@ -79,24 +80,37 @@ const NAMES: [&str; 30] = [
     "netd_events_lost counter",
     "netd_execs counter",
     "netd_fail_open_packets counter",
+    "netd_findings counter",
+    "netd_findings_open gauge",
     "netd_flow_evictions counter",
     "netd_flow_table_capacity gauge",
     "netd_flow_table_entries gauge",
     "netd_flows counter",
     "netd_flows_active gauge",
+    "netd_flows_begun counter",
     "netd_histories gauge",
+    "netd_hook_denies gauge",
     "netd_kill_switch gauge",
     "netd_mode gauge",
     "netd_packets counter",
+    "netd_policy_reload_success gauge",
+    "netd_policy_reload_timestamp_seconds gauge",
     "netd_process_looks counter",
     "netd_processes gauge",
     "netd_ready gauge",
     "netd_resets counter",
-    "netd_start_time_seconds gauge",
+    "netd_store_bytes gauge",
     "netd_stream_snapshots counter",
     "netd_turns counter",
     "netd_unparsed_packets counter",
     "netd_verdicts gauge",
+    "process_cpu_seconds counter",
+    "process_max_fds gauge",
+    "process_open_fds gauge",
+    "process_resident_memory_bytes gauge",
+    "process_start_time_seconds gauge",
+    "process_threads gauge",
+    "process_virtual_memory_bytes gauge",
 ];
 
 #[test]

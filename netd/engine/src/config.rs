@@ -5,7 +5,7 @@ use std::sync::Arc;
 use ipnet::IpNet;
 use serde::Deserialize;
 
-use crate::policy::Policy;
+use crate::policy::Policies;
 use crate::process::Programs;
 use crate::region::Geography;
 use crate::services::Services;
@@ -33,8 +33,9 @@ pub struct Config {
     /// Programs that hold others' streams for a living.
     #[serde(skip)]
     pub programs: Programs,
+    /// What findings may lead to.
     #[serde(skip)]
-    pub policy: Policy,
+    pub policies: Arc<Policies>,
     /// Says where addresses are; none: nothing is said of countries and autonomous systems.
     #[serde(skip)]
     pub geography: Option<Arc<dyn Geography>>,

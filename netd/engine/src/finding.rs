@@ -2,16 +2,18 @@
 
 use std::net::IpAddr;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::attack;
+use crate::policy::{Decision, Effect};
 use crate::process::Process;
 use crate::region::Region;
 use crate::streams::Graph;
 use crate::time::Timestamp;
 
 /// What a history is about: who speaks to whom, on which port.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Pair {
     pub originator: IpAddr,
     pub responder: IpAddr,
@@ -21,7 +23,7 @@ pub struct Pair {
 }
 
 /// How urgent a finding is, from posterior and impact.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Severity {
     Info,
@@ -29,6 +31,23 @@ pub enum Severity {
     Medium,
     High,
     Critical,
+}
+
+impl Severity {
+    /// Every severity, least urgent first.
+    pub const ALL: [Self; 5] = [Self::Info, Self::Low, Self::Medium, Self::High, Self::Critical];
+
+    /// Returns the word that JSON, policies and metrics use.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Info => "info",
+            Self::Low => "low",
+            Self::Medium => "medium",
+            Self::High => "high",
+            Self::Critical => "critical",
+        }
+    }
 }
 
 /// Kinds of evidence. A block needs two different ones.
@@ -63,7 +82,7 @@ pub struct Reason {
 }
 
 /// The rhythm that a finding is about.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Beats {
     pub interval_s: f64,
     /// MAD of the interval over its median.
@@ -72,7 +91,7 @@ pub struct Beats {
 }
 
 /// What a host tells of a process that leads to the network.
-#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct HostEvidence {
     /// One line for each way from the process to a socket.
     pub lines: Vec<String>,
@@ -88,7 +107,7 @@ pub struct HostEvidence {
 /// A finding: one per incident; it is told once, and again when its severity rises or falls.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Finding {
-    /// Stable within a run: counts incidents from 1.
+    /// Counts incidents from 1; goes on over a restart where the shell remembers ([`crate::Engine::number_findings_after`]).
     pub id: u64,
     pub time: Timestamp,
     pub first_seen: Timestamp,
@@ -119,4 +138,15 @@ pub struct Finding {
     /// What the host itself told, where it did.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub host: Option<HostEvidence>,
+    /// What the policies made of it; none before they were asked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub decision: Option<Decision>,
+}
+
+impl Finding {
+    /// Returns whether a policy hides it from whoever does not ask for it.
+    #[must_use]
+    pub fn is_suppressed(&self) -> bool {
+        self.decision.as_ref().is_some_and(|decision| decision.effect == Effect::Suppress)
+    }
 }

@@ -18,6 +18,7 @@ pub mod flow;
 pub mod fuzzing;
 mod history;
 pub mod intel;
+pub mod listed;
 mod name;
 mod opening;
 pub mod policy;

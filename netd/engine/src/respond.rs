@@ -3,6 +3,7 @@
 use std::fmt;
 
 use netd_common::key::FlowKey;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::finding::Severity;
@@ -11,7 +12,7 @@ use crate::time::Timestamp;
 use crate::verdict::{Response, Target, Verdict};
 
 /// One thing done about a finding. The order is that in which they are done.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Measure {
     /// Ends the conversation: its five-tuple is dropped both ways and its sockets on this host are destroyed.
@@ -44,19 +45,21 @@ impl fmt::Display for Measure {
 }
 
 /// What a policy asks for about the findings of one detector.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(try_from = "Stated")]
 pub struct Rule {
     /// The severity from which it holds.
     pub from: Severity,
     /// In order, each once.
+    #[serde(rename = "do")]
     pub measures: Vec<Measure>,
 }
 
-/// A rule as it is written.
-#[derive(Deserialize)]
+/// What is done at once.
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct Stated {
+    /// The severity from which it is done.
     from: Severity,
     #[serde(rename = "do")]
     measures: Vec<Measure>,

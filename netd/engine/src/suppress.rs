@@ -100,6 +100,7 @@ mod tests {
             attack: Vec::new(),
             techniques: Vec::new(),
             host: None,
+            decision: None,
         }
     }
 

@@ -65,8 +65,12 @@ pub enum Origin {
     Finding { finding: u64, policy: String },
     /// An operator, through API or CLI.
     Manual,
-    /// A block-list.
-    List { list: String },
+    /// A block-list; by `name`, where DNS gave the address to a name that it holds.
+    List {
+        list: String,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        name: Option<String>,
+    },
 }
 
 /// A verdict as it is asked for; the enforcer gives it its number and its kernel rule.

@@ -1,4 +1,4 @@
-//! `/api/v1/blocklists`: lists of addresses and prefixes, replaced as a whole.
+//! `/api/v1/blocklists`: lists of addresses, prefixes and names, replaced as a whole.
 
 use axum::Json;
 use axum::body::Body;
@@ -10,15 +10,19 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::Context;
+use super::confirmations::ConfirmationView;
+use super::entries::confirm_time;
 use super::input::{self, Name, Params};
+use super::live::{self, LiveFlows};
 use super::problem::{Detail, Problem};
 use super::verdicts::{ActionName, ActionView, HitsView, action_view, hits_view, response};
+use crate::host::memory;
 use crate::time;
-use crate::verdicts::blocklist::{ListName, Parsed, Parser, Rejected};
-use crate::verdicts::{ListChange, ListOptions, ListView, Refusal, Remark};
+use crate::verdicts::blocklist::{List, ListName, Parsed, Parser, Rejected};
+use crate::verdicts::{EntryView, ListChange, ListOptions, ListView, Refusal, Remark};
 
-/// Longest list, in bytes of text.
-const LIST_LIMIT: usize = 64 << 20;
+/// Longest list, in bytes of text: ten million IPv6 addresses, written out.
+const LIST_LIMIT: usize = 512 << 20;
 
 /// Lines and entries named one by one in an answer; the rest is counted.
 const NAMED: usize = 10_000;
@@ -29,9 +33,13 @@ pub(super) struct Query {
     dry_run: bool,
     force: bool,
     shadow: bool,
+    /// Merges entries that mean the same.
+    aggregate: bool,
     action: ActionName,
     bytes_per_second: Option<u64>,
     burst_bytes: Option<u64>,
+    /// Undo the change unless it is confirmed in this time.
+    confirm: Option<String>,
 }
 
 /// A list as it is shown, without its entries.
@@ -41,6 +49,9 @@ struct View {
     entries: u64,
     entries_v4: u64,
     entries_v6: u64,
+    names: u64,
+    /// Single entries, besides the content: see `/entries`.
+    single_entries: u64,
     tag: String,
     #[serde(serialize_with = "time::serialize")]
     updated: Timestamp,
@@ -62,6 +73,8 @@ struct Change {
     dry_run: bool,
     lines: u64,
     duplicates: u64,
+    /// Entries fewer, because others of the list mean the same.
+    merged: u64,
     /// Understood, and nothing that is listed: exceptions, what is revoked or expired, files, URLs.
     skipped: u64,
     rejected: Vec<Line>,
@@ -74,6 +87,11 @@ struct Change {
     spared_total: u64,
     mode: &'static str,
     saved: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    confirmation: Option<ConfirmationView>,
+    /// With `dry_run`: what is alive and would be cut.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    live_flows: Option<LiveFlows>,
 }
 
 #[derive(Serialize)]
@@ -105,19 +123,13 @@ pub(super) async fn get(
     name: Name,
     headers: HeaderMap,
 ) -> Result<HttpResponse, Problem> {
-    let (view, list) = context.verdicts.list(list_name(name)?).await?;
+    let name = list_name(name)?;
+    let (view, list) = context.verdicts.list(name.clone()).await?;
+    let singles = context.verdicts.entries(name).await?;
     let known = headers.get(header::IF_NONE_MATCH).and_then(|value| value.to_str().ok());
     let is_known = known.is_some_and(|tags| tags.split(',').any(|tag| tag.trim() == view.tag || tag.trim() == "*"));
-    let mut answer = if is_known {
-        StatusCode::NOT_MODIFIED.into_response()
-    } else {
-        let mut text = String::with_capacity(list.items().len() * 16);
-        for item in list.items() {
-            text.push_str(&item.to_string());
-            text.push('\n');
-        }
-        text.into_response()
-    };
+    let mut answer =
+        if is_known { StatusCode::NOT_MODIFIED.into_response() } else { text_of(&list, &singles).into_response() };
     set_tag(&mut answer, &view.tag);
     Ok(answer)
 }
@@ -130,30 +142,76 @@ pub(super) async fn replace(
     body: Body,
 ) -> Result<HttpResponse, Problem> {
     let name = list_name(name)?;
-    match input::media_type(&headers) {
-        None | Some("text/plain" | "text/csv" | "application/octet-stream") => {}
-        Some("application/json" | "application/x-ndjson" | "application/stix+json") => {}
-        other => return Err(input::unsupported(other, "text/plain, text/csv, application/json")),
-    }
     let options = ListOptions {
         response: response(query.action, query.bytes_per_second, query.burst_bytes)?,
         shadow: query.shadow,
         force: query.force,
         dry_run: query.dry_run,
+        aggregate: query.aggregate,
         if_match: if_match(&headers)?,
+        confirm: confirm_time(query.confirm.as_deref())?,
+        keeps_entries: false,
     };
-    let mut parser = Parser::new(time::now());
-    input::read(&headers, body, LIST_LIMIT, |piece| parser.push(piece)).await?;
-    let Parsed { list, lines, duplicates, skipped, rejected, rejected_total } = parser.finish();
-    if list.items().is_empty() && rejected_total > 0 {
-        return Err(nothing_in_it(rejected));
-    }
+    let parsed = read_list(&headers, body).await?;
 
     let is_new = matches!(context.verdicts.list(name.clone()).await, Err(Refusal::NoList { .. }));
+    let (list, read) = parsed;
     let change = context.verdicts.replace_list(name.clone(), list, options).await?;
+    let live_flows = match &change.would_hold {
+        Some(list) => Some(live::would_cut(&context, list).await?),
+        None => None,
+    };
+    changed(&context, name, is_new, read, change, live_flows).await
+}
+
+/// What the text of an upload was, beside its entries.
+pub(super) struct Read {
+    lines: u64,
+    duplicates: u64,
+    skipped: u64,
+    rejected: Vec<Rejected>,
+    rejected_total: u64,
+}
+
+/// Reads an uploaded list in any of the formats of feeds.
+pub(super) async fn read_list(headers: &HeaderMap, body: Body) -> Result<(List, Read), Problem> {
+    match input::media_type(headers) {
+        None | Some("text/plain" | "text/csv" | "application/octet-stream") => {}
+        Some("application/json" | "application/x-ndjson" | "application/stix+json") => {}
+        other => return Err(input::unsupported(other, "text/plain, text/csv, application/json")),
+    }
+    let (mut parser, mut memory) = (Parser::new(time::now()), MemoryGuard::default());
+    input::read(headers, body, LIST_LIMIT, |piece| {
+        if memory.allows(parser.items()) {
+            parser.push(piece);
+        } else {
+            parser = Parser::new(time::now());
+        }
+    })
+    .await?;
+    memory.check()?;
+    let Parsed { list, lines, duplicates, skipped, rejected, rejected_total } = parser.finish();
+    match list.is_empty() && rejected_total > 0 {
+        true => Err(nothing_in_it(rejected)),
+        false => Ok((list, Read { lines, duplicates, skipped, rejected, rejected_total })),
+    }
+}
+
+/// Answers with what a replacement changed.
+pub(super) async fn changed(
+    context: &Context,
+    name: ListName,
+    is_new: bool,
+    read: Read,
+    change: ListChange,
+    live_flows: Option<LiveFlows>,
+) -> Result<HttpResponse, Problem> {
     let mode = super::status::mode_name(context.verdicts.status().await?.effective);
-    let ListChange { entries, added, removed, unchanged, changed, dry_run, tag, refused, spared, saved } = change;
-    let (refused_total, spared_total) = (refused.len() as u64, spared.len() as u64);
+    let Read { lines, duplicates, skipped, rejected, rejected_total } = read;
+    let ListChange { entries, added, removed, unchanged, changed, dry_run, tag, refused, refused_total, .. } = change;
+    let (spared, merged, saved) = (change.spared, change.merged, change.saved);
+    let confirmation = change.confirmation.map(ConfirmationView::from);
+    let spared_total = spared.len() as u64;
     let body = Change {
         name: name.to_string(),
         entries,
@@ -164,6 +222,7 @@ pub(super) async fn replace(
         dry_run,
         lines,
         duplicates,
+        merged,
         skipped,
         rejected: rejected.into_iter().map(|Rejected { line, value, reason }| Line { line, value, reason }).collect(),
         rejected_total,
@@ -173,6 +232,8 @@ pub(super) async fn replace(
         spared_total,
         mode,
         saved,
+        confirmation,
+        live_flows,
     };
     let status = if is_new && !dry_run { StatusCode::CREATED } else { StatusCode::OK };
     let mut answer = (status, Json(body)).into_response();
@@ -191,10 +252,48 @@ pub(super) async fn remove(
     Ok(Json(view(removed)).into_response())
 }
 
+/// Stops the reading of a list that there is no memory for: before the machine kills somebody.
+#[derive(Debug, Default)]
+struct MemoryGuard {
+    looked_at: usize,
+    /// Entries, bytes that they need and bytes there are.
+    short: Option<(usize, u64, u64)>,
+}
+
+impl MemoryGuard {
+    /// Entries between two looks.
+    const STRIDE: usize = 1 << 18;
+    /// What an entry takes while its list grows: the packed one, twice, and once more while it is copied.
+    const ENTRY: u64 = 3 * 17;
+    /// What the daemon needs besides.
+    const RESERVE: u64 = 32 << 20;
+
+    /// Returns whether there is memory for more than the entries read so far.
+    fn allows(&mut self, entries: usize) -> bool {
+        if self.short.is_none() && entries >= self.looked_at + Self::STRIDE {
+            self.looked_at = entries;
+            // What was read is taken already: as much again may be.
+            let needed = entries as u64 * Self::ENTRY + Self::RESERVE;
+            self.short = memory::available().filter(|left| *left < needed).map(|left| (entries, needed, left));
+        }
+        self.short.is_none()
+    }
+
+    fn check(self) -> Result<(), Problem> {
+        let Some((entries, needed, available)) = self.short else { return Ok(()) };
+        let detail = format!(
+            "after {entries} entries {} MiB of memory were needed and {} MiB available; the list stays as it is",
+            needed >> 20,
+            available >> 20
+        );
+        Err(Problem::new(StatusCode::INSUFFICIENT_STORAGE, "full", "Table full", detail))
+    }
+}
+
 /// A text without a single entry is some other file: an error page, a list in another format. It replaces nothing.
 fn nothing_in_it(rejected: Vec<Rejected>) -> Problem {
-    let detail = "nothing in it is an address or a prefix; the list stays as it is";
-    let problem = Problem::unprocessable("no-entries", "Not a block-list", detail);
+    let detail = "nothing in it is an address, a prefix or a name; the list stays as it is";
+    let problem = Problem::unprocessable("no-entries", "Not a list", detail);
     rejected.into_iter().take(10).fold(problem, |problem, Rejected { line, value, reason }| {
         problem.with(Detail { line: Some(line), detail: format!("{value}: {reason}"), ..Detail::default() })
     })
@@ -204,11 +303,11 @@ fn noted(remarks: Vec<Remark>) -> Vec<Noted> {
     remarks.into_iter().take(NAMED).map(|Remark { entry, reason }| Noted { value: entry, reason }).collect()
 }
 
-fn list_name(name: Name) -> Result<ListName, Problem> {
+pub(super) fn list_name(name: Name) -> Result<ListName, Problem> {
     Ok(name.0.parse::<ListName>().map_err(Refusal::from)?)
 }
 
-fn if_match(headers: &HeaderMap) -> Result<Option<String>, Problem> {
+pub(super) fn if_match(headers: &HeaderMap) -> Result<Option<String>, Problem> {
     let Some(value) = headers.get(header::IF_MATCH) else { return Ok(None) };
     let text = value.to_str().map_err(|_| {
         Problem::new(StatusCode::BAD_REQUEST, "bad-header", "Bad header", "If-Match is not an entity tag")
@@ -216,19 +315,33 @@ fn if_match(headers: &HeaderMap) -> Result<Option<String>, Problem> {
     Ok(Some(text.to_owned()))
 }
 
-fn set_tag(answer: &mut HttpResponse, tag: &str) {
+pub(super) fn set_tag(answer: &mut HttpResponse, tag: &str) {
     if let Ok(tag) = HeaderValue::from_str(tag) {
         answer.headers_mut().insert(header::ETAG, tag);
     }
 }
 
+/// Returns a list as text that can be uploaded again; single entries come last, with what is said of them.
+pub(super) fn text_of(list: &List, singles: &[EntryView]) -> String {
+    let mut text = list.to_text();
+    for EntryView { value, reason, until, .. } in singles {
+        let until = until.map_or_else(String::new, |until| format!(" until {}", time::rfc3339(until)));
+        let note = format!("{until} {reason}");
+        let note = if note.trim().is_empty() { String::new() } else { format!("  #{}", note.trim_end()) };
+        text.push_str(&format!("{value}{note}\n"));
+    }
+    text
+}
+
 fn view(list: ListView) -> View {
-    let ListView { name, entries_v4, entries_v6, tag, updated, response, shadow, hits } = list;
+    let ListView { name, entries_v4, entries_v6, names, singles, tag, updated, response, shadow, hits } = list;
     View {
         name,
-        entries: entries_v4 + entries_v6,
+        entries: entries_v4 + entries_v6 + names,
         entries_v4,
         entries_v6,
+        names,
+        single_entries: singles,
         tag,
         updated,
         action: action_view(response),

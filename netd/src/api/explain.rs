@@ -10,14 +10,18 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse as _, Response};
 use netd_engine::engine::{Explanation, Question};
 use netd_engine::finding::{Finding, Pair, Severity};
+use netd_engine::time::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::input::Params;
 use super::problem::Problem;
 use super::status::mode_name;
+use super::verdicts::{ActionView, action_view};
 use super::{Context, flows, verdicts};
+use crate::store::history;
 use crate::store::view::{ExplanationView, rounded};
-use crate::verdicts::Coverage;
+use crate::time;
+use crate::verdicts::{Coverage, ListMatch};
 
 /// Pairs of a process that are asked about, addresses that are looked up, findings that are told, at most.
 const MOST: usize = 50;
@@ -43,10 +47,33 @@ struct View<'a> {
     explanation: ExplanationView<'a>,
     /// Newest first.
     findings: Vec<FindingView>,
+    /// What lists say of the address or the name.
+    lists: Vec<ListView>,
     /// How far netd goes: `observe`, `shadow`, `enforce`.
     mode: &'static str,
     kill_switch: bool,
     enforcement: Vec<EnforcementView>,
+}
+
+/// An entry of a list that holds what is asked about.
+#[derive(Serialize)]
+struct ListView {
+    list: String,
+    kind: &'static str,
+    entry: String,
+    reason: String,
+    #[serde(serialize_with = "time::serialize_option")]
+    until: Option<Timestamp>,
+    #[serde(flatten)]
+    action: Option<ActionView>,
+}
+
+impl From<ListMatch> for ListView {
+    fn from(found: ListMatch) -> Self {
+        let ListMatch { list, is_allow, entry, reason, until, response } = found;
+        let kind = if is_allow { "allow" } else { "block" };
+        Self { list, kind, entry, reason, until, action: response.map(action_view) }
+    }
 }
 
 /// A finding in a line.
@@ -84,10 +111,15 @@ impl From<&Finding> for FindingView {
 }
 
 pub(super) async fn get(State(context): State<Context>, Params(query): Params<Query>) -> Result<Response, Problem> {
-    let question = question(&context, query)?;
+    let question = question(&context, query).await?;
     let explanation = ask(&context, question.clone()).await?;
     let (found, _) = context.findings.page(None, MOST, |stored| concerns(&question, &stored.finding));
     let addresses = addresses(&question, &explanation, found.iter().map(|stored| &stored.finding.pair));
+    let lists = match &question {
+        Question::Address(address) => context.verdicts.lists_of_address(*address).await?,
+        Question::Name(name) => context.verdicts.lists_of_name(name.to_ascii_lowercase()).await?,
+        Question::Pairs(_) => Vec::new(),
+    };
     let status = context.verdicts.status().await?;
     let mut enforced = Vec::new();
     for address in addresses.into_iter().take(MOST) {
@@ -96,6 +128,7 @@ pub(super) async fn get(State(context): State<Context>, Params(query): Params<Qu
     let view = View {
         explanation: ExplanationView::from(&explanation),
         findings: found.iter().map(|stored| FindingView::from(&stored.finding)).collect(),
+        lists: lists.into_iter().map(ListView::from).collect(),
         mode: mode_name(status.requested),
         kill_switch: status.kill_switch,
         enforcement: enforced,
@@ -121,7 +154,7 @@ pub(super) async fn enforcement(context: &Context, address: IpAddr) -> Result<En
     })
 }
 
-fn question(context: &Context, query: Query) -> Result<Question, Problem> {
+async fn question(context: &Context, query: Query) -> Result<Question, Problem> {
     match query {
         Query { ip: Some(address), name: None, pid: None, flow: None } => Ok(Question::Address(address.to_canonical())),
         Query { ip: None, name: Some(name), pid: None, flow: None } => match name.trim_matches('.') {
@@ -134,8 +167,8 @@ fn question(context: &Context, query: Query) -> Result<Question, Problem> {
             }
             pairs => Ok(Question::Pairs(pairs)),
         },
-        Query { ip: None, name: None, pid: None, flow: Some(id) } => match context.flows.get(id) {
-            Some(row) => Ok(Question::Pairs(vec![flows::pair(&row.conversation)])),
+        Query { ip: None, name: None, pid: None, flow: Some(id) } => match flows::pair_of(context, id).await? {
+            Some(pair) => Ok(Question::Pairs(vec![pair])),
             None => Err(Problem::not_found(format!("there is no flow {id}"))),
         },
         Query { .. } => Err(Problem::bad_parameter("ip", "exactly one of 'ip', 'name', 'pid' and 'flow' is needed")),
@@ -150,7 +183,7 @@ fn pairs(context: &Context, pid: u32) -> Vec<Pair> {
         .flows
         .page(None, 1_000, |row| is_its(&row.conversation.process) || is_its(&row.conversation.responder_process));
     let (findings, _) = context.findings.page(None, MOST, |stored| is_its(&stored.finding.process));
-    let of_flows = rows.iter().map(|row| flows::pair(&row.conversation));
+    let of_flows = rows.iter().map(|row| history::pair(&row.conversation));
     let pairs: BTreeSet<Pair> = of_flows.chain(findings.iter().map(|stored| stored.finding.pair)).collect();
     pairs.into_iter().take(MOST).collect()
 }
@@ -159,7 +192,7 @@ fn pairs(context: &Context, pid: u32) -> Vec<Pair> {
 pub(super) fn concerns(question: &Question, finding: &Finding) -> bool {
     match question {
         Question::Address(address) => finding.pair.originator == *address || finding.pair.responder == *address,
-        Question::Name(wanted) => finding.name.as_ref().is_some_and(|name| flows::is_under(name, wanted)),
+        Question::Name(wanted) => finding.name.as_ref().is_some_and(|name| is_under(name, wanted)),
         Question::Pairs(pairs) => pairs.contains(&finding.pair),
     }
 }
@@ -177,4 +210,11 @@ fn addresses<'a>(
         Question::Name(_) => followed.chain(silenced).chain(found).map(|pair| pair.responder).collect(),
         Question::Pairs(pairs) => pairs.iter().map(|pair| pair.responder).collect(),
     }
+}
+
+/// Returns whether `name` is `domain` or lies under it.
+pub(super) fn is_under(name: &str, domain: &str) -> bool {
+    let Some(at) = name.len().checked_sub(domain.len()) else { return false };
+    name.get(at..).is_some_and(|end| end.eq_ignore_ascii_case(domain))
+        && (at == 0 || name.as_bytes().get(at - 1) == Some(&b'.'))
 }

@@ -9,6 +9,7 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, he
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
 
+use super::auth::Peer;
 use super::problem::Problem;
 
 /// How long a request may take, its body included.
@@ -20,20 +21,21 @@ pub(crate) type Hosts = Arc<[String]>;
 /// Refuses requests that a web page elsewhere makes a browser send: by another name for this address (DNS
 /// rebinding), or a write from another origin.
 pub(crate) async fn check(State(hosts): State<Hosts>, request: Request, next: Next) -> Response {
-    match admit(request.method(), request.uri(), request.headers(), &hosts) {
+    let is_remote = matches!(request.extensions().get::<Peer>(), Some(Peer::Remote { .. }));
+    match admit(request.method(), request.uri(), request.headers(), Names { hosts: &hosts, is_remote }) {
         Ok(()) => next.run(request).await,
         Err(problem) => problem.into_response(),
     }
 }
 
-fn admit(method: &Method, uri: &Uri, headers: &HeaderMap, hosts: &[String]) -> Result<(), Problem> {
+fn admit(method: &Method, uri: &Uri, headers: &HeaderMap, names: Names<'_>) -> Result<(), Problem> {
     let named = uri.authority().map(|authority| authority.as_str());
     let named = named.or_else(|| headers.get(header::HOST).and_then(|host| host.to_str().ok()));
     let Some(host) = named.filter(|_| headers.get_all(header::HOST).iter().count() <= 1) else {
         let detail = "the request needs one Host header";
         return Err(Problem::new(StatusCode::BAD_REQUEST, "bad-host", "Bad host", detail));
     };
-    if !is_known(host, hosts) {
+    if !names.know(host) {
         let detail = format!("'{host}' is not a name of this API; api.hosts in the configuration adds names");
         return Err(Problem::new(StatusCode::MISDIRECTED_REQUEST, "unknown-host", "Unknown host", detail));
     }
@@ -53,13 +55,25 @@ fn admit(method: &Method, uri: &Uri, headers: &HeaderMap, hosts: &[String]) -> R
     Ok(())
 }
 
-fn is_known(host: &str, hosts: &[String]) -> bool {
-    let bare = match host.strip_prefix('[') {
-        Some(v6) => v6.split(']').next().unwrap_or_default(),
-        None => host.rsplit_once(':').map_or(host, |(name, _)| name),
-    };
-    let is_loopback = bare.parse::<IpAddr>().is_ok_and(|address| address.is_loopback());
-    is_loopback || bare.eq_ignore_ascii_case("localhost") || hosts.iter().any(|known| known.eq_ignore_ascii_case(bare))
+/// What the API may be called.
+#[derive(Clone, Copy)]
+struct Names<'a> {
+    hosts: &'a [String],
+    /// Called from elsewhere: by any of this host's addresses. A page elsewhere can only rebind a name.
+    is_remote: bool,
+}
+
+impl Names<'_> {
+    fn know(self, host: &str) -> bool {
+        let bare = match host.strip_prefix('[') {
+            Some(v6) => v6.split(']').next().unwrap_or_default(),
+            None => host.rsplit_once(':').map_or(host, |(name, _)| name),
+        };
+        let is_own = bare.parse::<IpAddr>().is_ok_and(|address| self.is_remote || address.is_loopback());
+        is_own
+            || bare.eq_ignore_ascii_case("localhost")
+            || self.hosts.iter().any(|known| known.eq_ignore_ascii_case(bare))
+    }
 }
 
 /// Ends a request that takes too long.
@@ -100,10 +114,11 @@ mod tests {
     #[test]
     fn only_names_of_this_host_are_known() {
         let hosts = ["netd.example".to_owned()];
+        let names = Names { hosts: &hosts, is_remote: false };
         for host in
             ["localhost", "LOCALHOST:9443", "127.0.0.1:9443", "127.9.9.9", "[::1]:9443", "[::1]", "netd.example:1"]
         {
-            assert!(is_known(host, &hosts), "{host}");
+            assert!(names.know(host), "{host}");
         }
         for host in [
             "",
@@ -115,7 +130,7 @@ mod tests {
             "::1",
             "0.0.0.0",
         ] {
-            assert!(!is_known(host, &hosts), "{host}");
+            assert!(!names.know(host), "{host}");
         }
     }
 }

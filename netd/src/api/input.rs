@@ -20,6 +20,8 @@ pub(crate) const BODY_LIMIT: usize = 1 << 20;
 /// A body has to come within this time as a whole, and some of it within each [`BODY_IDLE`].
 const BODY_TIME: Duration = Duration::from_secs(120);
 const BODY_IDLE: Duration = Duration::from_secs(10);
+/// Bytes a second that a body brings on average, once it has had [`BODY_IDLE`] to begin.
+const BODY_RATE: f64 = 1_024.0;
 
 /// Query parameters. An unknown one is an error that says what is allowed.
 pub(crate) struct Params<T>(pub(crate) T);
@@ -110,6 +112,13 @@ pub(crate) async fn read(
     limit: usize,
     mut take: impl FnMut(&Bytes),
 ) -> Result<(), Problem> {
+    if let Some(encoding) = headers.get(header::CONTENT_ENCODING)
+        && encoding != "identity"
+    {
+        let detail = "the body is compressed; send it as it is";
+        let problem = Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "encoded", "Compressed body", detail);
+        return Err(problem);
+    }
     let announced = headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<usize>().ok());
     if announced.is_some_and(|length| length > limit) {
         return Err(Problem::too_large(limit));
@@ -118,7 +127,8 @@ pub(crate) async fn read(
         let detail = "the body came too slowly";
         Problem::new(StatusCode::REQUEST_TIMEOUT, "too-slow", "Too slow", detail)
     };
-    let (deadline, mut length) = (Instant::now() + BODY_TIME, 0);
+    let began = Instant::now();
+    let (deadline, mut length) = (began + BODY_TIME, 0);
     loop {
         let frame = timeout_at(deadline, timeout(BODY_IDLE, body.frame()));
         let frame = match frame.await.map_err(|_| too_slow())?.map_err(|_| too_slow())? {
@@ -135,6 +145,10 @@ pub(crate) async fn read(
                 return Err(Problem::too_large(limit));
             }
             take(piece);
+            let since = began.elapsed();
+            if since > BODY_IDLE && (length as f64) < since.as_secs_f64() * BODY_RATE {
+                return Err(too_slow());
+            }
         }
     }
 }

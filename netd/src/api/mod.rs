@@ -1,27 +1,42 @@
 //! The REST API: the only room that names axum.
 //!
 //! It reads the store and asks the verdict service; nothing is kept here. Errors are RFC 9457 problems, lists are pages
-//! with cursors, times are RFC 3339. TCP is served on loopback only, because nobody is asked who they are.
+//! with cursors, times are RFC 3339. [`auth`] decides who may ask for what stands in [`routes`].
 
+mod allowlists;
+mod attempts;
+mod audit;
+mod auth;
 mod blocklists;
+mod confirmations;
 mod decisions;
 mod entities;
+mod entries;
 mod evidence;
 mod explain;
+mod feeds;
 mod findings;
 mod flows;
 mod guard;
 mod health;
+mod history;
 mod input;
+mod live;
 mod metrics;
 mod openapi;
 mod page;
 mod patient;
+mod policies;
 mod problem;
+mod routes;
 mod serve;
+mod slots;
+mod stats;
 mod status;
 mod stream;
 mod suppressions;
+mod tls;
+mod tokens;
 mod verdicts;
 
 #[cfg(test)]
@@ -34,21 +49,28 @@ use axum::Router;
 use axum::http::{StatusCode, Uri};
 use axum::middleware::{from_fn, from_fn_with_state};
 use axum::response::{IntoResponse as _, Response};
-use axum::routing::{delete, get, put};
 use tower_http::catch_panic::CatchPanicLayer;
 
 use self::problem::Problem;
+use crate::feeds::board::Board;
+use crate::privileges::Held;
+use crate::store::audit::Audit;
 use crate::store::events::Events;
 use crate::store::evidence::Evidence;
+use crate::store::history::History;
+use crate::store::policies::Book;
 use crate::store::questions::Asker;
 use crate::store::status::Sources;
 use crate::store::suppressions::Suppressions;
+use crate::store::tokens::Tokens;
 use crate::store::{Findings, Flows};
 use crate::verdicts::Handle;
 
+pub use auth::{Access, Doorkeeper};
 pub use decisions::Bouncers;
-pub use serve::{Error, Listen, Listener, serve};
+pub use serve::{Error, Listen, Listener, Means, serve};
 pub use stream::Slots;
+pub use tls::{Source as TlsSource, Tls, own_authority};
 
 /// What the API tells of.
 #[derive(Clone)]
@@ -60,62 +82,38 @@ pub struct Context {
     pub events: Events,
     pub sources: Sources,
     pub suppressions: Arc<Suppressions>,
+    pub policies: Arc<Book>,
     pub asker: Asker,
     /// First payload of conversations.
     pub evidence: Arc<Evidence>,
     /// What bouncers were told.
-    pub bouncers: decisions::Bouncers,
+    pub bouncers: Bouncers,
     /// Places for who reads a stream.
-    pub streams: stream::Slots,
+    pub streams: Slots,
     /// Whether `/docs` is served.
     pub docs: bool,
     /// What the configuration file sets, without secrets.
     pub config: Arc<serde_json::Value>,
+    /// Lists that are fetched.
+    pub feeds: Board,
     /// Names the API may be called by, besides `localhost` and loopback addresses.
     pub hosts: Arc<[String]>,
     /// Countries and autonomous systems.
     pub databases: Arc<netd_geoip::Databases>,
+    /// What was written down, where it is kept.
+    pub history: Option<Arc<History>>,
+    pub audit: Audit,
+    pub tokens: Arc<Tokens>,
+    /// Decides who may ask.
+    pub doorkeeper: Doorkeeper,
+    /// What the daemon may still do to the host.
+    pub privileges: Arc<Held>,
 }
 
 /// Returns the API as a service.
 pub fn router(context: Context) -> Router {
     let hosts = Arc::clone(&context.hosts);
-    Router::new()
-        .route("/livez", get(health::livez))
-        .route("/readyz", get(health::readyz))
-        .route("/metrics", get(metrics::get))
-        .route("/api/v1/version", get(health::version))
-        .route("/api/v1/openapi.json", get(openapi::get))
-        .route("/docs", get(openapi::docs_index))
-        .route("/docs/", get(openapi::docs_file))
-        .route("/docs/{*path}", get(openapi::docs_file))
-        .route("/api/v1/config", get(status::config))
-        .route("/api/v1/status", get(status::get))
-        .route("/api/v1/kill-switch", put(status::put_kill_switch).get(status::get_kill_switch))
-        .route("/api/v1/mode", put(status::put_mode))
-        .route("/api/v1/flows", get(flows::list))
-        .route("/api/v1/findings", get(findings::list))
-        .route("/api/v1/flows/stream", get(stream::flows))
-        .route("/api/v1/findings/stream", get(stream::findings))
-        .route("/api/v1/verdicts/stream", get(stream::verdicts))
-        .route("/api/v1/findings/{id}", get(findings::get))
-        .route("/api/v1/findings/{id}/evidence.pcapng", get(evidence::pcapng))
-        .route("/api/v1/findings/{id}/evidence.json", get(evidence::json))
-        .route("/api/v1/explain", get(explain::get))
-        .route("/api/v1/hosts/{ip}", get(entities::host))
-        .route("/api/v1/domains/{name}", get(entities::domain))
-        .route("/api/v1/processes/{pid}", get(entities::process))
-        .route("/api/v1/containers/{id}", get(entities::container))
-        .route("/api/v1/suppressions", get(suppressions::list).post(suppressions::add))
-        .route("/api/v1/suppressions/{id}", delete(suppressions::remove))
-        .route("/api/v1/verdicts", get(verdicts::list).post(verdicts::add))
-        .route("/api/v1/verdicts/{id}", get(verdicts::get).delete(verdicts::release))
-        .route("/api/v1/blocklists", get(blocklists::list))
-        .route("/api/v1/blocklists/{name}", get(blocklists::get).put(blocklists::replace).delete(blocklists::remove))
-        .route("/api/v1/decisions", get(decisions::list))
-        // The paths of another product, where its clients look for them.
-        .route("/v1/decisions", get(decisions::query))
-        .route("/v1/decisions/stream", get(decisions::stream))
+    routes::router(&context)
         .fallback(no_such_path)
         .method_not_allowed_fallback(no_such_method)
         .with_state(context)

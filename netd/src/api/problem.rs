@@ -103,10 +103,29 @@ impl From<Refusal> for Problem {
             Refusal::RulesFull { .. }
             | Refusal::ListsFull { .. }
             | Refusal::TableFull { .. }
-            | Refusal::Kernel(MapsError::Full { .. }) => {
+            | Refusal::NoMemory { .. }
+            | Refusal::EntriesFull { .. }
+            | Refusal::ManyAddresses { .. }
+            | Refusal::ManyUnconfirmed { .. }
+            | Refusal::Kernel(MapsError::Full { .. } | MapsError::NoMemory { .. }) => {
                 Self::new(StatusCode::INSUFFICIENT_STORAGE, "full", "Table full", detail)
             }
-            Refusal::NoVerdict { .. } | Refusal::NoList { .. } => Self::not_found(detail),
+            Refusal::NoVerdict { .. }
+            | Refusal::NoList { .. }
+            | Refusal::NoAllowList { .. }
+            | Refusal::NoEntry { .. }
+            | Refusal::NoConfirmation { .. } => Self::not_found(detail),
+            Refusal::PublicSuffix { .. } => Self::unprocessable("too-wide", "Name too wide", detail),
+            Refusal::NotPublic { .. } | Refusal::Shared { .. } => {
+                Self::unprocessable("bad-target", "Bad target", detail)
+            }
+            Refusal::BadConfirmTime { .. } => Self::bad_parameter("confirm", detail),
+            Refusal::Unconfirmed { .. } => {
+                Self::new(StatusCode::CONFLICT, "unconfirmed", "Waits to be confirmed", detail)
+            }
+            Refusal::Undo(error) => {
+                Self::new(StatusCode::SERVICE_UNAVAILABLE, "unsaved", "Not saved", format!("{detail}: {error}"))
+            }
             Refusal::Changed { .. } => {
                 Self::new(StatusCode::PRECONDITION_FAILED, "changed", "Changed in the meantime", detail)
             }
@@ -114,6 +133,9 @@ impl From<Refusal> for Problem {
             Refusal::Kernel(error @ MapsError::Call { .. }) => {
                 let cause = error.source().map(|cause| format!("{error}: {cause}")).unwrap_or(detail);
                 Self::new(StatusCode::INTERNAL_SERVER_ERROR, "kernel", "The kernel refused", cause)
+            }
+            Refusal::Unrecorded(_) => {
+                Self::new(StatusCode::SERVICE_UNAVAILABLE, "unrecorded", "Nothing is cut without a record", detail)
             }
             Refusal::Stopped => Self::new(StatusCode::SERVICE_UNAVAILABLE, "stopping", "Shutting down", detail),
         }

@@ -12,6 +12,7 @@ use serde_json::{Map, Value, json};
 
 use super::Context;
 use super::input::{self, Fields};
+use super::policies;
 use super::problem::Problem;
 use crate::store::status::UNPARSED;
 use crate::time;
@@ -51,6 +52,10 @@ pub(super) async fn get(State(context): State<Context>) -> Result<Response, Prob
     let uptime_s = time::now().secs_since(snapshot.started).floor();
     let (findings, findings_forgotten) = context.findings.len_and_forgotten();
     let (flows_live, flows_held, flows_forgotten) = context.flows.counts();
+    let ceiling = status.ceiling();
+    let policies = context.policies.policies();
+    let policies: Vec<_> =
+        policies.iter().map(|policy| json!({"name": policy.name, "mode": policies::mode(policy, &ceiling)})).collect();
     let packets = |counter| snapshot.kernel(counter);
     let body = json!({
         "version": env!("CARGO_PKG_VERSION"),
@@ -58,6 +63,9 @@ pub(super) async fn get(State(context): State<Context>) -> Result<Response, Prob
         "uptime_s": uptime_s,
         "mode": modes(&status),
         "kill_switch": status.kill_switch,
+        "policies": policies,
+        "policy_reload": *context.policies.last(),
+        "hooks": status.proofs,
         "ready": snapshot.not_ready.is_empty(),
         "not_ready": snapshot.not_ready,
         "degraded": snapshot.degraded,
@@ -85,11 +93,24 @@ pub(super) async fn get(State(context): State<Context>) -> Result<Response, Prob
         "tables": tables(&status.tables),
         "rules": {"entries": status.rules_used, "capacity": status.rules_capacity},
         "verdicts": status.verdicts,
+        "enforced": {
+            "desired": status.desired,
+            "held": status.reading.enforced,
+            "drift": status.reading.drift.kinds().into_iter().collect::<std::collections::BTreeMap<_, _>>(),
+            "rounds": status.reading.rounds,
+            "round_seconds": status.reading.round.as_secs_f64(),
+        },
+        "programs": snapshot.programs,
         "verdicts_refused": snapshot.enforce_refused,
         "blocklists": status.lists,
+        "allowlists": status.allow_lists,
+        "name_addresses": status.resolved.addresses,
         "geoip": snapshot.geoip.iter().map(geoip).collect::<Vec<_>>(),
         "findings": {"held": findings, "forgotten": findings_forgotten},
         "flows": {"live": flows_live, "held": flows_held, "forgotten": flows_forgotten},
+        "history": snapshot.history,
+        "audit": context.audit.state(),
+        "privileges": *context.privileges,
         "unsaved": status.unsaved,
         "out_of_step": status.out_of_step,
     });
@@ -134,7 +155,8 @@ fn switch(status: &Status) -> Value {
 }
 
 fn modes(status: &Status) -> Value {
-    json!({"requested": mode_name(status.requested), "effective": mode_name(status.effective)})
+    let reason = status.reason();
+    json!({"requested": mode_name(status.requested), "effective": mode_name(status.effective), "reason": reason})
 }
 
 fn geoip(state: &netd_geoip::State) -> Value {

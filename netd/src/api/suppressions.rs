@@ -13,9 +13,10 @@ use serde::{Deserialize, Serialize};
 use super::Context;
 use super::input::{self, Fields, Name};
 use super::problem::Problem;
+use crate::store::audit::{Change, Effect, caller};
 use crate::store::suppressions::Error;
 use crate::time;
-use crate::verdicts::Page;
+use crate::verdicts::{Page, Refusal};
 
 /// Longest text of who and why, in characters.
 const LONGEST: usize = 500;
@@ -90,6 +91,8 @@ pub(super) async fn add(State(context): State<Context>, headers: HeaderMap, body
     let ttl = ttl.map_err(|error| invalid(&format!("'ttl': {error}")))?;
     let now = time::now();
     let until = ttl.map(|ttl| now.plus_secs(ttl.as_secs_f64()));
+    let change = Change::new(Effect::Decreases, "suppression.add", who.as_str()).after(&matching).reason(why.as_str());
+    context.audit.record(now, &caller(), change);
     let suppression = context.suppressions.add(matching, who, why, now, until).map_err(refused)?;
     let (covered, _) = context.findings.page(None, usize::MAX, |stored| suppression.covers(&stored.finding, now));
     let covered: Vec<u64> = covered.iter().map(|stored| stored.finding.id).collect();
@@ -100,6 +103,9 @@ pub(super) async fn add(State(context): State<Context>, headers: HeaderMap, body
 
 pub(super) async fn remove(State(context): State<Context>, name: Name) -> Result<Response, Problem> {
     let id = name.id("suppression")?;
+    // Findings that it hid may ask for verdicts again.
+    let change = Change::new(Effect::Increases, "suppression.remove", id.to_string());
+    context.audit.admit(time::now(), &caller(), change).map_err(Refusal::from)?;
     match context.suppressions.remove(id).map_err(refused)? {
         Some(suppression) => Ok(Json(View::from(&suppression)).into_response()),
         None => Err(Problem::not_found(format!("there is no suppression {id}"))),

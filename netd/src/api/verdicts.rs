@@ -15,6 +15,8 @@ use netd_engine::verdict::{Origin, Response, Target, Verdict};
 use serde::{Deserialize, Serialize};
 
 use super::Context;
+use super::confirmations::ConfirmationView;
+use super::entries::confirm_time;
 use super::flows::protocol_number;
 use super::input::{self, Fields, Name, Params};
 use super::page;
@@ -143,6 +145,8 @@ struct AddedView {
     /// Protected prefixes inside the target, which keep passing.
     spared: Vec<String>,
     saved: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    confirmation: Option<ConfirmationView>,
 }
 
 pub(super) async fn list(
@@ -161,18 +165,34 @@ pub(super) async fn get(State(context): State<Context>, name: Name) -> Result<Ht
     Ok(Json(view(entry)).into_response())
 }
 
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct AddQuery {
+    /// Undo the change unless it is confirmed in this time.
+    confirm: Option<String>,
+}
+
 pub(super) async fn add(
     State(context): State<Context>,
+    Params(query): Params<AddQuery>,
     headers: HeaderMap,
     body: Body,
 ) -> Result<HttpResponse, Problem> {
     let wanted: Wanted = input::json(&headers, body).await?;
     let force = wanted.force;
-    let Added { id, renewed, destroyed_sockets, spared, saved, until: _ } =
-        context.verdicts.add(verdict(wanted, time::now())?, force).await?;
+    let wanted = verdict(wanted, time::now())?;
+    let (added, confirmation) = match confirm_time(query.confirm.as_deref())? {
+        None => (context.verdicts.add(wanted, force).await?, None),
+        Some(within) => {
+            let (added, confirmation) = context.verdicts.add_for_now(wanted, force, within).await?;
+            (added, Some(ConfirmationView::from((confirmation.id, confirmation.until))))
+        }
+    };
+    let Added { id, renewed, destroyed_sockets, spared, saved, until: _ } = added;
     let verdict = view(context.verdicts.verdict(id).await?);
     let status = if renewed { StatusCode::OK } else { StatusCode::CREATED };
-    let mut response = (status, Json(AddedView { verdict, renewed, destroyed_sockets, spared, saved })).into_response();
+    let added = AddedView { verdict, renewed, destroyed_sockets, spared, saved, confirmation };
+    let mut response = (status, Json(added)).into_response();
     if let Ok(location) = HeaderValue::from_str(&format!("/api/v1/verdicts/{id}")) {
         response.headers_mut().insert(header::LOCATION, location);
     }

@@ -1,7 +1,6 @@
 //! `netd block`: an operator's own verdicts and lists.
 
-use std::fs;
-use std::io::{self, Read as _, Write};
+use std::io::Write;
 use std::net::IpAddr;
 
 use hyper::Method;
@@ -9,7 +8,8 @@ use ipnet::IpNet;
 use serde_json::{Value, json};
 
 use super::client::{Client, escaped};
-use super::output::{self, Format, amount, moment, plain, text};
+use super::lists::{self, Kind, Making};
+use super::output::{self, Format, amount, moment, text};
 use super::{Asking, Error};
 
 /// Blocks addresses, prefixes and lists of them, and releases them.
@@ -21,29 +21,32 @@ pub(super) struct Args {
 
 #[derive(Clone, Debug, clap::Subcommand)]
 enum Action {
-    /// Blocks an address, a prefix, or a port of an address.
-    Add(Add),
-    /// Releases a verdict by its number or its target, or removes a list.
+    /// Blocks an address, a prefix, or a port of an address; with --list, adds an entry, also a name, to a list.
+    Add(Box<Add>),
+    /// Releases a verdict by its number or its target, or removes an entry of a list or a list.
     Remove(Remove),
-    /// Replaces a block-list by a file: one address or prefix a line, # and ; begin comments.
+    /// Replaces a block-list by a file, in any of the formats of feeds.
     Import(Import),
-    /// Shows the block-lists.
+    /// Shows the block-lists, or the single entries of one.
     List(List),
 }
 
 #[derive(Clone, Debug, clap::Args)]
 struct Add {
-    /// An address or a prefix.
+    /// An address or a prefix; with --list also a name, *.name (all below it) or .name (both).
     target: String,
+    /// Adds it to this list, with the list's action.
+    #[arg(long, value_name = "NAME", conflicts_with_all = ["port", "proto", "action", "bytes_per_second", "shadow"])]
+    list: Option<String>,
     /// Only this port of the address.
     #[arg(long)]
     port: Option<u16>,
     /// The port's protocol.
     #[arg(long, default_value = "tcp", requires = "port")]
     proto: String,
-    /// How long: a duration like 1h, or never.
-    #[arg(long, default_value = "24h")]
-    ttl: String,
+    /// How long: a duration like 1h, or never. 24h unless it is an entry of a list, which stays.
+    #[arg(long)]
+    ttl: Option<String>,
     #[arg(long, default_value = "")]
     reason: String,
     /// observe, throttle, drop or reset.
@@ -55,20 +58,19 @@ struct Add {
     /// Counts what would be cut, and lets it pass.
     #[arg(long)]
     shadow: bool,
-    /// Accepts prefixes wider than /8 (IPv4) or /19 (IPv6).
-    #[arg(long)]
-    force: bool,
+    #[command(flatten)]
+    making: Making,
     #[command(flatten)]
     asking: Asking,
 }
 
 #[derive(Clone, Debug, clap::Args)]
 struct Remove {
-    /// A verdict's number, or the address or prefix it is about.
+    /// A verdict's number, or the address or prefix it is about; with --list the entry.
     #[arg(required_unless_present = "list")]
     verdict: Option<String>,
-    /// Removes this block-list.
-    #[arg(long, value_name = "NAME", conflicts_with = "verdict")]
+    /// Removes the entry from this block-list, or the whole list.
+    #[arg(long, value_name = "NAME")]
     list: Option<String>,
     #[command(flatten)]
     asking: Asking,
@@ -84,21 +86,19 @@ struct Import {
     /// observe, drop or reset.
     #[arg(long, default_value = "drop")]
     action: String,
-    /// Says what would change, and changes nothing.
-    #[arg(long)]
-    dry_run: bool,
     /// Counts what would be cut, and lets it pass.
     #[arg(long)]
     shadow: bool,
-    /// Accepts prefixes wider than /8 (IPv4) or /19 (IPv6).
-    #[arg(long)]
-    force: bool,
+    #[command(flatten)]
+    making: Making,
     #[command(flatten)]
     asking: Asking,
 }
 
 #[derive(Clone, Debug, clap::Args)]
 struct List {
+    /// The list whose single entries are shown.
+    list: Option<String>,
     #[command(flatten)]
     asking: Asking,
 }
@@ -107,12 +107,20 @@ pub(super) fn run(args: &Args, out: &mut dyn Write) -> Result<u8, Error> {
     match &args.action {
         Action::Add(args) => add(args, out).map(|()| 0),
         Action::Remove(args) => remove(args, out).map(|()| 0),
-        Action::Import(args) => import(args, out),
+        Action::Import(args) => import(args, out).map(|()| 0),
+        Action::List(List { list: Some(list), asking }) => lists::entries(Kind::Block, list, asking, out).map(|()| 0),
         Action::List(args) => list(args, out).map(|()| 0),
     }
 }
 
 fn add(args: &Add, out: &mut dyn Write) -> Result<(), Error> {
+    if let Some(list) = &args.list {
+        let entry = lists::entry(&args.target, args.ttl.as_ref(), &args.reason);
+        return lists::add(Kind::Block, list, &entry, &args.making, &args.asking, out);
+    }
+    if args.making.dry_run {
+        return Err(Error::Usage("--dry-run needs --list: a verdict says nothing before it acts".into()));
+    }
     let target = match (args.target.parse::<IpAddr>(), args.target.parse::<IpNet>(), args.port) {
         (Ok(address), _, Some(port)) => json!({"address": address, "port": port, "protocol": args.proto}),
         (Ok(address), _, None) => json!({"address": address}),
@@ -126,15 +134,16 @@ fn add(args: &Add, out: &mut dyn Write) -> Result<(), Error> {
     let mut body = json!({
         "target": target,
         "action": args.action,
-        "ttl": args.ttl,
+        "ttl": args.ttl.as_deref().unwrap_or("24h"),
         "reason": args.reason,
         "shadow": args.shadow,
-        "force": args.force,
+        "force": args.making.force,
     });
     if let Some(rate) = args.bytes_per_second {
         body["bytes_per_second"] = rate.into();
     }
-    let added = args.asking.client()?.send_json(Method::POST, "/api/v1/verdicts", &body)?;
+    let confirm = args.making.confirm.as_ref().map_or_else(String::new, |time| format!("?confirm={}", escaped(time)));
+    let added = args.asking.client()?.send_json(Method::POST, &format!("/api/v1/verdicts{confirm}"), &body)?;
     if args.asking.output != Format::Table {
         return Ok(output::json_object(out, args.asking.output, &added)?);
     }
@@ -148,21 +157,15 @@ fn add(args: &Add, out: &mut dyn Write) -> Result<(), Error> {
     for spared in added["spared"].as_array().into_iter().flatten() {
         writeln!(out, "{} inside is protected and keeps passing", text(spared))?;
     }
-    if added["saved"] == false {
-        writeln!(out, "not saved yet: it would not survive a restart; netd status says why")?;
-    }
-    Ok(())
+    lists::after(&added, out)
 }
 
 fn remove(args: &Remove, out: &mut dyn Write) -> Result<(), Error> {
     let client = args.asking.client()?;
-    if let Some(name) = &args.list {
-        let removed =
-            client.send(Method::DELETE, &format!("/api/v1/blocklists/{}", escaped(name)), None, Vec::new())?;
-        return match args.asking.output {
-            Format::Table => Ok(writeln!(out, "list {name} removed, {} entries released", text(&removed["entries"]))?),
-            format @ (Format::Json | Format::Jsonl) => Ok(output::json_object(out, format, &removed)?),
-        };
+    match (&args.list, &args.verdict) {
+        (Some(list), Some(value)) => return lists::remove(Kind::Block, list, value, &args.asking, out),
+        (Some(list), None) => return lists::remove_list(Kind::Block, list, &args.asking, out),
+        (None, _) => {}
     }
     let wanted = args.verdict.as_deref().unwrap_or_default();
     let ids = match wanted.parse::<u64>() {
@@ -201,65 +204,16 @@ fn on_target(client: &Client, wanted: &str) -> Result<Vec<u64>, Error> {
     };
     let ids: Vec<_> = verdicts.iter().filter(is_about).filter_map(|verdict| verdict["id"].as_u64()).collect();
     match ids.is_empty() {
-        true => {
-            Err(Error::Usage(format!("there is no verdict on {wanted}; block-lists are replaced or removed whole")))
-        }
+        true => Err(Error::Usage(format!(
+            "there is no verdict on {wanted}; netd unblock also takes it out of the block-lists"
+        ))),
         false => Ok(ids),
     }
 }
 
-fn import(args: &Import, out: &mut dyn Write) -> Result<u8, Error> {
-    let failed = |source| Error::Input { path: args.file.clone(), source };
-    let content = match args.file.as_str() {
-        "-" => {
-            let mut content = Vec::new();
-            io::stdin().lock().read_to_end(&mut content).map_err(failed)?;
-            content
-        }
-        path => fs::read(path).map_err(failed)?,
-    };
-    let path = format!(
-        "/api/v1/blocklists/{}?action={}&dry_run={}&shadow={}&force={}",
-        escaped(&args.list),
-        escaped(&args.action),
-        args.dry_run,
-        args.shadow,
-        args.force
-    );
-    let change = args.asking.client()?.send(Method::PUT, &path, Some("text/plain"), content)?;
-    match args.asking.output {
-        Format::Table => report(&change, out)?,
-        format @ (Format::Json | Format::Jsonl) => output::json_object(out, format, &change)?,
-    }
-    Ok(0)
-}
-
-fn report(change: &Value, out: &mut dyn Write) -> io::Result<()> {
-    let tense = if change["dry_run"] == true { "would be " } else { "" };
-    writeln!(
-        out,
-        "{}: {} entries; {tense}added {}, removed {}, unchanged {}",
-        text(&change["name"]),
-        text(&change["entries"]),
-        text(&change["added"]),
-        text(&change["removed"]),
-        text(&change["unchanged"])
-    )?;
-    let listed = |name: &str| change[name].as_array().into_iter().flatten();
-    for line in listed("rejected") {
-        let (value, reason) = (plain(&text(&line["value"])), text(&line["reason"]));
-        writeln!(out, "line {} rejected: {value}: {reason}", text(&line["line"]))?;
-    }
-    for refused in listed("refused") {
-        writeln!(out, "not taken: {}: {}", text(&refused["value"]), text(&refused["reason"]))?;
-    }
-    for spared in listed("spared") {
-        writeln!(out, "taken, but {}: {}", text(&spared["value"]), text(&spared["reason"]))?;
-    }
-    if change["mode"] != "enforce" {
-        writeln!(out, "the mode is {}: nothing is cut", text(&change["mode"]))?;
-    }
-    Ok(())
+fn import(args: &Import, out: &mut dyn Write) -> Result<(), Error> {
+    let query = format!("action={}&shadow={}&{}", escaped(&args.action), args.shadow, args.making.query());
+    lists::import(Kind::Block, &args.file, &args.list, &query, &args.asking, out)
 }
 
 fn list(args: &List, out: &mut dyn Write) -> Result<(), Error> {
@@ -268,7 +222,11 @@ fn list(args: &List, out: &mut dyn Write) -> Result<(), Error> {
     match args.asking.output {
         Format::Table => {
             let rows: Vec<_> = lists.iter().map(row).collect();
-            output::table(out, &["NAME", "IPV4", "IPV6", "ACTION", "UPDATED (UTC)", "PACKETS"], &rows)?;
+            output::table(
+                out,
+                &["NAME", "IPV4", "IPV6", "NAMES", "SINGLE", "ACTION", "UPDATED (UTC)", "PACKETS"],
+                &rows,
+            )?;
         }
         format @ (Format::Json | Format::Jsonl) => output::json(out, format, &lists)?,
     }
@@ -281,6 +239,8 @@ fn row(list: &Value) -> Vec<String> {
         text(&list["name"]),
         text(&list["entries_v4"]),
         text(&list["entries_v6"]),
+        text(&list["names"]),
+        text(&list["single_entries"]),
         format!("{}{shadow}", text(&list["action"])),
         moment(&list["updated"]),
         amount(&list["hits"]["packets"]),

@@ -18,7 +18,7 @@ use netd_lab::{
     lab::{C2, IMPLANT},
     process::Process,
 };
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::{
     client::{Client, Server},
@@ -262,10 +262,14 @@ impl Watch<'_> {
         Ok(text)
     }
 
-    /// Releases the verdict, as `netd unblock` does, and waits until a check-in is answered again.
+    /// Undoes the cut, as `netd unblock` does, and waits until a check-in is answered again.
     fn undo(&mut self, cut: &Cut) -> anyhow::Result<Undone> {
         let before = self.demo.facts()?;
-        self.client()?.send(Method::DELETE, &format!("/api/v1/verdicts/{}", cut.verdict), None, Vec::new())?;
+        let released = self.client()?.send_json(Method::POST, "/api/v1/unblock", &json!({"address": C2}))?;
+        let is_released = |verdict: &Value| verdict["id"].as_u64() == Some(cut.verdict);
+        if !released["verdicts"].as_array().is_some_and(|verdicts| verdicts.iter().any(is_released)) {
+            bail!("netd unblock {C2} did not release verdict {}", cut.verdict);
+        }
         let began = Instant::now();
         loop {
             let facts = self.look("undone; waiting for the implant's next check-in")?;

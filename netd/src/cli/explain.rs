@@ -51,6 +51,13 @@ pub(super) fn write(target: &str, mut explanation: Value, out: &mut dyn Write) -
     make_plain(&mut explanation);
     let list = |name: &str| explanation[name].as_array().cloned().unwrap_or_default();
     let (followed, silenced, findings) = (list("followed"), list("silenced"), list("findings"));
+    for one in list("lists") {
+        let kind = if one["kind"] == "allow" { "allowed" } else { "blocked" };
+        let until = if one["until"].is_null() { String::new() } else { format!(" until {}", moment(&one["until"])) };
+        let reason = one["reason"].as_str().filter(|reason| !reason.is_empty());
+        let reason = reason.map_or_else(String::new, |reason| format!(": {reason}"));
+        writeln!(out, "{kind} by list {}, entry {}{until}{reason}", text(&one["list"]), text(&one["entry"]))?;
+    }
     if followed.is_empty() && silenced.is_empty() && findings.is_empty() {
         writeln!(out, "{target}: no traffic is remembered")?;
     }
@@ -90,19 +97,22 @@ pub(super) fn write(target: &str, mut explanation: Value, out: &mut dyn Write) -
 
 /// Writes what is cut, by what, until when, and how to undo it.
 fn write_enforcement(explanation: &Value, out: &mut dyn Write) -> io::Result<()> {
+    let told = explanation["lists"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let is_told = |list: &Value| told.iter().any(|one| one["list"] == *list);
     for one in explanation["enforcement"].as_array().into_iter().flatten() {
         let address = text(&one["address"]);
         if let Some(guard) = one["protected_by"].as_str() {
             writeln!(out, "{address} is never cut: {guard}")?;
         }
-        for list in one["blocklists"].as_array().into_iter().flatten() {
+        let lists = one["blocklists"].as_array().map(Vec::as_slice).unwrap_or_default();
+        for list in lists.iter().filter(|list| !is_told(list)) {
             writeln!(out, "{address} is on the block-list {}", text(list))?;
         }
         let verdicts = one["verdicts"].as_array().map(Vec::as_slice).unwrap_or_default();
         for verdict in verdicts {
             writeln!(out, "{address} {}", verdict_line(verdict, explanation))?;
         }
-        if !verdicts.is_empty() {
+        if !verdicts.is_empty() || !lists.is_empty() {
             writeln!(out, "  to undo: netd unblock {address}")?;
         }
     }

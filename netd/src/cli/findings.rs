@@ -10,9 +10,56 @@ use super::{Asking, Error};
 
 /// Shows findings, newest first; with a number, one finding and its reasons.
 #[derive(Clone, Debug, clap::Args)]
+#[command(args_conflicts_with_subcommands = true)]
 pub(super) struct Args {
+    #[command(subcommand)]
+    what: Option<What>,
     /// One finding's number.
     id: Option<u64>,
+    #[command(flatten)]
+    listing: Listing,
+}
+
+#[derive(Clone, Debug, clap::Subcommand)]
+enum What {
+    /// Shows findings, newest first.
+    List(Listing),
+    /// Shows one finding and its reasons.
+    Show {
+        id: u64,
+        #[command(flatten)]
+        asking: Asking,
+    },
+    /// Says that somebody has seen it.
+    Ack(Triage),
+    /// Hands it on.
+    Escalate(Triage),
+    /// Closes it, with --as why.
+    Close(Triage),
+}
+
+/// What is said of a finding beside its state.
+#[derive(Clone, Debug, clap::Args)]
+struct Triage {
+    id: u64,
+    /// Why: false-positive, ir-4411.
+    #[arg(long = "as", visible_alias = "reason", value_name = "REASON")]
+    reason: Option<String>,
+    /// Who is on it.
+    #[arg(long, value_name = "WHO")]
+    assignee: Option<String>,
+    #[arg(long)]
+    notes: Option<String>,
+    #[command(flatten)]
+    asking: Asking,
+}
+
+/// Which findings.
+#[derive(Clone, Debug, clap::Args)]
+struct Listing {
+    /// The query language: 'detector:beacon score:>=0.8 -status:closed sort:score'.
+    #[arg(short, long, value_name = "QUERY")]
+    query: Option<String>,
     #[arg(long)]
     detector: Option<String>,
     /// This severity or higher: info, low, medium, high, critical.
@@ -21,9 +68,14 @@ pub(super) struct Args {
     /// Either end.
     #[arg(long, value_name = "ADDRESS")]
     ip: Option<String>,
+    /// new, ack, escalated or closed.
+    #[arg(long)]
+    status: Option<String>,
     /// RFC 3339, or a duration ago like 15m.
     #[arg(long, value_name = "TIME")]
     since: Option<String>,
+    #[arg(long, value_name = "TIME")]
+    until: Option<String>,
     /// Those that a suppression covers: hide, only or show.
     #[arg(long, value_name = "WHICH", default_value = "hide")]
     suppressed: String,
@@ -35,17 +87,53 @@ pub(super) struct Args {
 }
 
 pub(super) fn run(args: &Args, out: &mut dyn Write) -> Result<(), Error> {
+    match &args.what {
+        Some(What::List(listing)) => list(listing, out),
+        Some(What::Show { id, asking }) => show(*id, asking, out),
+        Some(What::Ack(triage)) => change(triage, "ack", out),
+        Some(What::Escalate(triage)) => change(triage, "escalated", out),
+        Some(What::Close(triage)) => change(triage, "closed", out),
+        None => match args.id {
+            Some(id) => show(id, &args.listing.asking, out),
+            None => list(&args.listing, out),
+        },
+    }
+}
+
+fn show(id: u64, asking: &Asking, out: &mut dyn Write) -> Result<(), Error> {
+    let finding = asking.client()?.get(&format!("/api/v1/findings/{id}"))?;
+    match asking.output {
+        Format::Table => explain(out, finding),
+        format @ (Format::Json | Format::Jsonl) => Ok(output::json_object(out, format, &finding)?),
+    }
+}
+
+/// Changes a finding's triage, as it stands at this moment.
+fn change(triage: &Triage, status: &str, out: &mut dyn Write) -> Result<(), Error> {
+    let client = triage.asking.client()?;
+    let path = format!("/api/v1/findings/{}", triage.id);
+    let revision = text(&client.get(&path)?["triage"]["revision"]);
+    let mut body = serde_json::json!({ "status": status });
+    for (name, value) in [("reason", &triage.reason), ("assignee", &triage.assignee), ("notes", &triage.notes)] {
+        if let Some(value) = value {
+            body[name] = value.as_str().into();
+        }
+    }
+    let finding = client.change(&path, &format!("\"t{revision}\""), &body)?;
+    match triage.asking.output {
+        Format::Table => writeln!(out, "finding {}: {}", triage.id, text(&finding["triage"]["status"]))?,
+        format @ (Format::Json | Format::Jsonl) => output::json_object(out, format, &finding)?,
+    }
+    Ok(())
+}
+
+fn list(args: &Listing, out: &mut dyn Write) -> Result<(), Error> {
     let client = args.asking.client()?;
     let format = args.asking.output;
-    if let Some(id) = args.id {
-        let finding = client.get(&format!("/api/v1/findings/{id}"))?;
-        match format {
-            Format::Table => explain(out, finding)?,
-            Format::Json | Format::Jsonl => output::json_object(out, format, &finding)?,
-        }
-        return Ok(());
-    }
     let query = [
+        ("q", args.query.clone()),
+        ("status", args.status.clone()),
+        ("until", args.until.clone()),
         ("detector", args.detector.clone()),
         ("severity", args.severity.clone()),
         ("ip", args.ip.clone()),
@@ -56,7 +144,11 @@ pub(super) fn run(args: &Args, out: &mut dyn Write) -> Result<(), Error> {
     match format {
         Format::Table => {
             let rows: Vec<_> = findings.iter().map(row).collect();
-            output::table(out, &["ID", "TIME (UTC)", "SEVERITY", "SCORE", "DETECTOR", "FROM", "TO", "WHAT"], &rows)?;
+            output::table(
+                out,
+                &["ID", "TIME (UTC)", "SEVERITY", "SCORE", "STATUS", "DETECTOR", "FROM", "TO", "WHAT"],
+                &rows,
+            )?;
         }
         Format::Json | Format::Jsonl => output::json(out, format, &findings)?,
     }
@@ -69,6 +161,7 @@ fn row(finding: &Value) -> Vec<String> {
         moment(&finding["time"]),
         text(&finding["severity"]),
         number(&finding["score"]),
+        text(&finding["triage"]["status"]),
         text(&finding["detector"]),
         text(&finding["originator"]),
         end(&finding["responder"], &finding["responder_port"]),

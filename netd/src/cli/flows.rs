@@ -1,4 +1,4 @@
-//! `netd flows`: conversations alive and lately ended.
+//! `netd flows`: conversations alive and ended.
 
 use std::io::Write;
 
@@ -10,6 +10,8 @@ use super::{Asking, Error};
 /// Shows conversations, newest first.
 #[derive(Clone, Debug, clap::Args)]
 pub(super) struct Args {
+    /// The query language: 'proc:nginx -dst:10.0.0.0/8 bytes:>1M sort:bytes'; several words are joined.
+    query: Vec<String>,
     /// Either end.
     #[arg(long, value_name = "ADDRESS")]
     ip: Option<String>,
@@ -56,6 +58,7 @@ pub(super) struct Args {
 
 pub(super) fn run(args: &Args, out: &mut dyn Write) -> Result<(), Error> {
     let query = [
+        ("q", (!args.query.is_empty()).then(|| args.query.join(" "))),
         ("ip", args.ip.clone()),
         ("src", args.src.clone()),
         ("dst", args.dst.clone()),
@@ -72,17 +75,17 @@ pub(super) fn run(args: &Args, out: &mut dyn Write) -> Result<(), Error> {
     ];
     let flows = super::items(&args.asking.client()?, "/api/v1/flows", &query, args.limit)?;
     match args.asking.output {
-        Format::Table => {
-            let rows: Vec<_> = flows.iter().map(row).collect();
-            output::table(
-                out,
-                &["BEGAN (UTC)", "PROTO", "FROM", "TO", "CC", "OUT", "IN", "STATE", "NAME", "PROCESS"],
-                &rows,
-            )?;
-        }
+        Format::Table => table(out, &flows)?,
         format @ (Format::Json | Format::Jsonl) => output::json(out, format, &flows)?,
     }
     Ok(())
+}
+
+/// Writes flows in columns.
+pub(super) fn table(out: &mut dyn Write, flows: &[Value]) -> std::io::Result<()> {
+    let rows: Vec<_> = flows.iter().map(row).collect();
+    let head = ["BEGAN (UTC)", "PROTO", "FROM", "TO", "CC", "OUT", "IN", "STATE", "NAME", "PROCESS"];
+    output::table(out, &head, &rows)
 }
 
 fn row(flow: &Value) -> Vec<String> {

@@ -1,27 +1,38 @@
 //! The command line: one file a subcommand. All but `run`, `demo`, `replay`, `geoip` and
 //! `config` are clients of the API.
 
+mod allow;
+mod audit;
 mod block;
 pub mod client;
 mod completions;
 mod config;
+mod confirm;
 mod demo;
+mod doctor;
 mod explain;
+mod feeds;
 mod findings;
 mod flows;
 mod geoip;
 mod kill_switch;
+mod lists;
 mod man;
+mod observe;
 mod output;
+mod policy;
 pub mod replay;
 mod run;
 mod shown;
 mod status;
 mod suppress;
+mod token;
+mod unblock;
 mod unload;
 mod verdicts;
 
 use std::io::{self, Write};
+use std::path::PathBuf;
 
 use clap::{Parser, Subcommand};
 use serde_json::Value;
@@ -43,15 +54,24 @@ enum Command {
     Demo(demo::Args),
     Replay(replay::Args),
     Flows(flows::Args),
+    Observe(observe::Args),
     Findings(findings::Args),
     Explain(explain::Args),
     Suppress(suppress::Args),
     Verdicts(verdicts::Args),
     Block(block::Args),
+    Allow(allow::Args),
+    Unblock(unblock::Args),
+    Confirm(confirm::Args),
+    Feeds(feeds::Args),
     Status(status::Args),
+    Doctor(doctor::Args),
+    Token(token::Args),
+    Audit(audit::Args),
     KillSwitch(kill_switch::Args),
     Unload(unload::Args),
     Geoip(geoip::Args),
+    Policy(policy::Args),
     Config(config::Args),
     Completions(completions::Args),
     Man(man::Args),
@@ -69,6 +89,8 @@ pub enum Error {
     #[error(transparent)]
     Config(#[from] crate::config::Error),
     #[error(transparent)]
+    Audit(#[from] crate::store::audit::Error),
+    #[error(transparent)]
     Geoip(#[from] netd_geoip::Error),
     #[error(transparent)]
     GeoipBuild(#[from] netd_geoip::build::Error),
@@ -79,12 +101,16 @@ pub enum Error {
     Usage(String),
 }
 
-/// What every client subcommand takes.
+/// What every client subcommand takes. A token is taken from `NETD_TOKEN` alone: everybody on a host sees arguments.
 #[derive(Clone, Debug, clap::Args)]
 struct Asking {
-    /// Where netd's API is: http://host:port or unix:/path.
-    #[arg(long, env = "NETD_SERVER", default_value = "http://127.0.0.1:9443", value_name = "URL")]
-    server: Server,
+    /// Where netd's API is: unix:/path, http://host:port or https://host:port. Without it netd's unix socket, or where
+    /// that cannot be opened http://127.0.0.1:9443.
+    #[arg(long, env = "NETD_SERVER", value_name = "URL")]
+    server: Option<Server>,
+    /// PEM file of the authority by which an https server is trusted; without it this host's own netd's.
+    #[arg(long, env = "NETD_CA", value_name = "FILE")]
+    ca: Option<PathBuf>,
     /// What to print.
     #[arg(short, long, value_enum, default_value_t)]
     output: Format,
@@ -92,7 +118,8 @@ struct Asking {
 
 impl Asking {
     fn client(&self) -> Result<Client, Error> {
-        Ok(Client::new(self.server.clone())?)
+        let server = self.server.clone().unwrap_or_else(Server::usual);
+        Ok(Client::new(server)?.identified(std::env::var("NETD_TOKEN").ok(), self.ca.clone()))
     }
 }
 
@@ -104,14 +131,23 @@ pub fn run(cli: &Cli, out: &mut dyn Write, err: &mut dyn Write) -> u8 {
         Command::Unload(args) => unload::run(args, out).map(|()| 0).map_err(Error::from),
         Command::Replay(args) => replay::run(args, out, err),
         Command::Flows(args) => flows::run(args, out).map(|()| 0),
+        Command::Observe(args) => observe::run(args, out).map(|()| 0),
         Command::Findings(args) => findings::run(args, out).map(|()| 0),
         Command::Explain(args) => explain::run(args, out).map(|()| 0),
         Command::Suppress(args) => suppress::run(args, out).map(|()| 0),
         Command::Verdicts(args) => verdicts::run(args, out).map(|()| 0),
         Command::Block(args) => block::run(args, out),
+        Command::Allow(args) => allow::run(args, out).map(|()| 0),
+        Command::Unblock(args) => unblock::run(args, out).map(|()| 0),
+        Command::Confirm(args) => confirm::run(args, out).map(|()| 0),
+        Command::Feeds(args) => feeds::run(args, out).map(|()| 0),
         Command::Status(args) => status::run(args, out).map(|()| 0),
+        Command::Doctor(args) => doctor::run(args, out),
+        Command::Token(args) => token::run(args, out).map(|()| 0),
+        Command::Audit(args) => audit::run(args, out),
         Command::KillSwitch(args) => kill_switch::run(args, out).map(|()| 0),
         Command::Geoip(args) => geoip::run(args, out).map(|()| 0),
+        Command::Policy(args) => policy::run(args, out),
         Command::Config(args) => config::run(args, out).map(|()| 0),
         Command::Completions(args) => completions::run(args, out).map(|()| 0),
         Command::Man(args) => man::run(args, out).map(|()| 0),

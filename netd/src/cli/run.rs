@@ -13,6 +13,7 @@ use crate::{
     },
     kernel::{self, interfaces::Choice},
     pipeline::{self, Options},
+    store::policies,
 };
 
 /// Watches the network until SIGINT or SIGTERM. Needs root, or CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON.
@@ -27,7 +28,7 @@ pub(super) struct Args {
     /// Interfaces to watch, separated by commas, or auto.
     #[arg(long, value_name = "NAMES")]
     pub interfaces: Option<String>,
-    /// Policy file.
+    /// Policy file, or a directory of them.
     #[arg(long, value_name = "FILE")]
     pub policy: Option<PathBuf>,
     /// Leaves enforcement in place when stopped; `netd unload` removes it.
@@ -77,7 +78,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<()> {
 }
 
 fn options(config: Config, interfaces: Choice, keep: bool, shown: serde_json::Value) -> anyhow::Result<Options> {
-    let Files { policy, services, weights, intel } = files::read(&config)?;
+    let Files { policies, services, weights, intel } = files::read(&config)?;
     let nets = |networks: &[Network]| networks.iter().map(|Network(net)| *net).collect::<Vec<_>>();
     Ok(Options {
         kernel: kernel::Options {
@@ -100,20 +101,25 @@ fn options(config: Config, interfaces: Choice, keep: bool, shown: serde_json::Va
             networks: Networks { local: nets(&config.local_networks), ..Networks::default() },
             flows: Flows { limit: config.limits.conversations, ..Flows::default() },
             histories: Histories { limit: config.limits.pairs },
-            policy,
+            policies: Arc::new(policies),
             services,
             weights,
             ..EngineConfig::default()
         },
+        files: policies::Files { policies: config.policy, services: config.services },
+        accept_degraded: config.accept_degraded,
         intel: Arc::new(intel),
         lists: config.intel,
+        feeds: config.feeds,
         state_dir: Some(config.state_dir),
-        listen: config.api.listen,
-        hosts: config.api.hosts,
+        api: config.api,
+        privileges: config.privileges,
         geoip: config.geoip.paths(),
+        sinks: config.sink,
+        local_networks: nets(&config.local_networks),
+        history: config.store.limits(),
         findings: config.limits.findings,
         blocklists: config.limits.blocklists,
-        docs: config.api.docs,
         config: shown,
         evidence_ring: config.capture.evidence_ring,
         protect: nets(&config.protect),

@@ -43,6 +43,32 @@ pub(super) struct Shown {
     /// What was done at once about it.
     #[serde(default)]
     pub response: Option<Response>,
+    /// What the daemon's policies made of it.
+    #[serde(default)]
+    pub policy: Option<Decided>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+pub(super) struct Decided {
+    pub policy: Option<String>,
+    pub mode: String,
+    pub effective: String,
+    #[serde(default)]
+    pub held_back: String,
+    pub decision: String,
+    pub detail: String,
+}
+
+impl Decided {
+    fn write(&self, out: &mut dyn Write) -> io::Result<()> {
+        let Self { mode, effective, held_back, decision, detail, .. } = self;
+        let policy = self.policy.as_deref().unwrap_or("none");
+        writeln!(out, "  policy   {policy}: {decision}, because {detail}")?;
+        match mode == effective {
+            true => writeln!(out, "  mode     {mode}"),
+            false => writeln!(out, "  mode     {mode} asked for, {effective} in effect: {held_back}"),
+        }
+    }
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -169,6 +195,7 @@ impl From<&Finding> for Shown {
             considered: finding.considered.clone(),
             techniques: finding.techniques.iter().map(Technique::from).collect(),
             response: None,
+            policy: None,
         }
     }
 }
@@ -254,6 +281,9 @@ impl Shown {
         let fit = if self.block { "fit for an automatic block" } else { "not fit for an automatic block" };
         writeln!(out, "  score {:.4}; {fit}", self.score)?;
         writeln!(out, "  first seen {}, raised {}", self.first_seen, self.time)?;
+        if let Some(policy) = &self.policy {
+            policy.write(out)?;
+        }
         if let Some(response) = &self.response {
             let actions: Vec<_> =
                 response.actions.iter().map(|Done { action, result }| format!("{action} {result}")).collect();

@@ -24,12 +24,21 @@ pub(super) fn run(args: &Args, out: &mut dyn Write) -> Result<(), Error> {
 }
 
 fn report(status: &Value, out: &mut dyn Write) -> io::Result<()> {
-    let (requested, effective) = (text(&status["mode"]["requested"]), text(&status["mode"]["effective"]));
-    let mode = if requested == effective { requested } else { format!("{requested} asked for, {effective} in effect") };
+    let mode = in_words(&status["mode"]);
     writeln!(out, "netd {}, up since {} UTC", text(&status["version"]), moment(&status["started"]))?;
     writeln!(out, "mode         {mode}")?;
     writeln!(out, "kill switch  {}", if status["kill_switch"] == true { "ON: everything passes" } else { "off" })?;
     let list = |name: &str| status[name].as_array().into_iter().flatten();
+    for policy in list("policies") {
+        writeln!(out, "policy       {}: {}", text(&policy["name"]), in_words(&policy["mode"]))?;
+    }
+    for fault in status["policy_reload"]["faults"].as_array().into_iter().flatten() {
+        let place = [&fault["file"], &fault["line"], &fault["column"]].map(|value| plain(&text(value))).join(":");
+        writeln!(out, "POLICY KEPT  what was read cannot be used: {place}: {}", plain(&text(&fault["message"])))?;
+    }
+    for hook in list("hooks").filter(|hook| hook["denies"] != true) {
+        writeln!(out, "HOOK PASSES  {}: {}", text(&hook["hook"]), plain(&text(&hook["why"])))?;
+    }
     for reason in list("not_ready") {
         writeln!(out, "NOT READY    {}", plain(&text(reason)))?;
     }
@@ -75,6 +84,15 @@ fn report(status: &Value, out: &mut dyn Write) -> io::Result<()> {
     rows.push(row("rules", &status["rules"]));
     rows.push(row("flow slots", &status["flow_slots"]));
     output::table(out, &["TABLE", "ENTRIES", "CAPACITY", "FULL"], &rows)
+}
+
+/// Says a requested and an effective mode, and why they differ.
+fn in_words(mode: &Value) -> String {
+    let (requested, effective) = (text(&mode["requested"]), text(&mode["effective"]));
+    match requested == effective {
+        true => requested,
+        false => format!("{requested} asked for, {effective} in effect: {}", plain(&text(&mode["reason"]))),
+    }
 }
 
 fn row(name: &str, fill: &Value) -> Vec<String> {

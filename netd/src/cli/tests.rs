@@ -146,7 +146,11 @@ async fn a_list_is_imported_with_every_rejected_line() {
          line 2 rejected: 300.1.1.1: neither an address, a prefix, a range, a name, nor a JA3 or JA4 fingerprint\n\
          not taken: 10.0.0.1: protected: the default gateway\n"
     );
-    assert!(printed[1].1.lines().nth(1).unwrap().starts_with("corp  1     0     drop"), "{}", printed[1].1);
+    assert!(
+        printed[1].1.lines().nth(1).unwrap().starts_with("corp  1     0     0      0       drop"),
+        "{}",
+        printed[1].1
+    );
     assert_eq!(printed[2], (0, "list corp removed, 1 entries released\n".to_owned()));
     assert_eq!((printed[3].0, printed[3].1.contains("a-z, 0-9")), (1, true));
     assert_eq!((printed[4].0, printed[4].1.contains("cannot read /nowhere")), (1, true));
@@ -245,4 +249,169 @@ fn a_database_that_cannot_be_used_is_named_by_info_and_by_the_check_of_the_confi
     std::fs::write(config, "").unwrap();
     assert!(alone(&["geoip", "info", "--config", config]).1.contains("names no database"));
     assert_eq!(alone(&["config", "check", config]).0, 0);
+}
+
+#[tokio::test]
+async fn flows_are_observed_and_findings_triaged() {
+    let api = Api::new();
+    api.flows.end(conversation(1, EndReason::Closed));
+    api.flows.end(conversation(2, EndReason::Closed));
+    api.findings.report(finding(4, Severity::High, 0.9));
+
+    let printed = printed(
+        &api,
+        &[
+            &["observe", "sport:1", "-o", "compact"],
+            &["observe", "-o", "csv"],
+            &["observe", "colour:red"],
+            &["observe", "-f", "-o", "json"],
+            &["flows", "sport:2", "-o", "jsonl"],
+            &["findings", "ack", "4", "--assignee", "ana"],
+            &["findings", "close", "4", "--as", "fp"],
+            &["findings", "list", "-q", "status:closed assignee:ana"],
+            &["findings", "show", "4", "-o", "json"],
+        ],
+    )
+    .await;
+
+    assert!(
+        printed[0].1.contains(" alert 0.90 tcp 10.0.0.7:1 -> 198.51.100.9:443 DE/AS64500 60/0 S0 cdn.example.net"),
+        "{}",
+        printed[0].1
+    );
+    assert_eq!(printed[1].1.lines().count(), 3);
+    assert_eq!((printed[2].0, printed[2].1.contains("'colour' is no field")), (1, true), "{}", printed[2].1);
+    assert_eq!(printed[3].0, 2);
+    assert_eq!(printed[4].1.lines().count(), 1);
+    assert_eq!(printed[5].1, "finding 4: ack\n");
+    assert_eq!(printed[6].1, "finding 4: closed\n");
+    assert!(printed[7].1.lines().nth(1).unwrap().contains("closed"), "{}", printed[7].1);
+    assert!(printed[8].1.contains("\"reason\": \"fp\""), "{}", printed[8].1);
+}
+
+#[tokio::test]
+async fn a_token_is_shown_once_and_listed_without_its_secret() {
+    let api = Api::new();
+
+    let printed = printed(
+        &api,
+        &[
+            &["token", "create", "--name", "prom", "--scope", "metrics", "--ttl", "1h"],
+            &["token", "list"],
+            &["token", "revoke", "nobody"],
+        ],
+    )
+    .await;
+
+    let token = printed[0].1.lines().next().unwrap();
+    assert!(token.starts_with("ntd_") && token.len() == 76, "{token}");
+    assert!(printed[1].1.contains("prom") && !printed[1].1.contains(&token[..20]), "{}", printed[1].1);
+    assert_eq!((printed[2].0, printed[2].1.contains("there is no token nobody")), (1, true));
+}
+
+#[tokio::test]
+async fn the_doctor_says_what_is_wrong_and_how_bad_that_is() {
+    let api = Api::new();
+
+    let printed = printed(&api, &[&["doctor", "-o", "json"], &["doctor"]]).await;
+
+    let report: Value = serde_json::from_str(&printed[0].1).unwrap();
+    let expected = match report["worst"].as_str().unwrap() {
+        "ok" => 0,
+        "warn" => 4,
+        _ => 1,
+    };
+    assert_eq!((printed[0].0, printed[1].0), (expected, expected));
+    let checks = report["checks"].as_array().unwrap();
+    assert!(
+        checks.iter().any(|check| check["what"] == "kernel") && checks.iter().any(|check| check["what"] == "losses")
+    );
+    assert_eq!(printed[1].1.lines().filter(|line| line.starts_with("warn ") || line.starts_with("FAIL")).count(), {
+        checks.iter().filter(|check| check["grade"] != "ok").count()
+    });
+}
+
+#[test]
+fn a_log_that_was_altered_fails_with_its_first_broken_record() {
+    let folder = tempfile::tempdir().unwrap();
+    let log = folder.path().join("audit");
+    let audit = crate::store::audit::Audit::open(&log, netd_engine::time::Timestamp(1)).unwrap();
+    let change = crate::store::audit::Change::new(crate::store::audit::Effect::Decreases, "test", "x");
+    for _ in 0..3 {
+        audit.record(netd_engine::time::Timestamp(1), &crate::store::audit::Caller::daemon(), change.clone());
+    }
+    let verify = || {
+        let cli =
+            Cli::try_parse_from(["netd", "audit", "verify", "--state-dir", folder.path().to_str().unwrap()]).unwrap();
+        let mut out = Vec::new();
+        (run(&cli, &mut out, &mut Vec::new()), String::from_utf8(out).unwrap())
+    };
+    assert_eq!(verify().0, 0);
+
+    let file = log.join("audit.jsonl");
+    let text = std::fs::read_to_string(&file).unwrap();
+    std::fs::write(&file, text.replacen("\"seq\":2", "\"seq\":9", 1)).unwrap();
+
+    let (status, said) = verify();
+    assert_eq!(status, 1);
+    assert!(said.contains("BROKEN at audit.jsonl:2"), "{said}");
+}
+
+#[tokio::test]
+async fn entries_and_allow_lists_are_kept_and_an_address_is_unblocked_in_one_command() {
+    let printed = printed(
+        &Api::new(),
+        &[
+            &["block", "add", "198.51.100.7", "--list", "corp", "--ttl", "1h", "--reason", "ir-4411"],
+            &["block", "add", "*.evil.example", "--list", "corp"],
+            &["block", "list", "corp"],
+            &["explain", "198.51.100.7"],
+            &["allow", "add", "198.51.100.7", "--reason", "ours"],
+            &["allow", "list"],
+            &["allow", "remove", "198.51.100.7"],
+            &["block", "add", "192.0.2.1", "--confirm", "60s"],
+            &["confirm"],
+            &["unblock", "198.51.100.7"],
+            &["unblock", "--all"],
+            &["unblock", "--all"],
+            &["block", "add", "10.0.0.1", "--list", "corp"],
+            &["feeds", "list"],
+            &["feeds", "update", "none"],
+        ],
+    )
+    .await;
+
+    assert_eq!(printed[0], (0, "198.51.100.7 is in block-list corp\n".to_owned()));
+    assert!(printed[2].1.contains("198.51.100.7") && printed[2].1.contains("ir-4411"), "{}", printed[2].1);
+    assert!(printed[3].1.starts_with("blocked by list corp, entry 198.51.100.7 until "), "{}", printed[3].1);
+    assert_eq!(printed[4].1, "198.51.100.7 is in allow-list operator\n");
+    assert!(printed[5].1.lines().nth(1).unwrap().starts_with("operator  1 "), "{}", printed[5].1);
+    assert_eq!(printed[6].1, "198.51.100.7 is out of allow-list operator\n");
+    assert!(printed[7].1.contains("unless you say: netd confirm "), "{}", printed[7].1);
+    assert!(printed[8].1.contains("verdict "), "{}", printed[8].1);
+    assert!(printed[9].1.contains("released: 198.51.100.7\n"), "{}", printed[9].1);
+    assert!(printed[10].1.contains("released: 192.0.2.1") && printed[10].1.contains("block-list corp removed"));
+    assert_eq!(printed[11].1, "nothing was blocked\n");
+    assert_eq!((printed[12].0, printed[12].1.contains("the default gateway")), (1, true), "{}", printed[12].1);
+    assert_eq!(printed[13].0, 0);
+    assert_eq!((printed[14].0, printed[14].1.contains("there is no feed none")), (1, true), "{}", printed[14].1);
+}
+
+#[test]
+fn a_list_is_signed_for_others_to_fetch() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = |name: &str| dir.path().join(name).to_str().unwrap().to_owned();
+    std::fs::write(path("list"), "192.0.2.1\n").unwrap();
+
+    let (status, public) = alone(&["feeds", "keygen", &path("key")]);
+    let signed =
+        alone(&["feeds", "sign", &path("list"), "--key", &path("key"), "--name", "drop", "--to", &path("signed")]);
+    let again = alone(&["feeds", "keygen", &path("key")]);
+
+    assert!(status == 0 && signed.0 == 0, "{signed:?}");
+    assert_eq!(again.0, 1, "a key is never overwritten");
+    let bytes = std::fs::read(path("signed")).unwrap();
+    let opened =
+        crate::feeds::envelope::open(&bytes, &public.trim().parse().unwrap(), "drop", None, crate::time::now());
+    assert_eq!(opened.unwrap().1, b"192.0.2.1\n");
 }

@@ -32,6 +32,7 @@ pub(super) fn run(args: &Args, out: &mut dyn Write) -> Result<(), Error> {
 fn row(verdict: &Value) -> Vec<String> {
     let origin = match verdict["origin"].as_str() {
         Some("finding") => format!("finding {}", text(&verdict["finding"])),
+        Some("list") => format!("list {}", text(&verdict["list"])),
         _ => text(&verdict["origin"]),
     };
     let action = match (verdict["shadow"] == true, verdict["leads"] == false) {

@@ -1,21 +1,19 @@
-//! The operator's other files: policy, services, weights, lists of threat intelligence.
+//! The operator's other files: services, weights, lists of threat intelligence, and the policies of their own room.
 
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use anyhow::{Context as _, bail};
 use netd_engine::intel::Intel;
-use netd_engine::policy::{Policy, PolicyFile};
+use netd_engine::policy::Policies;
 use netd_engine::services::Services;
 use netd_engine::weights::Weights;
 use serde::Deserialize;
 use tracing::warn;
 
-use super::Config;
+use super::{Config, policies};
 use crate::time;
 
-/// The policy that netd ships: findings only.
-const DEFAULT_POLICY: &str = include_str!("../../../policies/default.yaml");
 /// Such a file is a few kilobytes; a larger one is a mistake or an attack on the parser.
 const MAX_FILE: u64 = 1 << 20;
 /// A list of threat intelligence is at most this long.
@@ -33,7 +31,7 @@ pub struct IntelList {
 /// Everything that the configuration refers to.
 #[derive(Debug)]
 pub struct Files {
-    pub policy: Policy,
+    pub policies: Policies,
     pub services: Services,
     pub weights: Weights,
     pub intel: Intel,
@@ -45,23 +43,11 @@ pub struct Files {
 /// With file, line and column, and what was expected.
 pub fn read(config: &Config) -> anyhow::Result<Files> {
     Ok(Files {
-        policy: policy(&config.policy)?,
+        policies: policies::read(&config.policy)?,
         services: services(&config.services)?,
         weights: weights(&config.weights)?,
         intel: intel(&config.intel)?,
     })
-}
-
-/// Reads the policy; an empty path is the one netd ships.
-///
-/// # Errors
-/// With file, line and column, and what was expected.
-pub fn policy(path: &Path) -> anyhow::Result<Policy> {
-    let file: PolicyFile = match path.as_os_str().is_empty() {
-        true => serde_saphyr::from_str(DEFAULT_POLICY).context("the policy netd ships")?,
-        false => serde_saphyr::from_str(&text(path)?).with_context(|| format!("{} is not a policy", path.display()))?,
-    };
-    Ok(file.into_policy())
 }
 
 /// Reads the benign services; an empty path is those netd ships.
@@ -138,24 +124,6 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_shipped_policy_only_observes() {
-        let policy = policy(Path::new("")).unwrap();
-
-        assert_eq!(policy.spec.mode, netd_engine::policy::Mode::Observe);
-    }
-
-    #[test]
-    fn a_mistyped_key_names_file_and_line() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("my.yaml");
-        std::fs::write(&path, DEFAULT_POLICY.replace("ttl:", "tll:")).unwrap();
-
-        let error = format!("{:#}", policy(&path).unwrap_err());
-
-        assert!(error.contains("my.yaml") && error.contains("tll") && error.contains("line"), "{error}");
-    }
-
-    #[test]
     fn a_list_that_is_some_other_file_is_refused_with_its_line() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("list.txt");
@@ -164,56 +132,5 @@ mod tests {
         let error = intel(&[IntelList { name: "feed".into(), file }]).unwrap_err().to_string();
 
         assert!(error.contains("list.txt:2:"), "{error}");
-    }
-
-    /// Reads the shipped policy that enforces, with other words for what is done about a reverse shell.
-    fn responding(words: &str) -> Result<Policy, String> {
-        let text = include_str!("../../../policies/enforce.yaml");
-        let text = text.replacen("host_reverse_shell: {from: high, do: [cut]}", words, 1);
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("my.yaml");
-        std::fs::write(&path, text).unwrap();
-        policy(&path).map_err(|error| format!("{error:#}"))
-    }
-
-    #[test]
-    fn the_shipped_policy_that_enforces_cuts_shells_and_kills_nobody() {
-        use netd_engine::respond::Measure;
-
-        let respond = responding("host_reverse_shell: {from: high, do: [cut]}").unwrap().spec.respond;
-
-        let names: Vec<_> = respond.keys().map(|detector| detector.name()).collect();
-        assert_eq!(names, ["host_reverse_shell", "bind_shell"]);
-        assert!(respond.values().all(|rule| rule.measures == [Measure::Cut]));
-        assert!(policy(Path::new("")).unwrap().spec.respond.is_empty());
-    }
-
-    #[test]
-    fn a_rule_that_cannot_be_meant_is_refused_with_the_reason() {
-        let table = [
-            ("host_reverse_shel: {from: high, do: [cut]}", "host_reverse_shel"),
-            ("host_reverse_shell: {from: hihg, do: [cut]}", "hihg"),
-            ("host_reverse_shell: {from: high, do: [shoot]}", "shoot"),
-            ("host_reverse_shell: {from: high, do: []}", "names nothing"),
-            ("host_reverse_shell: {from: high, do: [cut, cut]}", "cut twice"),
-            ("host_reverse_shell: {from: high, do: [stop, kill]}", "stop and kill"),
-            ("host_reverse_shell: {do: [cut]}", "from"),
-            ("host_reverse_shell: {from: high, do: [cut], at: once}", "at"),
-        ];
-        for (words, expected) in table {
-            let error = responding(words).unwrap_err();
-
-            assert!(error.contains(expected) && error.contains("line"), "{words}: {error}");
-        }
-    }
-
-    #[test]
-    fn responses_are_read_in_the_order_in_which_they_are_done() {
-        use netd_engine::respond::Measure;
-
-        let policy = responding("host_reverse_shell: {from: critical, do: [block, kill, cut]}").unwrap();
-
-        let rule = policy.spec.respond.values().next().unwrap();
-        assert_eq!(rule.measures, [Measure::Cut, Measure::Kill, Measure::Block]);
     }
 }

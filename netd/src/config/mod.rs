@@ -1,9 +1,14 @@
 //! The daemon's configuration: a TOML file in which every key is optional.
 
+mod api;
 mod capture;
+pub mod feeds;
 pub mod files;
 mod geoip;
+pub mod policies;
 pub mod shown;
+mod sinks;
+mod store;
 
 use std::fmt;
 use std::io;
@@ -16,10 +21,12 @@ use ipnet::IpNet;
 use serde::de::{Error as _, Visitor};
 use serde::{Deserialize, Deserializer};
 
+pub use self::api::{Api, Grant, Tls, TlsMode};
 pub use self::capture::Capture;
 use self::files::IntelList;
 pub use self::geoip::Geoip;
-use crate::api::Listen;
+pub use self::store::Store;
+use crate::sinks::Sink;
 use crate::time;
 
 /// The file that `netd config default` prints: every key with its default.
@@ -39,14 +46,19 @@ pub struct Config {
     pub bpffs: PathBuf,
     /// Whether to attach to the cgroup tree: who opens a socket, and refusal with an error.
     pub cgroup: bool,
-    /// Policy file; empty is the one netd ships.
+    /// Policy file, or a directory of them; empty is the one netd ships.
     pub policy: PathBuf,
     /// Benign services; empty: those netd ships.
     pub services: PathBuf,
     /// Weights and thresholds; empty: those netd ships.
     pub weights: PathBuf,
+    /// Whether to enforce although a hook does not prove that it denies.
+    pub accept_degraded: bool,
     /// Lists of threat intelligence.
     pub intel: Vec<IntelList>,
+    /// Lists that are fetched.
+    #[serde(rename = "feed")]
+    pub feeds: Vec<feeds::Feed>,
     /// Never cut.
     pub protect: Vec<Network>,
     /// Whose traffic is judged; none: the private networks and this host's own addresses.
@@ -55,9 +67,14 @@ pub struct Config {
     #[serde(deserialize_with = "duration")]
     pub heartbeat_limit: Duration,
     pub api: Api,
+    pub privileges: Privileges,
     pub limits: Limits,
     pub capture: Capture,
     pub geoip: Geoip,
+    /// Where findings, flows and verdicts are written or sent.
+    #[serde(deserialize_with = "sinks::deserialize")]
+    pub sink: Vec<Sink>,
+    pub store: Store,
     pub log: Log,
 }
 
@@ -108,17 +125,17 @@ pub enum Xdp {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Network(pub IpNet);
 
-/// The REST API.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Api {
-    /// Loopback addresses and unix sockets; none switches the API off.
-    #[serde(deserialize_with = "listens")]
-    pub listen: Vec<Listen>,
-    /// Names by which it may be called, besides `localhost` and loopback addresses.
-    pub hosts: Vec<String>,
-    /// Whether it shows its documentation at `/docs`.
-    pub docs: bool,
+/// What netd keeps of root's power once its programs are attached.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Privileges {
+    /// Everything it was started with.
+    Keep,
+    /// What its work takes: sockets and processes of others.
+    #[default]
+    Drop,
+    /// Nothing: what is attached goes on, other users' processes are not looked into.
+    None,
 }
 
 /// How much is kept.
@@ -165,24 +182,23 @@ impl Default for Config {
             bpffs: PathBuf::from("/sys/fs/bpf/netd"),
             cgroup: true,
             policy: PathBuf::new(),
+            accept_degraded: false,
             services: PathBuf::new(),
             weights: PathBuf::new(),
             intel: Vec::new(),
+            feeds: Vec::new(),
             protect: Vec::new(),
             local_networks: Vec::new(),
             heartbeat_limit: Duration::from_secs(600),
             api: Api::default(),
+            privileges: Privileges::default(),
             limits: Limits::default(),
             capture: Capture::default(),
             geoip: Geoip::default(),
+            sink: Vec::new(),
+            store: Store::default(),
             log: Log::default(),
         }
-    }
-}
-
-impl Default for Api {
-    fn default() -> Self {
-        Self { listen: vec![Listen::Tcp(([127, 0, 0, 1], 9_443).into())], hosts: Vec::new(), docs: true }
     }
 }
 
@@ -194,8 +210,8 @@ impl Default for Limits {
             pairs: 65_536,
             findings: 10_000,
             blocklists: 64,
-            listed_hosts: 1_048_576,
-            listed_prefixes: 131_072,
+            listed_hosts: 16_777_216,
+            listed_prefixes: 4_194_304,
         }
     }
 }
@@ -267,8 +283,15 @@ impl Config {
                 let wanted = "0s (never) or at least 5s, or a busy daemon would stop enforcing";
                 (seconds > 0 && seconds < 5).then(|| ("heartbeat_limit", format!("{seconds}s"), wanted))
             })
+            .or_else(|| within("store.max_size", self.store.max_size, 16 << 20..=1 << 50, "from 16MiB to 1024TiB"))
+            .or_else(|| {
+                let wanted = "from 1h to 3650d";
+                within("store.retention", self.store.retention.as_secs(), 3_600..=3_650 * 86_400, wanted)
+            })
+            .or_else(|| feeds::flaw(&self.feeds))
             .or_else(|| absolute("state_dir", &self.state_dir))
             .or_else(|| absolute("bpffs", &self.bpffs))
+            .or_else(|| self.api.flaw())
             .or_else(|| self.geoip.paths().country.and_then(|path| absolute("geoip.country", &path)))
             .or_else(|| self.geoip.paths().asn.and_then(|path| absolute("geoip.asn", &path)))
     }
@@ -316,11 +339,6 @@ impl<'de> Deserialize<'de> for Interfaces {
 
 fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
     time::duration(&String::deserialize(deserializer)?).map_err(D::Error::custom)
-}
-
-fn listens<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Listen>, D::Error> {
-    let texts: Vec<String> = one_or_many(deserializer)?;
-    texts.iter().map(|text| text.parse().map_err(D::Error::custom)).collect()
 }
 
 /// Reads one text or a list of them.

@@ -30,16 +30,22 @@ fn hide(value: &mut Value) {
             }
         }
         Value::Array(values) => values.iter_mut().for_each(hide),
-        // A URL may carry a name and a password.
-        Value::String(text)
-            if text
-                .split_once("://")
-                .is_some_and(|(_, rest)| rest.split('/').next().is_some_and(|host| host.contains('@'))) =>
-        {
-            *value = Value::from(HIDDEN);
+        Value::String(text) => {
+            if let Some(shown) = url(text) {
+                *value = Value::from(shown);
+            }
         }
-        Value::String(_) | Value::Null | Value::Bool(_) | Value::Number(_) => {}
+        Value::Null | Value::Bool(_) | Value::Number(_) => {}
     }
+}
+
+/// Returns where a URL leads, without what may be secret: user, path and query, which webhooks know their callers by.
+fn url(text: &str) -> Option<String> {
+    let (scheme, rest) = text.split_once("://")?;
+    let (authority, path) = rest.find(['/', '?', '#']).map_or((rest, ""), |at| rest.split_at(at));
+    let host = authority.rsplit('@').next().unwrap_or(authority);
+    let hidden = if path.trim_matches('/').is_empty() { "" } else { "/[hidden]" };
+    Some(format!("{scheme}://{host}{hidden}"))
 }
 
 #[cfg(test)]
@@ -55,12 +61,16 @@ mod tests {
             api_key = "hush"
             [[outputs]]
             url = "https://user:hush@example.net/x"
+            [[sink]]
+            type = "webhook"
+            url = "https://hooks.example.net/services/hush?k=hush"
             webhook_url = "https://example.net/hush"
         "#;
 
         let shown = shown(text);
 
         assert_eq!((&shown["mode"], &shown["api"]["listen"][0]), (&"enforce".into(), &"127.0.0.1:9443".into()));
+        assert_eq!(shown["sink"][0]["url"], "https://hooks.example.net/[hidden]");
         assert!(!shown.to_string().contains("hush"), "{shown}");
     }
 }

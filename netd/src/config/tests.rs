@@ -1,4 +1,5 @@
 use super::*;
+use crate::api::Listen;
 
 fn parse(text: &str) -> Result<Config, String> {
     Config::parse(text, Path::new("netd.toml")).map_err(|error| error.to_string())
@@ -27,11 +28,20 @@ fn every_key_is_in_the_printed_default() {
         "bpffs",
         "cgroup",
         "policy",
+        "sink",
+        "accept_degraded",
         "protect",
         "local_networks",
         "heartbeat_limit",
         "listen",
         "hosts",
+        "loopback",
+        "group",
+        "group_scope",
+        "certificate",
+        "key",
+        "client_ca",
+        "privileges",
         "flows_per_cpu",
         "conversations",
         "pairs",
@@ -39,6 +49,9 @@ fn every_key_is_in_the_printed_default() {
         "blocklists",
         "listed_hosts",
         "listed_prefixes",
+        "history",
+        "retention",
+        "max_size",
         "country",
         "asn",
         "level",
@@ -54,9 +67,9 @@ fn a_mistake_is_shown_where_it_is() {
     let table = [
         ("mod = \"enforce\"", "unknown field `mod`"),
         ("mode = \"block\"", "unknown variant `block`"),
-        ("[api]\nlisten = \"0.0.0.0:9443\"", "not a loopback address"),
-        ("[api]\nlisten = \"9443\"", "neither address:port nor unix:/path"),
-        ("[api]\nlisten = [\"unix:sock\"]", "neither address:port nor unix:/path"),
+        ("[api]\nlisten = \"0.0.0.0\"", "neither address:port"),
+        ("[api]\nlisten = \"9443\"", "neither address:port nor tls:address:port nor unix:/path"),
+        ("[api]\nlisten = [\"unix:sock\"]", "neither address:port nor tls:address:port nor unix:/path"),
         ("protect = [\"10.0.0.7/24\"]", "the prefix is 10.0.0.0/24"),
         ("protect = [\"router\"]", "not an IP address or prefix"),
         ("heartbeat_limit = \"1 minute\"", "is not a duration"),
@@ -80,6 +93,8 @@ fn a_value_that_cannot_be_meant_names_its_key() {
         ("[limits]\nflows_per_cpu = 1", "limits.flows_per_cpu is 1; it must be from 1024"),
         ("[limits]\npairs = 0", "limits.pairs is 0"),
         ("state_dir = \"state\"", "state_dir is 'state'; it must be an absolute path"),
+        ("[api.tls]\nmode = \"files\"", "api.tls.certificate is ''; it must be an absolute path"),
+        ("[api.tls]\nkey = \"/k\"", "api.tls.mode is auto; it must be files"),
         ("[geoip]\nasn = \"asn.mmdb\"", "geoip.asn is 'asn.mmdb'; it must be an absolute path"),
     ];
     for (text, expected) in table {

@@ -25,14 +25,14 @@ pub enum Direction {
 impl Direction {
     pub(super) const BOTH: [Self; 2] = [Self::Ingress, Self::Egress];
 
-    const fn name(self) -> &'static str {
+    pub(super) const fn name(self) -> &'static str {
         match self {
             Self::Ingress => "ingress",
             Self::Egress => "egress",
         }
     }
 
-    const fn tcx(self) -> AttachType {
+    pub(super) const fn tcx(self) -> AttachType {
         match self {
             Self::Ingress => AttachType::TCX_INGRESS,
             Self::Egress => AttachType::TCX_EGRESS,
@@ -52,12 +52,12 @@ impl Direction {
 /// An interface and what holds the programs to it.
 #[derive(Debug)]
 pub(super) struct Attached {
-    interface: Interface,
-    hooks: Vec<Hook>,
+    pub(super) interface: Interface,
+    pub(super) hooks: Vec<Hook>,
 }
 
 #[derive(Debug)]
-enum Hook {
+pub(super) enum Hook {
     Link { pin: String, link: OwnedFd },
     Filter(Direction),
 }
@@ -143,36 +143,6 @@ impl Kernel {
         Ok(degraded)
     }
 
-    /// Attaches again where somebody has detached us: a deleted qdisc, a forced detach. Returns what was found and
-    /// how it went; nothing when all is well.
-    ///
-    /// # Errors
-    ///
-    /// When the interfaces cannot be listed.
-    pub fn heal(&mut self) -> Result<Vec<Degraded>, Error> {
-        let existing: BTreeSet<u32> = interfaces::indices()?.into_iter().collect();
-        let broken: Vec<_> = self
-            .attached
-            .values()
-            .filter(|attached| existing.contains(&attached.interface.index) && !self.holds(attached))
-            .map(|attached| attached.interface.clone())
-            .collect();
-        let mut degraded = Vec::new();
-        for interface in &broken {
-            tracing::warn!(interface = interface.name, "somebody detached netd; attaching again");
-            let failure = self.attach_interface(interface, &mut degraded).err();
-            degraded.push(Degraded::new(
-                format!("interface {}", interface.name),
-                "somebody detached netd's programs",
-                failure.map_or_else(
-                    || "packets passed unseen until they were attached again".to_owned(),
-                    |error| format!("packets pass unseen: {}", super::chain(&error)),
-                ),
-            ));
-        }
-        Ok(degraded)
-    }
-
     /// Iterates over the interfaces that programs are attached to.
     pub fn watched(&self) -> impl Iterator<Item = &Interface> {
         self.attached.values().map(|attached| &attached.interface)
@@ -184,17 +154,12 @@ impl Kernel {
         self.attached.values().map(|attached| (&attached.interface, attached.hooks.iter().map(Hook::name).collect()))
     }
 
-    fn holds(&self, attached: &Attached) -> bool {
-        let index = attached.interface.index;
-        attached.hooks.iter().all(|hook| match hook {
-            Hook::Link { link, .. } => sys::link_info(link).is_ok_and(|info| info.ifindex() == index),
-            // When the kernel does not answer, suspect nobody.
-            Hook::Filter(direction) => self.place.is_attached(index, *direction).unwrap_or(true),
-        })
-    }
-
     /// Attaches to one interface; an error when not even one direction could be.
-    fn attach_interface(&mut self, interface: &Interface, degraded: &mut Vec<Degraded>) -> Result<(), Error> {
+    pub(super) fn attach_interface(
+        &mut self,
+        interface: &Interface,
+        degraded: &mut Vec<Degraded>,
+    ) -> Result<(), Error> {
         // The programs look here to tell watched interfaces from others, so before the first packet.
         self.watched.set(&interface.index, &1)?;
         let mut hooks = Vec::new();
@@ -270,7 +235,7 @@ impl Kernel {
         Ok(Hook::Filter(direction))
     }
 
-    fn attach_xdp(&self, interface: &Interface, degraded: &mut Vec<Degraded>) -> Option<Hook> {
+    pub(super) fn attach_xdp(&self, interface: &Interface, degraded: &mut Vec<Degraded>) -> Option<Hook> {
         let program = self.programs.get(names::XDP_INGRESS)?;
         let wanted = |mode: Xdp| match self.xdp {
             Xdp::Auto => true,
@@ -315,7 +280,7 @@ impl Kernel {
         None
     }
 
-    fn attach_cgroup(&mut self, degraded: &mut Vec<Degraded>) {
+    pub(super) fn attach_cgroup(&mut self, degraded: &mut Vec<Degraded>) {
         let root = match cgroup::Root::find() {
             Ok(Some(root)) => root,
             Ok(None) => {
@@ -327,6 +292,7 @@ impl Kernel {
                 return;
             }
         };
+        self.cgroup_links.clear();
         for (name, attach_type) in CGROUP_PROGRAMS {
             let Some(program) = self.programs.get(name) else { continue };
             let pin = format!("cgroup-{name}");
@@ -453,7 +419,7 @@ impl Kernel {
 
     /// Returns the name of a pin: bpffs allows no dots, as in `eth0.100`, so interfaces go by number, and numbers
     /// are only good within their network namespace.
-    fn pin(&self, ifindex: u32, suffix: &str) -> String {
+    pub(super) fn pin(&self, ifindex: u32, suffix: &str) -> String {
         format!("n{}-i{ifindex}-{suffix}", self.namespace)
     }
 }

@@ -26,6 +26,8 @@ use zerocopy::IntoBytes;
 use super::{
     Counters, Degraded, Error, Events, FlowTable, Kernel, Options, Steering, VerdictMaps, chain,
     filter::Place,
+    health::Health,
+    lists::{self, Homes, Lists, Outer},
     offsets,
     pins::{Pins, open_pin},
     programs, sys,
@@ -36,11 +38,12 @@ use super::{
 static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/netd.bpf.o"));
 
 /// Kinds of map (`enum bpf_map_type`).
-const HASH: u32 = 1;
+pub(super) const HASH: u32 = 1;
 const ARRAY: u32 = 2;
 const PER_CPU_ARRAY: u32 = 6;
 const LRU_HASH: u32 = 9;
-const LPM_TRIE: u32 = 11;
+pub(super) const LPM_TRIE: u32 = 11;
+const ARRAY_OF_MAPS: u32 = 12;
 const RING_BUFFER: u32 = 27;
 
 /// Every map of the object, and its kind.
@@ -59,8 +62,8 @@ const MAPS: [(&str, u32); 20] = [
     (maps::ALLOW, LPM_TRIE),
     (maps::BLOCK_FLOWS, HASH),
     (maps::BLOCK_ENDPOINTS, HASH),
-    (maps::BLOCK_HOSTS, HASH),
-    (maps::BLOCK_PREFIXES, LPM_TRIE),
+    (maps::BLOCK_HOSTS, ARRAY_OF_MAPS),
+    (maps::BLOCK_PREFIXES, ARRAY_OF_MAPS),
     (maps::WATCHED, HASH),
     (maps::LAST_INGRESS, PER_CPU_ARRAY),
     (maps::SCRATCH, PER_CPU_ARRAY),
@@ -157,9 +160,9 @@ impl Kernel {
             allow: self.table(maps::ALLOW)?,
             flows: self.table(maps::BLOCK_FLOWS)?,
             endpoints: self.table(maps::BLOCK_ENDPOINTS)?,
-            hosts: self.table(maps::BLOCK_HOSTS)?,
-            prefixes: self.table(maps::BLOCK_PREFIXES)?,
+            lists: self.lists()?,
             steering: self.steering(),
+            provers: self.provers()?,
         })
     }
 
@@ -168,6 +171,11 @@ impl Kernel {
     #[must_use]
     pub fn program(&self, name: &str) -> Option<BorrowedFd<'_>> {
         self.programs.get(name).map(AsFd::as_fd)
+    }
+
+    fn lists(&self) -> Result<Lists, Error> {
+        let outer = Outer { hosts: self.map(maps::BLOCK_HOSTS)?, prefixes: self.map(maps::BLOCK_PREFIXES)? };
+        Lists::open(outer, Homes::of(&self.pins), self.list_limits, self.steering())
     }
 
     fn map(&self, name: &'static str) -> Result<OwnedFd, Error> {
@@ -193,6 +201,7 @@ impl Loaded {
     fn finish(self, pins: Pins, options: &Options) -> Result<(Kernel, Vec<Degraded>), Error> {
         let Self { programs, maps, possible_cpus, steering, watched, namespace, degraded } = self;
         let kernel = Kernel {
+            list_limits: lists::Limits { hosts: options.hosts.max(1), prefixes: options.prefixes.max(1) },
             pins,
             place: Place::new(&options.bpffs),
             namespace,
@@ -203,6 +212,7 @@ impl Loaded {
             watched,
             attached: BTreeMap::new(),
             cgroup_links: Vec::new(),
+            health: Health::default(),
             tracepoints: Vec::new(),
             xdp: options.xdp,
             cgroup: options.cgroup,
@@ -211,6 +221,8 @@ impl Loaded {
             tcx: !options.force_clsact,
             keep: false,
         };
+        // The generation that answers is there before any program is attached.
+        kernel.lists()?;
         Ok((kernel, degraded))
     }
 }
@@ -265,8 +277,6 @@ fn sizes(options: &Options, possible_cpus: usize) -> BTreeMap<&'static str, u32>
         (maps::ALLOW, options.allowed.max(1)),
         (maps::BLOCK_FLOWS, options.flow_verdicts.max(1)),
         (maps::BLOCK_ENDPOINTS, options.endpoints.max(1)),
-        (maps::BLOCK_HOSTS, options.hosts.max(1)),
-        (maps::BLOCK_PREFIXES, options.prefixes.max(1)),
     ])
 }
 

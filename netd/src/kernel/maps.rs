@@ -11,12 +11,14 @@ use netd_engine::verdict::Target;
 use zerocopy::FromZeros;
 
 use super::{
-    Error, Steering,
+    Error, Steering, chain,
+    lists::{Generation, Lists},
+    proof::Provers,
     table::{Plain, Table},
 };
 use crate::{
     host::sockets,
-    verdicts::{MapKey, Maps, MapsError, Table as Name},
+    verdicts::{MapKey, Maps, MapsError, Place, Proof, Table as Name},
 };
 
 /// The verdict maps.
@@ -29,9 +31,9 @@ pub struct VerdictMaps {
     pub(super) allow: Table<Prefix, u32>,
     pub(super) flows: Table<FlowKey, u32>,
     pub(super) endpoints: Table<Endpoint, u32>,
-    pub(super) hosts: Table<Address, u32>,
-    pub(super) prefixes: Table<Prefix, u32>,
+    pub(super) lists: Lists,
     pub(super) steering: Steering,
+    pub(super) provers: Provers,
 }
 
 /// Keys of one call, by table: each goes to the kernel in batches.
@@ -98,8 +100,7 @@ impl Maps for VerdictMaps {
         insert(&self.allow, Name::Allow, &keys.allow, &rules.allow)?;
         insert(&self.flows, Name::Flows, &keys.flows, &rules.flows)?;
         insert(&self.endpoints, Name::Endpoints, &keys.endpoints, &rules.endpoints)?;
-        insert(&self.hosts, Name::Hosts, &keys.hosts, &rules.hosts)?;
-        insert(&self.prefixes, Name::Prefixes, &keys.prefixes, &rules.prefixes)
+        insert_lists(self.lists.present(), &keys, &rules)
     }
 
     fn remove(&mut self, keys: &[MapKey]) -> Result<(), MapsError> {
@@ -110,8 +111,96 @@ impl Maps for VerdictMaps {
         remove(&self.allow, Name::Allow, &sorted.allow)?;
         remove(&self.flows, Name::Flows, &sorted.flows)?;
         remove(&self.endpoints, Name::Endpoints, &sorted.endpoints)?;
-        remove(&self.hosts, Name::Hosts, &sorted.hosts)?;
-        remove(&self.prefixes, Name::Prefixes, &sorted.prefixes)
+        remove_lists(self.lists.present(), &sorted)
+    }
+
+    fn begin(&mut self, hosts: u64, prefixes: u64) -> Result<(), MapsError> {
+        match self.lists.begin(hosts, prefixes) {
+            Err(Error::NoMemory { wanted, needed, available, .. }) => {
+                Err(MapsError::NoMemory { wanted, needed, available })
+            }
+            Err(error @ Error::MapFull { .. }) => {
+                tracing::warn!(error = chain(&error), "the kernel has no memory for another generation of lists");
+                Err(MapsError::Full { table: Name::Hosts })
+            }
+            other => other.map_err(failed("make another generation of BLOCK_HOSTS and BLOCK_PREFIXES")),
+        }
+    }
+
+    fn stage(&mut self, entries: &[(MapKey, RuleId)]) -> Result<(), MapsError> {
+        let Some(coming) = self.lists.coming() else { return Ok(()) };
+        let (mut keys, mut rules) = (Sorted::default(), SortedRules::default());
+        for (key, rule) in entries {
+            keys.push(key);
+            rules.push(key.table(), *rule);
+        }
+        insert_lists(coming, &keys, &rules)
+    }
+
+    fn unstage(&mut self, keys: &[MapKey]) -> Result<(), MapsError> {
+        let Some(coming) = self.lists.coming() else { return Ok(()) };
+        let mut sorted = Sorted::default();
+        for key in keys {
+            sorted.push(key);
+        }
+        remove_lists(coming, &sorted)
+    }
+
+    fn stage_front(&mut self, words: &[(u32, u64)]) -> Result<(), MapsError> {
+        let Some(coming) = self.lists.coming() else { return Ok(()) };
+        self.write_words(coming, words)
+    }
+
+    fn swap(&mut self, short_v6: bool) -> Result<(), MapsError> {
+        let Some(number) = self.lists.coming().map(Generation::number) else { return Ok(()) };
+        self.steering
+            .update(|control| set_bit(&mut control.short_v6_prefixes, number, short_v6))
+            .map_err(failed("set the short IPv6 prefixes flag in CONTROL"))?;
+        self.lists.swap().map_err(failed("swap the generations of lists"))
+    }
+
+    fn abandon(&mut self) {
+        self.lists.abandon();
+    }
+
+    fn room(&self, table: Name) -> u64 {
+        match table {
+            Name::Hosts => u64::from(self.lists.present().hosts.capacity()),
+            Name::Allow | Name::Flows | Name::Endpoints | Name::Prefixes => self.capacity(table),
+        }
+    }
+
+    fn get(&self, key: &MapKey) -> Result<Option<RuleId>, MapsError> {
+        let lists = self.lists.present();
+        let read = match key {
+            MapKey::Allow(key) => self.allow.get(key).map(|held| held.map(|_| 1)),
+            MapKey::Flow(key) => self.flows.get(key),
+            MapKey::Endpoint(key) => self.endpoints.get(key),
+            MapKey::Host(key) => lists.hosts.get(key),
+            MapKey::Prefix(key) => lists.prefixes.get(key),
+        };
+        read.map_err(failed("read back a verdict's key"))
+    }
+
+    fn read(&self, place: &mut Place, visit: &mut dyn FnMut(MapKey, RuleId)) -> Result<(), MapsError> {
+        let Place { table, at } = place;
+        let Some(name) = *table else { return Ok(()) };
+        let lists = self.lists.present();
+        let more = match name {
+            Name::Allow => self.allow.read(at, |key, _| visit(MapKey::Allow(key), 1)),
+            Name::Flows => self.flows.read(at, |key, rule| visit(MapKey::Flow(key), rule)),
+            Name::Endpoints => self.endpoints.read(at, |key, rule| visit(MapKey::Endpoint(key), rule)),
+            Name::Hosts => lists.hosts.read(at, |key, rule| visit(MapKey::Host(key), rule)),
+            Name::Prefixes => lists.prefixes.read(at, |key, rule| visit(MapKey::Prefix(key), rule)),
+        };
+        if !more.map_err(failed("read a table of verdicts back"))? {
+            *place = place.following();
+        }
+        Ok(())
+    }
+
+    fn rule(&self, id: RuleId) -> Result<Rule, MapsError> {
+        Ok(self.rules.get(&id).map_err(failed("read a slot of RULES"))?.unwrap_or_default())
     }
 
     fn for_each(&self, visit: &mut dyn FnMut(MapKey, RuleId)) -> Result<(), MapsError> {
@@ -120,8 +209,9 @@ impl Maps for VerdictMaps {
         self.endpoints
             .for_each(|key, rule| visit(MapKey::Endpoint(key), rule))
             .map_err(failed("read BLOCK_ENDPOINTS"))?;
-        self.hosts.for_each(|key, rule| visit(MapKey::Host(key), rule)).map_err(failed("read BLOCK_HOSTS"))?;
-        self.prefixes.for_each(|key, rule| visit(MapKey::Prefix(key), rule)).map_err(failed("read BLOCK_PREFIXES"))
+        let lists = self.lists.present();
+        lists.hosts.for_each(|key, rule| visit(MapKey::Host(key), rule)).map_err(failed("read BLOCK_HOSTS"))?;
+        lists.prefixes.for_each(|key, rule| visit(MapKey::Prefix(key), rule)).map_err(failed("read BLOCK_PREFIXES"))
     }
 
     fn capacity(&self, table: Name) -> u64 {
@@ -129,15 +219,16 @@ impl Maps for VerdictMaps {
             Name::Allow => self.allow.capacity(),
             Name::Flows => self.flows.capacity(),
             Name::Endpoints => self.endpoints.capacity(),
-            Name::Hosts => self.hosts.capacity(),
-            Name::Prefixes => self.prefixes.capacity(),
+            Name::Hosts => self.lists.limits().hosts,
+            Name::Prefixes => self.lists.limits().prefixes,
         })
     }
 
     fn front(&self) -> Result<Vec<u64>, MapsError> {
         let mut words = vec![0; FRONT_WORDS as usize];
+        let first = self.lists.present().front_word(0);
         let read = self.front.for_each(|index: u32, word| {
-            if let Some(slot) = words.get_mut(index as usize) {
+            if let Some(slot) = index.checked_sub(first).and_then(|index| words.get_mut(index as usize)) {
                 *slot = word;
             }
         });
@@ -146,15 +237,12 @@ impl Maps for VerdictMaps {
     }
 
     fn write_front(&mut self, words: &[(u32, u64)]) -> Result<(), MapsError> {
-        // The kernel copies a word by whatever store it likes. That is as good as one store, because bits that do
-        // not change are the same before and after, in whichever bytes a reader meets.
-        let (indices, words): (Vec<_>, Vec<_>) = words.iter().copied().unzip();
-        self.front.set_many(&indices, &words).map_err(|(_, error)| failed("write to FRONT")(error))
+        self.write_words(self.lists.present(), words)
     }
 
     fn set_short_v6_prefixes(&mut self, on: bool) -> Result<(), MapsError> {
         self.steering
-            .update(|control| control.short_v6_prefixes = u32::from(on))
+            .update(|control| set_bit(&mut control.short_v6_prefixes, control.lists & 1, on))
             .map(drop)
             .map_err(failed("set the short IPv6 prefixes flag in CONTROL"))
     }
@@ -178,6 +266,10 @@ impl Maps for VerdictMaps {
         self.hits.set_all(&id, Hits::default()).map_err(failed("clear a slot of HITS"))
     }
 
+    fn prove(&self) -> Vec<Proof> {
+        self.provers.prove()
+    }
+
     fn mode(&self) -> Result<Mode, MapsError> {
         Ok(Mode::from_number(self.steering.current().mode))
     }
@@ -199,6 +291,30 @@ impl Maps for VerdictMaps {
         let outcome = sockets::destroy(named).map_err(failed("destroy TCP sockets"))?;
         Ok(outcome.destroyed as u64)
     }
+}
+
+impl VerdictMaps {
+    fn write_words(&self, generation: &Generation, words: &[(u32, u64)]) -> Result<(), MapsError> {
+        // The kernel copies a word by whatever store it likes. That is as good as one store, because bits that do
+        // not change are the same before and after, in whichever bytes a reader meets.
+        let (indices, words): (Vec<_>, Vec<_>) =
+            words.iter().map(|(index, word)| (generation.front_word(*index), *word)).unzip();
+        self.front.set_many(&indices, &words).map_err(|(_, error)| failed("write to FRONT")(error))
+    }
+}
+
+fn set_bit(bits: &mut u32, number: u32, on: bool) {
+    *bits = *bits & !(1 << number) | u32::from(on) << number;
+}
+
+fn insert_lists(lists: &Generation, keys: &Sorted, rules: &SortedRules) -> Result<(), MapsError> {
+    insert(&lists.hosts, Name::Hosts, &keys.hosts, &rules.hosts)?;
+    insert(&lists.prefixes, Name::Prefixes, &keys.prefixes, &rules.prefixes)
+}
+
+fn remove_lists(lists: &Generation, keys: &Sorted) -> Result<(), MapsError> {
+    remove(&lists.hosts, Name::Hosts, &keys.hosts)?;
+    remove(&lists.prefixes, Name::Prefixes, &keys.prefixes)
 }
 
 fn insert<K: Plain>(map: &Table<K, u32>, name: Name, keys: &[K], rules: &[RuleId]) -> Result<(), MapsError> {

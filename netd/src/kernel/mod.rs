@@ -17,13 +17,16 @@ mod counters;
 mod events;
 mod filter;
 mod flows;
+mod health;
 pub mod interfaces;
+mod lists;
 mod load;
 mod maps;
 mod offsets;
 mod perf;
 mod pins;
 mod programs;
+mod proof;
 mod sys;
 mod table;
 mod tracepoints;
@@ -45,6 +48,7 @@ pub use counters::{Counters, Totals};
 pub use events::{Event, EventRef, Events};
 use filter::Place;
 pub use flows::{FlowTable, LiveSlot};
+use health::Health;
 pub use maps::VerdictMaps;
 pub use offsets::find as find_offsets;
 use pins::Pins;
@@ -82,6 +86,8 @@ pub enum Error {
     MapLayout { name: &'static str, found: String, expected: String },
     #[error("map {name} cannot hold more than {capacity} entries")]
     MapFull { name: &'static str, capacity: u32, source: io::Error },
+    #[error("{wanted} entries of {name} take about {needed} MiB of kernel memory; {available} MiB are available")]
+    NoMemory { name: &'static str, wanted: u64, needed: u64, available: u64 },
     #[error("failed {doing} map {name}")]
     Map { doing: &'static str, name: &'static str, source: io::Error },
     #[error("cannot read the ring buffer {name}")]
@@ -148,7 +154,8 @@ pub struct Options {
     pub process_ring_bytes: u32,
     /// Sockets whose owners are kept.
     pub sockets: u32,
-    /// Addresses that can be listed, and so on for the other tables.
+    /// Addresses that can be listed, and so on for the other tables. Those of hosts and prefixes are as large as what is
+    /// listed: these are limits.
     pub hosts: u32,
     pub prefixes: u32,
     pub endpoints: u32,
@@ -202,10 +209,12 @@ pub struct Kernel {
     maps: BTreeMap<&'static str, OwnedFd>,
     possible_cpus: usize,
     steering: Steering,
+    list_limits: lists::Limits,
     watched: Table<u32, u32>,
     attached: BTreeMap<u32, Attached>,
     /// Pins of links to the cgroup tree.
     cgroup_links: Vec<String>,
+    health: Health,
     /// What holds the programs that see processes.
     tracepoints: Vec<OwnedFd>,
     xdp: Xdp,

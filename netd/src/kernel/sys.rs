@@ -1,5 +1,5 @@
 //! bpf(2): the commands aya does not offer (batches, link update and detach of every link type, creation of a link by
-//! interface index).
+//! interface index, maps that a running daemon makes).
 //!
 //! Every function here is safe to call: buffers are checked against what the kernel says of the map's sizes by
 //! [`super::table`], the only caller that hands over buffers of another length than their type.
@@ -18,13 +18,16 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 /// Numbers of bpf(2) commands (`enum bpf_cmd`).
 mod command {
+    pub(super) const MAP_CREATE: libc::c_int = 0;
     pub(super) const MAP_LOOKUP_ELEM: libc::c_int = 1;
     pub(super) const MAP_UPDATE_ELEM: libc::c_int = 2;
     pub(super) const MAP_DELETE_ELEM: libc::c_int = 3;
     pub(super) const MAP_GET_NEXT_KEY: libc::c_int = 4;
     pub(super) const OBJ_PIN: libc::c_int = 6;
     pub(super) const OBJ_GET: libc::c_int = 7;
+    pub(super) const PROG_TEST_RUN: libc::c_int = 10;
     pub(super) const OBJ_GET_INFO_BY_FD: libc::c_int = 15;
+    pub(super) const PROG_QUERY: libc::c_int = 16;
     pub(super) const RAW_TRACEPOINT_OPEN: libc::c_int = 17;
     pub(super) const MAP_LOOKUP_BATCH: libc::c_int = 24;
     pub(super) const MAP_UPDATE_BATCH: libc::c_int = 26;
@@ -104,6 +107,20 @@ impl LinkInfo {
 
 #[repr(C)]
 #[derive(Clone, Copy, Default, FromBytes, IntoBytes, Immutable, KnownLayout)]
+struct MapCreate {
+    map_type: u32,
+    key_size: u32,
+    value_size: u32,
+    max_entries: u32,
+    flags: u32,
+    inner_map: u32,
+    numa_node: u32,
+    name: [u8; 16],
+    ifindex: u32,
+}
+
+#[repr(C)]
+#[derive(Clone, Copy, Default, FromBytes, IntoBytes, Immutable, KnownLayout)]
 struct Element {
     map: i32,
     pad: u32,
@@ -159,11 +176,40 @@ struct LinkCreate {
 
 #[repr(C)]
 #[derive(Clone, Copy, Default, FromBytes, IntoBytes, Immutable, KnownLayout)]
+struct Query {
+    target: u32,
+    attach_type: u32,
+    query_flags: u32,
+    attach_flags: u32,
+    programs: u64,
+    count: u32,
+    pad: u32,
+    program_flags: u64,
+    links: u64,
+    link_flags: u64,
+    revision: u64,
+}
+
+#[repr(C)]
+#[derive(Clone, Copy, Default, FromBytes, IntoBytes, Immutable, KnownLayout)]
 struct LinkChange {
     link: i32,
     program: i32,
     flags: u32,
     old_program: i32,
+}
+
+#[repr(C)]
+#[derive(Clone, Copy, Default, FromBytes, IntoBytes, Immutable, KnownLayout)]
+struct TestRun {
+    program: i32,
+    answer: u32,
+    size_in: u32,
+    size_out: u32,
+    data_in: u64,
+    data_out: u64,
+    repeat: u32,
+    duration: u32,
 }
 
 /// Calls bpf(2).
@@ -181,6 +227,43 @@ unsafe fn bpf<T: IntoBytes + FromBytes + KnownLayout>(command: libc::c_int, attr
 
 fn address(bytes: &[u8]) -> u64 {
     bytes.as_ptr().expose_provenance() as u64
+}
+
+/// What a new map is to be.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct MapShape {
+    pub(super) map_type: u32,
+    pub(super) key_size: usize,
+    pub(super) value_size: usize,
+    pub(super) max_entries: u32,
+    pub(super) flags: u32,
+}
+
+/// Makes a map; `name` is what other tools show, cut to 15 characters.
+pub(super) fn map_create(name: &str, shape: MapShape) -> io::Result<OwnedFd> {
+    let mut attributes = MapCreate {
+        map_type: shape.map_type,
+        key_size: shape.key_size as u32,
+        value_size: shape.value_size as u32,
+        max_entries: shape.max_entries,
+        flags: shape.flags,
+        ..MapCreate::default()
+    };
+    let length = name.len().min(attributes.name.len() - 1);
+    attributes.name[..length].copy_from_slice(&name.as_bytes()[..length]);
+    // SAFETY: the attributes hold no address.
+    let fd = unsafe { bpf(command::MAP_CREATE, &mut attributes)? };
+    owned(fd)
+}
+
+/// Runs a program of packets over one, and returns its answer.
+pub(super) fn test_run(program: impl AsFd, packet: &[u8]) -> io::Result<u32> {
+    let size_in = u32::try_from(packet.len()).map_err(io::Error::other)?;
+    let mut attributes =
+        TestRun { program: raw(&program), size_in, data_in: address(packet), repeat: 1, ..TestRun::default() };
+    // SAFETY: the packet is live and of this size, the kernel only reads it; no room for an answer is offered.
+    unsafe { bpf(command::PROG_TEST_RUN, &mut attributes)? };
+    Ok(attributes.answer)
 }
 
 /// Opens what is pinned at `path`.
@@ -243,6 +326,25 @@ fn link_create(program: &impl AsFd, target: u32, attach_type: AttachType, flags:
     // SAFETY: the attributes hold no address.
     let fd = unsafe { bpf(command::LINK_CREATE, &mut attributes)? };
     owned(fd)
+}
+
+/// Returns the number of the link that packets meet first at an interface's TCX hook, 0 for a program without one; `None`
+/// when nothing is attached there.
+pub(super) fn first_link(ifindex: u32, attach_type: AttachType) -> io::Result<Option<u32>> {
+    /// The kernel lets no more be attached.
+    const MOST: usize = 64;
+    let (mut programs, mut links) = ([0_u32; MOST], [0_u32; MOST]);
+    let mut attributes = Query {
+        target: ifindex,
+        attach_type: attach_type.0,
+        programs: programs.as_mut_bytes().as_mut_ptr().expose_provenance() as u64,
+        links: links.as_mut_bytes().as_mut_ptr().expose_provenance() as u64,
+        count: MOST as u32,
+        ..Query::default()
+    };
+    // SAFETY: both arrays are alive and hold `count` numbers.
+    unsafe { bpf(command::PROG_QUERY, &mut attributes)? };
+    Ok((attributes.count > 0).then_some(links[0]))
 }
 
 /// Runs `program` at a tracepoint of the kernel's, for as long as what is returned is open.

@@ -29,6 +29,9 @@ pub(super) struct Table<K, V> {
     types: PhantomData<(K, V)>,
 }
 
+/// Where the reading of a map stands; the default is its beginning.
+pub(super) use crate::verdicts::Cursor;
+
 impl<K: Plain, V: Plain> Table<K, V> {
     /// Takes over a map's descriptor.
     ///
@@ -181,6 +184,48 @@ impl<K: Plain, V: Plain> Table<K, V> {
             key = Some(next);
         }
         Ok(())
+    }
+
+    /// Calls `each` for the next entries, a batch of them at most, and returns whether there are more. Entries that come or
+    /// go meanwhile may or may not be met; a place that is gone begins anew.
+    pub(super) fn read(&self, cursor: &mut Cursor, mut each: impl FnMut(K, V)) -> Result<bool, Error> {
+        debug_assert_eq!(self.values, 1);
+        let mut keys = vec![K::new_zeroed(); BATCH];
+        let mut values = vec![V::new_zeroed(); BATCH];
+        let mut next = vec![0_u8; size_of::<K>().max(4)];
+        let chunk = sys::Chunk {
+            cursor_in: cursor.0.as_deref(),
+            cursor_out: &mut next,
+            keys: keys.as_mut_slice().as_mut_bytes(),
+            values: values.as_mut_slice().as_mut_bytes(),
+            count: BATCH as u32,
+        };
+        // SAFETY: `open` made sure of the sizes; the buffers hold `BATCH` elements, the cursors a key or four bytes.
+        let step = unsafe { sys::lookup_batch(&self.fd, chunk) };
+        if let Err(error) = &step.result
+            && unsupported(error)
+        {
+            // Older kernels: all of it at once.
+            *cursor = Cursor::default();
+            return self.for_each(each).map(|()| false);
+        }
+        for (key, value) in keys.iter().zip(&values).take(step.done as usize) {
+            each(*key, *value);
+        }
+        match step.result {
+            Ok(()) => {
+                cursor.0 = Some(next);
+                Ok(true)
+            }
+            Err(error) if error.raw_os_error() == Some(libc::ENOENT) => {
+                *cursor = Cursor::default();
+                Ok(false)
+            }
+            Err(error) => {
+                *cursor = Cursor::default();
+                Err(self.error("reading", error))
+            }
+        }
     }
 
     /// Returns false, having called nobody, when the kernel has no batches for this map.

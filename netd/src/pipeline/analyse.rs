@@ -5,13 +5,21 @@ use std::{
     time::{Duration, Instant},
 };
 
-use netd_engine::{Command, Counts, Engine, intel::Intel, respond::Order, suppress::Suppression, verdict::Verdict};
+use netd_engine::{
+    Command, Counts, Engine,
+    intel::Intel,
+    listed::{Listed, Resolved},
+    respond::Order,
+    suppress::Suppression,
+    verdict::Verdict,
+};
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use super::{
     host::{self, Host},
+    policies,
     shift::Shift,
     snapshot::Saver,
     sweep::Sweeper,
@@ -57,10 +65,14 @@ pub(super) struct Analyst {
     pub(super) evidence: Arc<Evidence>,
     pub(super) enforce: mpsc::Sender<Verdict>,
     pub(super) respond: mpsc::Sender<Order>,
+    pub(super) resolve: mpsc::Sender<Box<Resolved>>,
+    /// Names that lists hold, whenever they change.
+    pub(super) listed: watch::Receiver<Arc<Listed>>,
     pub(super) tally: watch::Sender<Tally>,
     /// Threat intelligence, whenever its files change.
     pub(super) intel: watch::Receiver<Arc<Intel>>,
     pub(super) suppressions: watch::Receiver<Arc<[Suppression]>>,
+    pub(super) policies: policies::Heard,
     pub(super) asked: mpsc::Receiver<Asked>,
 }
 
@@ -68,6 +80,7 @@ impl Analyst {
     /// Analyses until `shutdown`, then what is still in the ring buffer.
     pub(super) async fn run(mut self, shutdown: CancellationToken) -> anyhow::Result<()> {
         self.host.begin(&mut self.engine);
+        self.listed.mark_changed();
         let mut verdicts_lost = 0;
         let (mut next_beat, mut next_view) = (Instant::now(), Instant::now());
         loop {
@@ -121,9 +134,13 @@ impl Analyst {
         if self.intel.has_changed().unwrap_or(false) {
             self.engine.set_intel(Arc::clone(&self.intel.borrow_and_update()));
         }
+        if self.listed.has_changed().unwrap_or(false) {
+            self.engine.set_listed(Arc::clone(&self.listed.borrow_and_update()));
+        }
         if self.suppressions.has_changed().unwrap_or(false) {
             self.engine.set_suppressions(Arc::clone(&self.suppressions.borrow_and_update()));
         }
+        self.policies.hand_over(&mut self.engine);
         while let Ok(Asked { question, answer }) = self.asked.try_recv() {
             // Whoever asked may have gone.
             let _ = answer.send(self.engine.explain(&question));
@@ -187,6 +204,13 @@ impl Analyst {
                 }
                 // The service expires verdicts itself, by the clock the kernel uses.
                 Command::Release { .. } => {}
+                Command::Resolved(resolved) => {
+                    if let Err(error) = self.resolve.try_send(resolved) {
+                        let resolved = error.into_inner();
+                        warn!(name = %resolved.name, address = %resolved.address, "no room for a listed name's address");
+                        lost += 1;
+                    }
+                }
                 Command::FlowEnded(conversation) => self.flows.end(*conversation),
             }
         }

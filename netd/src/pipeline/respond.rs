@@ -19,6 +19,7 @@ use crate::{
     host::{group, sockets},
     store::{
         Findings,
+        audit::{Actor, Audit, Caller, Change, Effect},
         responses::{Done, Outcome, Response},
     },
     time,
@@ -31,6 +32,7 @@ pub(super) struct Responder {
     pub(super) programs: Arc<Programs>,
     /// Automatic verdicts that the service refused.
     pub(super) refused: Arc<AtomicU64>,
+    pub(super) audit: Audit,
 }
 
 /// What became of a measure: how many were concerned, or why not.
@@ -147,6 +149,10 @@ impl Responder {
         let Some(id) = order.process else {
             return Err((Outcome::Failed, "no process of this host is known for it".to_owned()));
         };
+        let change = Change::new(Effect::Increases, "process.signal", format!("pid {}", id.pid));
+        let caller = Caller { actor: Actor::Finding { id: order.finding }, request: None };
+        let admitted = self.audit.admit(time::now(), &caller, change.reason(format!("{signal:?}")));
+        admitted.map_err(|error| (Outcome::Refused, error.to_string()))?;
         let programs = Arc::clone(&self.programs);
         let told = blocking(move || Ok::<_, std::convert::Infallible>(group::signal(id, signal, &programs))).await?;
         told.map_err(|error| match error {

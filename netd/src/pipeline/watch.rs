@@ -14,16 +14,22 @@ use tokio::{sync::watch, time::MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use super::analyse::Tally;
+use super::analyse;
 use crate::{
     kernel::{Counters, Degraded, FlowTable, Kernel, interfaces::Watch},
-    store::status::{self, Fill, Interface, Loss, Snapshot},
+    sinks::Tally,
+    store::{
+        disk::StateDir,
+        history::History,
+        status::{self, Fill, Interface, Loss, Snapshot},
+    },
     time,
 };
 
 /// Between two snapshots.
 const SNAPSHOT: Duration = Duration::from_secs(1);
-/// Snapshots between two looks whether somebody has detached us, and between two counts of the flow table.
+/// Snapshots between two looks whether somebody has detached us, and between two counts of the flow table and of what
+/// lies on disk.
 const HEAL: u32 = 2;
 const FILL: u32 = 30;
 /// What was missing for a while is told at most so often.
@@ -34,17 +40,21 @@ pub(super) struct Shared {
     /// Automatic verdicts that were refused.
     pub(super) refused: Arc<AtomicU64>,
     pub(super) databases: Arc<Databases>,
+    pub(super) disk: Option<StateDir>,
+    pub(super) sinks: Arc<[Arc<Tally>]>,
+    pub(super) history: Option<Arc<History>>,
 }
 
 pub(super) struct Watcher {
     interfaces: Watch,
     counters: Counters,
     table: FlowTable,
-    tallies: watch::Receiver<Tally>,
+    tallies: watch::Receiver<analyse::Tally>,
     shared: Shared,
     degraded: Vec<Degraded>,
     started: Timestamp,
     fill: u64,
+    stores: Vec<(&'static str, u64)>,
     snapshots: watch::Sender<Arc<Snapshot>>,
 }
 
@@ -52,7 +62,7 @@ impl Watcher {
     pub(super) fn new(
         kernel: &Kernel,
         interfaces: Watch,
-        tallies: watch::Receiver<Tally>,
+        tallies: watch::Receiver<analyse::Tally>,
         shared: Shared,
         degraded: Vec<Degraded>,
     ) -> anyhow::Result<(Self, status::Sources)> {
@@ -66,6 +76,7 @@ impl Watcher {
             degraded,
             started: time::now(),
             fill: 0,
+            stores: Vec::new(),
             snapshots,
         };
         watcher.tell(kernel)?;
@@ -92,6 +103,7 @@ impl Watcher {
                     }
                     if tick % FILL == 1 {
                         self.fill = self.table.occupied();
+                        self.stores = self.shared.disk.iter().map(|disk| ("state", disk.bytes())).collect();
                     }
                 }
             }
@@ -138,6 +150,7 @@ impl Watcher {
             why: missing.why.clone(),
             consequence: missing.consequence.clone(),
         });
+        let history = self.shared.history.as_ref().map(|history| history.report());
         self.snapshots.send_replace(Arc::new(Snapshot {
             started: self.started,
             interfaces,
@@ -151,6 +164,7 @@ impl Watcher {
                 Loss { stage: "container_names", lost: host.inspector.not_named },
                 Loss { stage: "stream_looks", lost: host.looks_lost },
                 Loss { stage: "stream_snapshot_parts", lost: host.unread },
+                Loss { stage: "history", lost: history.as_ref().map_or(0, |history| history.lost) },
             ],
             host: status::Host {
                 processes: host.inspector.processes,
@@ -163,9 +177,16 @@ impl Watcher {
                 snapshots: host.snapshots,
             },
             flow_slots: Fill { entries: self.fill, capacity: self.table.capacity() as u64 },
-            degraded: degraded.chain(geoip.iter().filter_map(status::Degraded::of_geoip)).collect(),
+            degraded: degraded
+                .chain(geoip.iter().filter_map(status::Degraded::of_geoip))
+                .chain(history.as_ref().and_then(status::Degraded::of_history))
+                .collect(),
+            history,
             geoip,
+            stores: self.stores.clone(),
+            sinks: self.shared.sinks.iter().map(|tally| tally.state()).collect(),
             not_ready,
+            programs: status::Programs { missing: kernel.missing(), reattached: kernel.reattached().clone() },
             enforce_refused: self.shared.refused.load(Ordering::Relaxed),
         }));
         Ok(())

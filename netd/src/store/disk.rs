@@ -7,6 +7,7 @@ use std::fs;
 use std::io::{self, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
+use std::str::FromStr;
 use std::sync::Arc;
 
 use crate::verdicts::blocklist::ListName;
@@ -22,13 +23,19 @@ pub enum Error {
     Encode(#[from] serde_json::Error),
 }
 
-/// One file of the state directory. Every name is a constant or a [`ListName`]: no other text becomes a path.
+/// One file of the state directory. Every name is a constant, a number or a [`ListName`]: no other text becomes a path.
 #[derive(Clone, Copy, Debug)]
 pub enum File<'a> {
     Verdicts,
     Suppressions,
+    Tokens,
     Histories,
     List(&'a ListName),
+    AllowList(&'a ListName),
+    /// How to undo a change that waits to be confirmed, by its number.
+    Undo(u64),
+    /// The last good copy of a feed.
+    Feed(&'a ListName),
 }
 
 /// The state directory, held by one daemon at a time.
@@ -39,13 +46,20 @@ pub struct StateDir {
     _lock: Arc<fs::File>,
 }
 
+const FOLDERS: [&str; 4] = ["lists", "allowlists", "undo", "feeds"];
+/// The audit log's folder in the state directory.
+pub const AUDIT: &str = "audit";
+/// The folder of netd's own authority for TLS.
+pub const TLS: &str = "tls";
+
 const MAGIC: &str = "netd-state 1";
 
 impl StateDir {
     /// Opens the directory, creating it (0700), and locks it.
     pub fn open(path: &Path) -> Result<Self, Error> {
-        let lists = path.join("lists");
-        fs::DirBuilder::new().recursive(true).mode(0o700).create(&lists).map_err(io_error("create", &lists))?;
+        for folder in FOLDERS.map(|folder| path.join(folder)) {
+            fs::DirBuilder::new().recursive(true).mode(0o700).create(&folder).map_err(io_error("create", &folder))?;
+        }
         let lock_path = path.join("lock");
         let lock = options().open(&lock_path).map_err(io_error("open", &lock_path))?;
         match lock.try_lock() {
@@ -106,22 +120,56 @@ impl StateDir {
         decoded
     }
 
+    /// Returns the folder of the audit log, which has its own way of writing.
+    #[must_use]
+    pub fn audit(&self) -> PathBuf {
+        self.path.join(AUDIT)
+    }
+
     /// Returns the names of the saved lists, in order.
     #[must_use]
     pub fn lists(&self) -> Vec<ListName> {
-        let entries = fs::read_dir(self.path.join("lists")).into_iter().flatten().flatten();
-        let mut names: Vec<ListName> =
-            entries.filter_map(|entry| entry.file_name().to_str()?.strip_suffix(".list")?.parse().ok()).collect();
-        names.sort_unstable();
-        names
+        self.stems("lists", ".list")
+    }
+
+    /// Returns the names of the saved allow-lists, in order.
+    #[must_use]
+    pub fn allow_lists(&self) -> Vec<ListName> {
+        self.stems("allowlists", ".list")
+    }
+
+    /// Returns the numbers of the saved undos, in order.
+    #[must_use]
+    pub fn undos(&self) -> Vec<u64> {
+        self.stems("undo", ".undo")
+    }
+
+    fn stems<T: FromStr + Ord>(&self, folder: &str, suffix: &str) -> Vec<T> {
+        let entries = fs::read_dir(self.path.join(folder)).into_iter().flatten().flatten();
+        let stem = |entry: fs::DirEntry| entry.file_name().to_str()?.strip_suffix(suffix)?.parse().ok();
+        let mut stems: Vec<T> = entries.filter_map(stem).collect();
+        stems.sort_unstable();
+        stems
+    }
+
+    /// Returns how many bytes the files take; what cannot be read counts nothing.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        let folders = [self.path.clone(), self.path.join("lists")];
+        let entries = folders.iter().filter_map(|folder| fs::read_dir(folder).ok()).flatten().flatten();
+        entries.filter_map(|entry| entry.metadata().ok()).filter(fs::Metadata::is_file).map(|file| file.len()).sum()
     }
 
     fn path_of(&self, file: File<'_>) -> PathBuf {
         match file {
             File::Verdicts => self.path.join("verdicts.state"),
             File::Suppressions => self.path.join("suppressions.state"),
+            File::Tokens => self.path.join("tokens.state"),
             File::Histories => self.path.join("histories.state"),
             File::List(name) => self.path.join("lists").join(format!("{name}.list")),
+            File::AllowList(name) => self.path.join("allowlists").join(format!("{name}.list")),
+            File::Undo(id) => self.path.join("undo").join(format!("{id}.undo")),
+            File::Feed(name) => self.path.join("feeds").join(format!("{name}.feed")),
         }
     }
 }

@@ -164,11 +164,8 @@ mod tests {
     async fn whoever_falls_behind_hears_how_much_was_lost() {
         let events = Events::default();
         let mut listener = events.listen();
-        let row = Arc::new(Row {
-            sequence: 1,
-            ended: Some(1),
-            conversation: flows_for_tests::conversation(1, EndReason::Closed),
-        });
+        let conversation = flows_for_tests::conversation(1, EndReason::Closed);
+        let row = Arc::new(Row { sequence: 1, ended: Some(1), conversation, written: Default::default() });
 
         for _ in 0..BEHIND + 5 {
             events.tell(|| Event::Flow(Arc::clone(&row)));

@@ -1,17 +1,19 @@
 //! The findings, newest state of each, with how their severity rose.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use netd_engine::finding::{Finding, Pair, Severity};
 use netd_engine::time::Timestamp;
+use serde::{Deserialize, Serialize};
 
 use super::Backlog;
 use super::events::{Event, Events};
 use super::responses::{Response, Timings};
+use super::triage::Triage;
 
 /// One step of a finding's severity.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Rise {
     pub time: Timestamp,
     pub severity: Severity,
@@ -21,13 +23,23 @@ pub struct Rise {
 /// A finding as it stands.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Stored {
-    /// Number of its last report among all reports, from 1 on.
+    /// Number of its last report among all reports of this run, from 1 on; what a former run left comes first.
     pub sequence: u64,
     pub finding: Finding,
     /// First report and every rise since, oldest first.
     pub rises: Vec<Rise>,
     /// What was done at once about it, the last time.
     pub response: Option<Response>,
+    /// What people made of it.
+    pub triage: Triage,
+}
+
+/// Why a finding's triage was not changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NotTriaged {
+    Unknown,
+    /// Somebody changed it meanwhile; this is the present revision.
+    Changed(u64),
 }
 
 /// A bounded number of findings; the oldest gives way.
@@ -49,10 +61,20 @@ struct Inner {
     /// Reports by detector and severity, since the start.
     counts: BTreeMap<(&'static str, Severity), u64>,
     forgotten: u64,
+    /// What history has not heard of yet.
+    changed: BTreeSet<u64>,
 }
 
 /// Rises kept of one finding; severity has five steps, so more means that it fell in between.
 const RISES: usize = 16;
+
+impl Inner {
+    /// Takes back the number of a finding that gave way.
+    fn forget_report(&mut self, stored: &Stored) {
+        self.reports.remove(&stored.sequence);
+        self.forgotten_report = self.forgotten_report.max(stored.sequence);
+    }
+}
 
 impl Findings {
     #[must_use]
@@ -65,6 +87,29 @@ impl Findings {
     #[must_use]
     pub fn telling(self, events: Events) -> Self {
         Self { events, ..self }
+    }
+
+    /// Takes over what a former run left. Nobody is told, and nothing is counted: it was then.
+    #[must_use]
+    pub fn restored(self, stored: Vec<Stored>) -> Self {
+        {
+            let mut inner = self.inner.write().unwrap_or_else(PoisonError::into_inner);
+            let mut stored = stored;
+            stored.sort_by_key(|stored| (stored.rises.last().map(|rise| rise.time), stored.finding.id));
+            for mut stored in stored {
+                inner.reported += 1;
+                stored.sequence = inner.reported;
+                let (sequence, id) = (stored.sequence, stored.finding.id);
+                inner.reports.insert(sequence, id);
+                inner.by_id.insert(id, stored);
+            }
+            while inner.by_id.len() > self.limit
+                && let Some((_, stored)) = inner.by_id.pop_first()
+            {
+                inner.forget_report(&stored);
+            }
+        }
+        self
     }
 
     /// Takes a report: a new finding, or a known one whose severity rose.
@@ -89,18 +134,20 @@ impl Findings {
                 if let Some(host) = &finding.host {
                     self.timings.found(finding.detector, host.latency_s);
                 }
-                inner.by_id.insert(id, Stored { sequence, finding, rises: vec![rise], response: None });
+                let stored = Stored { sequence, finding, rises: vec![rise], response: None, triage: Triage::default() };
+                inner.by_id.insert(id, stored);
             }
         }
         inner.reports.insert(sequence, id);
+        inner.changed.insert(id);
         if let Some(stored) = inner.by_id.get(&id) {
             self.events.tell(|| Event::Finding(Arc::new(stored.clone())));
         }
-        if inner.by_id.len() > self.limit {
-            if let Some((_, stored)) = inner.by_id.pop_first() {
-                inner.reports.remove(&stored.sequence);
-                inner.forgotten_report = inner.forgotten_report.max(stored.sequence);
-            }
+        if inner.by_id.len() > self.limit
+            && let Some((id, stored)) = inner.by_id.pop_first()
+        {
+            inner.forget_report(&stored);
+            inner.changed.remove(&id);
             inner.forgotten += 1;
         }
     }
@@ -109,7 +156,13 @@ impl Findings {
     pub fn update(&self, finding: Finding) {
         let mut inner = self.inner.write().unwrap_or_else(PoisonError::into_inner);
         if let Some(stored) = inner.by_id.get_mut(&finding.id) {
-            stored.finding.host = finding.host;
+            if finding.host.is_some() {
+                stored.finding.host = finding.host;
+            }
+            if finding.decision.is_some() {
+                stored.finding.decision = finding.decision;
+            }
+            inner.changed.insert(finding.id);
         }
     }
 
@@ -119,7 +172,64 @@ impl Findings {
         let mut inner = self.inner.write().unwrap_or_else(PoisonError::into_inner);
         if let Some(stored) = inner.by_id.get_mut(&id) {
             stored.response = Some(response);
+            inner.changed.insert(id);
         }
+    }
+
+    /// Changes what people made of a finding, if nobody did since `revision`, and returns it as it then stands.
+    ///
+    /// # Errors
+    ///
+    /// When there is no such finding, or somebody was quicker.
+    pub fn triage(
+        &self,
+        id: u64,
+        revision: u64,
+        now: Timestamp,
+        change: impl FnOnce(&mut Triage),
+    ) -> Result<Stored, NotTriaged> {
+        let mut inner = self.inner.write().unwrap_or_else(PoisonError::into_inner);
+        let stored = inner.by_id.get_mut(&id).ok_or(NotTriaged::Unknown)?;
+        if stored.triage.revision != revision {
+            return Err(NotTriaged::Changed(stored.triage.revision));
+        }
+        change(&mut stored.triage);
+        stored.triage.revision += 1;
+        stored.triage.changed = Some(now);
+        let stored = stored.clone();
+        inner.changed.insert(id);
+        Ok(stored)
+    }
+
+    /// Returns the findings that changed since the last call, for history to keep.
+    #[must_use]
+    pub fn take_changed(&self) -> Vec<Stored> {
+        let mut inner = self.inner.write().unwrap_or_else(PoisonError::into_inner);
+        let changed = std::mem::take(&mut inner.changed);
+        changed.iter().filter_map(|id| inner.by_id.get(id).cloned()).collect()
+    }
+
+    /// Takes back what could not be kept: it stays changed.
+    pub fn put_back(&self, changed: &[Stored]) {
+        let mut inner = self.inner.write().unwrap_or_else(PoisonError::into_inner);
+        for stored in changed {
+            let id = stored.finding.id;
+            if inner.by_id.contains_key(&id) {
+                inner.changed.insert(id);
+            }
+        }
+    }
+
+    /// Returns the lowest number held; older ones gave way.
+    #[must_use]
+    pub fn oldest(&self) -> Option<u64> {
+        self.read(|inner| inner.by_id.keys().next().copied())
+    }
+
+    /// Returns every finding that `keep` accepts, oldest first.
+    #[must_use]
+    pub fn all(&self, keep: impl Fn(&Stored) -> bool) -> Vec<Stored> {
+        self.read(|inner| inner.by_id.values().filter(|stored| keep(stored)).cloned().collect())
     }
 
     /// Returns how long findings and responses took.
@@ -182,6 +292,17 @@ impl Findings {
         self.read(|inner| inner.counts.clone())
     }
 
+    /// Returns how many findings are held, by the severity they have.
+    #[must_use]
+    pub fn open(&self) -> BTreeMap<Severity, u64> {
+        self.read(|inner| {
+            inner.by_id.values().fold(BTreeMap::new(), |mut open, stored| {
+                *open.entry(stored.finding.severity).or_default() += 1;
+                open
+            })
+        })
+    }
+
     /// Returns how many findings there are, and how many gave way.
     #[must_use]
     pub fn len_and_forgotten(&self) -> (usize, u64) {
@@ -226,6 +347,7 @@ pub(crate) mod tests {
             attack: vec!["T1071.001"],
             techniques: vec![Attack::default().entry(Technique::WebProtocols)],
             host: None,
+            decision: None,
         }
     }
 
@@ -273,5 +395,20 @@ pub(crate) mod tests {
         assert!(more);
         let ids: Vec<_> = first.iter().chain(&second).map(|stored| stored.finding.id).collect();
         assert_eq!(ids, [5, 4, 3, 2]);
+    }
+
+    #[test]
+    fn what_a_former_run_left_comes_before_what_is_reported() {
+        let former = Findings::new(10);
+        former.report(finding(1, Severity::Low, 0.5));
+        former.report(finding(2, Severity::Low, 0.5));
+        former.report(Finding { time: finding(9, Severity::Low, 0.5).time, ..finding(1, Severity::High, 0.9) });
+        let findings = Findings::new(10).restored(former.take_changed());
+
+        findings.report(finding(3, Severity::Low, 0.5));
+
+        let backlog = findings.reported_after(0, 10);
+        let ids: Vec<_> = backlog.events.iter().map(|stored| stored.finding.id).collect();
+        assert_eq!((ids, backlog.is_whole), (vec![2, 1, 3], true));
     }
 }

@@ -1,6 +1,7 @@
 //! The conversations as they are shown: those alive, and the last ones that ended.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use dashmap::DashMap;
@@ -8,16 +9,41 @@ use netd_common::key::{ConversationKey, FlowKey};
 use netd_engine::flow::Conversation;
 
 use super::Backlog;
+use super::ended::Ended;
 use super::events::{Event, Events};
 
 /// A conversation with its place in the order of arrival.
 #[derive(Clone, Debug)]
 pub struct Row {
-    /// Grows with every conversation that is first heard of. Stays when the conversation changes.
+    /// Grows with every conversation that is first heard of, over restarts too; never below its start in microseconds
+    /// of Unix time. Stays when the conversation changes.
     pub sequence: u64,
     /// Its number among those that ended, from 1 on; none while it may still change.
     pub ended: Option<u64>,
     pub conversation: Conversation,
+    pub written: Written,
+}
+
+/// The batch in which history wrote a row, 0 while it has not.
+#[derive(Debug, Default)]
+pub struct Written(AtomicU64);
+
+impl Written {
+    pub fn set(&self, batch: u64) {
+        self.0.store(batch, Ordering::Release);
+    }
+
+    /// Returns whether the row is among the first `batches` that history wrote.
+    #[must_use]
+    pub fn is_within(&self, batches: u64) -> bool {
+        (1..=batches).contains(&self.0.load(Ordering::Acquire))
+    }
+}
+
+impl Clone for Written {
+    fn clone(&self) -> Self {
+        Self(self.0.load(Ordering::Acquire).into())
+    }
 }
 
 /// A bounded number of conversations: the one that ended longest ago gives way, then the oldest.
@@ -28,6 +54,7 @@ pub struct Flows {
     limit: usize,
     rows: DashMap<u64, Arc<Row>>,
     events: Events,
+    ended: Ended,
     order: Mutex<Order>,
 }
 
@@ -50,7 +77,20 @@ const CHUNK: usize = 1_024;
 impl Flows {
     #[must_use]
     pub fn new(limit: usize) -> Self {
-        Self { limit: limit.max(1), rows: DashMap::new(), events: Events::default(), order: Mutex::default() }
+        Self {
+            limit: limit.max(1),
+            rows: DashMap::new(),
+            events: Events::default(),
+            ended: Ended::default(),
+            order: Mutex::default(),
+        }
+    }
+
+    /// Numbers on from `last`, which a former run came to.
+    #[must_use]
+    pub fn numbered_after(self, last: u64) -> Self {
+        self.order(|order| order.last = order.last.max(last));
+        self
     }
 
     /// Tells each conversation that ends to the listeners of `events`.
@@ -67,6 +107,7 @@ impl Flows {
 
     /// Takes a conversation's last state.
     pub fn end(&self, conversation: Conversation) {
+        self.ended.count(&conversation);
         self.place(conversation, true);
     }
 
@@ -75,12 +116,12 @@ impl Flows {
         let (sequence, ended, evicted) = self.order(|order| {
             let sequence = match order.live.get(&key) {
                 Some(sequence) => *sequence,
-                None => order.begin(key),
+                None => order.begin(key, conversation.start.0 / 1_000),
             };
             let ended = has_ended.then(|| order.end(sequence, &key));
             (sequence, ended, order.evict(self.limit))
         });
-        let row = Arc::new(Row { sequence, ended, conversation });
+        let row = Arc::new(Row { sequence, ended, conversation, written: Written::default() });
         self.rows.insert(sequence, Arc::clone(&row));
         if has_ended {
             self.events.tell(|| Event::Flow(row));
@@ -90,10 +131,27 @@ impl Flows {
         }
     }
 
-    /// Returns one conversation.
+    /// Returns a conversation by its sequence.
     #[must_use]
     pub fn get(&self, sequence: u64) -> Option<Arc<Row>> {
         self.rows.get(&sequence).map(|row| Arc::clone(&row))
+    }
+
+    /// Hands every conversation to `take`, newest first.
+    pub fn each(&self, mut take: impl FnMut(&Arc<Row>)) {
+        let mut below = u64::MAX;
+        loop {
+            let chunk: Vec<u64> =
+                self.order(|order| order.sequences.range(..below).rev().take(CHUNK).map(|(s, _)| *s).collect());
+            let Some(last) = chunk.last() else { return };
+            for sequence in &chunk {
+                // It may have given way since.
+                if let Some(row) = self.get(*sequence) {
+                    take(&row);
+                }
+            }
+            below = *last;
+        }
     }
 
     /// Returns up to `limit` conversations that `keep` accepts with sequences below `before`, newest first, and
@@ -141,14 +199,20 @@ impl Flows {
         self.order(|order| (order.live.len(), order.sequences.len(), order.evicted))
     }
 
+    /// Returns how many conversations have ended.
+    #[must_use]
+    pub const fn ended(&self) -> &Ended {
+        &self.ended
+    }
+
     fn order<T>(&self, change: impl FnOnce(&mut Order) -> T) -> T {
         change(&mut self.order.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
 
 impl Order {
-    fn begin(&mut self, key: ConversationKey) -> u64 {
-        self.last += 1;
+    fn begin(&mut self, key: ConversationKey, start_us: u64) -> u64 {
+        self.last = start_us.max(self.last + 1);
         self.sequences.insert(self.last, Some(key));
         self.live.insert(key, self.last);
         self.last

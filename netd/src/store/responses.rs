@@ -5,12 +5,12 @@ use netd_engine::time::Timestamp;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::histogram::Histogram;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::time;
 
 /// What became of one measure.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Outcome {
     Done,
@@ -33,7 +33,7 @@ impl Outcome {
 }
 
 /// A measure, and what became of it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Done {
     pub action: Measure,
     pub result: Outcome,
@@ -42,16 +42,16 @@ pub struct Done {
 }
 
 /// What was done about a finding the last time.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Response {
     pub actions: Vec<Done>,
     /// When the conversation was cut; if it was not, when everything else was done.
-    #[serde(serialize_with = "time::serialize")]
+    #[serde(serialize_with = "time::serialize", deserialize_with = "time::deserialize")]
     pub at: Timestamp,
     /// Seconds from what led to the finding until then.
     pub latency_s: f64,
     /// The first reason why something was not done.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
 }
 

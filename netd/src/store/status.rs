@@ -1,5 +1,6 @@
 //! The state of the whole daemon, as the pipeline last saw it.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use netd_common::counter::Counter;
@@ -7,6 +8,9 @@ use netd_engine::Counts;
 use netd_engine::time::Timestamp;
 use serde::Serialize;
 use tokio::sync::watch;
+
+use super::history;
+use crate::sinks::{Fate, SinkState};
 
 /// Where the pipeline puts a new [`Snapshot`] each second, and where the API reads the last one.
 pub type Sources = watch::Receiver<Arc<Snapshot>>;
@@ -35,10 +39,26 @@ pub struct Snapshot {
     pub degraded: Vec<Degraded>,
     /// The databases of countries and autonomous systems that were named.
     pub geoip: Vec<netd_geoip::State>,
+    /// What became of events that outputs wanted.
+    pub sinks: Vec<SinkState>,
+    /// Bytes on disk, by store.
+    pub stores: Vec<(&'static str, u64)>,
+    /// How history fares, where it is kept.
+    pub history: Option<history::Report>,
     /// Why netd does not do its work; empty when it does.
     pub not_ready: Vec<String>,
     /// Findings whose verdict was refused, since the start.
     pub enforce_refused: u64,
+    pub programs: Programs,
+}
+
+/// Whether every program is where it should be.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Programs {
+    /// Hooks without their program.
+    pub missing: u64,
+    /// Programs attached again since the start, by kind of hook: `tcx`, `clsact`, `xdp`, `cgroup`.
+    pub reattached: BTreeMap<&'static str, u64>,
 }
 
 /// A watched interface.
@@ -96,6 +116,15 @@ impl Degraded {
     }
 }
 
+impl Degraded {
+    /// Returns why history is not kept, while it is not.
+    #[must_use]
+    pub fn of_history(report: &history::Report) -> Option<Self> {
+        let consequence = format!("{} flows wait in memory; more than fit are lost and counted", report.waiting);
+        Some(Self { what: "history".to_owned(), why: report.error.clone()?, consequence })
+    }
+}
+
 /// A bounded store.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Fill {
@@ -118,7 +147,12 @@ impl Snapshot {
             Loss { stage: "engine_conversations_evicted", lost: self.engine.conversations_evicted },
             Loss { stage: "engine_histories_evicted", lost: self.engine.histories_evicted },
         ];
-        kernel.into_iter().chain(engine).chain(self.losses.iter().copied()).collect()
+        let lost = |fate: Fate| self.sinks.iter().map(|sink| sink.fates[fate as usize]).sum::<u64>();
+        let sinks = [
+            Loss { stage: "sink_queues", lost: lost(Fate::Dropped) + lost(Fate::Missed) },
+            Loss { stage: "sinks", lost: lost(Fate::Failed) },
+        ];
+        kernel.into_iter().chain(engine).chain(sinks).chain(self.losses.iter().copied()).collect()
     }
 }
 

@@ -6,6 +6,7 @@ use netd_engine::attack::Entry;
 use netd_engine::engine::{Explanation, Followed};
 use netd_engine::finding::{Beats, Finding, HostEvidence, Pair, Reason, Severity};
 use netd_engine::flow::protocol_name;
+use netd_engine::policy::Decision;
 use netd_engine::process::Process;
 use netd_engine::region::Region;
 use netd_engine::time::Timestamp;
@@ -43,6 +44,9 @@ pub struct FindingView<'a> {
     techniques: &'a [Entry],
     #[serde(skip_serializing_if = "Option::is_none")]
     host: &'a Option<HostEvidence>,
+    /// Which policy decided what, and why no more than that.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    policy: &'a Option<Decision>,
 }
 
 impl<'a> From<&'a Finding> for FindingView<'a> {
@@ -74,6 +78,7 @@ impl<'a> From<&'a Finding> for FindingView<'a> {
             attack: &finding.attack,
             techniques: &finding.techniques,
             host: &finding.host,
+            policy: &finding.decision,
         }
     }
 }

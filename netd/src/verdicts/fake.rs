@@ -11,7 +11,8 @@ use netd_common::verdict::{FRONT_WORDS, Hits, Prefix, Rule, RuleId, Subject, Ver
 use netd_engine::verdict::Target;
 
 use super::blocklist::Item;
-use super::maps::{Error, MapKey, Maps, Table};
+use super::maps::{Error, MapKey, Maps, Place, Table};
+use super::proof::Proof;
 
 /// Clones share their content.
 #[derive(Clone, Default)]
@@ -28,12 +29,24 @@ pub struct Inner {
     mode: Mode,
     kill_switch: bool,
     pub capacity: Option<u64>,
+    /// Keys a table takes without another generation; `None` for as many as it can ever hold.
+    pub room: Option<u64>,
+    coming: Option<Coming>,
     /// Writes that still succeed; `None` for all.
     pub writes_left: Option<u64>,
     pub destroyed: Vec<Target>,
+    /// Its hook passes what a verdict names.
+    pub is_silent: bool,
     /// Called before every write with the content as it is.
     pub watch: Option<Watch>,
     boot_ns: u64,
+}
+
+/// A generation being filled.
+#[derive(Default)]
+struct Coming {
+    keys: HashMap<MapKey, RuleId>,
+    front: Vec<u64>,
 }
 
 type Watch = Box<dyn FnMut(&Judge) + Send>;
@@ -182,6 +195,76 @@ impl Maps for Fake {
         Ok(())
     }
 
+    fn read(&self, place: &mut Place, visit: &mut dyn FnMut(MapKey, RuleId)) -> Result<(), Error> {
+        let inner = self.lock();
+        inner
+            .keys
+            .iter()
+            .filter(|(key, _)| Some(key.table()) == place.table)
+            .for_each(|(key, rule)| visit(*key, *rule));
+        *place = place.following();
+        Ok(())
+    }
+
+    fn get(&self, key: &MapKey) -> Result<Option<RuleId>, Error> {
+        Ok(self.lock().keys.get(key).copied())
+    }
+
+    fn rule(&self, id: RuleId) -> Result<Rule, Error> {
+        Ok(self.lock().rules.get(&id).copied().unwrap_or_default())
+    }
+
+    fn room(&self, table: Table) -> u64 {
+        let room = self.lock().room;
+        room.unwrap_or_else(|| self.capacity(table))
+    }
+
+    fn begin(&mut self, hosts: u64, prefixes: u64) -> Result<(), Error> {
+        let mut inner = self.write()?;
+        inner.coming = Some(Coming::default());
+        inner.room = inner.room.map(|room| room.max(hosts.max(prefixes)));
+        Ok(())
+    }
+
+    fn stage(&mut self, entries: &[(MapKey, RuleId)]) -> Result<(), Error> {
+        let mut inner = self.write()?;
+        let Some(coming) = &mut inner.coming else { return Ok(()) };
+        coming.keys.extend(entries.iter().copied());
+        Ok(())
+    }
+
+    fn unstage(&mut self, keys: &[MapKey]) -> Result<(), Error> {
+        let mut inner = self.write()?;
+        let Some(coming) = &mut inner.coming else { return Ok(()) };
+        coming.keys.retain(|key, _| !keys.contains(key));
+        Ok(())
+    }
+
+    fn stage_front(&mut self, words: &[(u32, u64)]) -> Result<(), Error> {
+        let mut inner = self.write()?;
+        let Some(coming) = &mut inner.coming else { return Ok(()) };
+        coming.front.resize(FRONT_WORDS as usize, u64::MAX);
+        for (index, word) in words {
+            coming.front[*index as usize] = *word;
+        }
+        Ok(())
+    }
+
+    fn swap(&mut self, short_v6: bool) -> Result<(), Error> {
+        let mut inner = self.write()?;
+        let Some(coming) = inner.coming.take() else { return Ok(()) };
+        inner.keys.retain(|key, _| !matches!(key, MapKey::Host(_) | MapKey::Prefix(_)));
+        inner.keys.extend(coming.keys);
+        inner.front = coming.front;
+        inner.short_v6 = short_v6;
+        inner.generation += 1;
+        Ok(())
+    }
+
+    fn abandon(&mut self) {
+        self.lock().coming = None;
+    }
+
     fn capacity(&self, _table: Table) -> u64 {
         self.lock().capacity.unwrap_or(4_000_000)
     }
@@ -218,6 +301,13 @@ impl Maps for Fake {
     fn clear_hits(&mut self, id: RuleId) -> Result<(), Error> {
         self.write()?.hits.remove(&id);
         Ok(())
+    }
+
+    fn prove(&self) -> Vec<Proof> {
+        let inner = self.lock();
+        let is_cut = inner.rules.values().any(|rule| rule.action != 0) && inner.mode == Mode::Enforce;
+        let seen = if is_cut && !inner.is_silent { Ok(String::new()) } else { Err("it passed".to_owned()) };
+        vec![Proof::new("tc_ingress", seen)]
     }
 
     fn mode(&self) -> Result<Mode, Error> {

@@ -28,6 +28,36 @@ impl Front {
         Ok(Self { words, short_v6: false, removed: 0 })
     }
 
+    /// Returns the front of nothing.
+    pub(super) fn empty() -> Self {
+        Self { words: vec![0; FRONT_WORDS as usize], short_v6: false, removed: 0 }
+    }
+
+    /// Sets the bits of `keys` in this copy alone, and returns the words that changed.
+    pub(super) fn plan<'a>(&mut self, keys: impl Iterator<Item = &'a MapKey>) -> Vec<u32> {
+        let mut changed = Vec::new();
+        for key in keys {
+            self.short_v6 |= is_short_v6(key);
+            each_mask(key, &mut |word, bits| {
+                let held = &mut self.words[word as usize];
+                if *held | bits != *held {
+                    *held |= bits;
+                    changed.push(word);
+                }
+            });
+        }
+        changed
+    }
+
+    /// Returns words with their numbers.
+    pub(super) fn numbered(&self, words: impl Iterator<Item = u32>) -> Vec<(u32, u64)> {
+        words.filter_map(|word| Some((word, *self.words.get(word as usize)?))).collect()
+    }
+
+    pub(super) const fn short_v6(&self) -> bool {
+        self.short_v6
+    }
+
     /// Sets the bits of `keys`.
     pub(super) fn mark<'a, M: Maps>(
         &mut self,
@@ -37,13 +67,13 @@ impl Front {
         let (mut before, mut short_v6) = (Vec::new(), self.short_v6);
         for key in keys {
             short_v6 |= is_short_v6(key);
-            for (word, bits) in masks(key) {
+            each_mask(key, &mut |word, bits| {
                 let held = self.words[word as usize];
                 if held | bits != held {
                     before.push((word, held));
                     self.words[word as usize] = held | bits;
                 }
-            }
+            });
         }
         let mut changed: Vec<_> = before.iter().map(|(word, _)| *word).collect();
         changed.sort_unstable();
@@ -71,9 +101,7 @@ impl Front {
         let mut short_v6 = false;
         for key in keys {
             short_v6 |= is_short_v6(&key);
-            for (word, bits) in masks(&key) {
-                wanted[word as usize] |= bits;
-            }
+            each_mask(&key, &mut |word, bits| wanted[word as usize] |= bits);
         }
         let changed: Vec<u32> = (0..FRONT_WORDS).filter(|w| wanted[*w as usize] != self.words[*w as usize]).collect();
         let before = std::mem::replace(&mut self.words, wanted);
@@ -105,34 +133,35 @@ fn is_short_v6(key: &MapKey) -> bool {
     }
 }
 
-/// Returns the words and the bits in them that a key needs set.
-fn masks(key: &MapKey) -> Box<dyn Iterator<Item = (u32, u64)>> {
-    let one = |address: &Address, near: u8| Box::new(std::iter::once(mask(address, near)));
+/// Calls `each` with the words and the bits in them that a key needs set.
+fn each_mask(key: &MapKey, each: &mut impl FnMut(u32, u64)) {
+    let mut one = |address: &Address, near: u8| {
+        let bit = front_bit(address);
+        each(bit / 64, u64::from(near) << (bit % 64));
+    };
     match key {
-        MapKey::Flow(flow) => Box::new([mask(&flow.src, near::ANYTHING), mask(&flow.dst, near::ANYTHING)].into_iter()),
+        MapKey::Flow(flow) => {
+            one(&flow.src, near::ANYTHING);
+            one(&flow.dst, near::ANYTHING);
+        }
         MapKey::Endpoint(endpoint) => one(&endpoint.address, near::ANYTHING),
         MapKey::Host(address) => one(address, near::HOST),
-        MapKey::Prefix(prefix) if prefix.bits < SITE_BITS => Box::new(std::iter::empty()),
+        MapKey::Prefix(prefix) if prefix.bits < SITE_BITS => {}
         MapKey::Prefix(prefix) if prefix.bits < 96 || !Address(prefix.address).is_v4() => {
-            one(&Address(prefix.address), near::PREFIX)
+            one(&Address(prefix.address), near::PREFIX);
         }
         // IPv4, a /24 two bits: wider prefixes are a run of them.
         MapKey::Prefix(prefix) => {
             let first = front_bit(&Address(prefix.address));
             let count = 2_u32 << (120_u32.saturating_sub(prefix.bits));
-            Box::new(run(first, first + count).map(|(word, bits)| (word, bits & EVERY_PREFIX)))
+            run(first, first + count).for_each(|(word, bits)| each(word, bits & EVERY_PREFIX));
         }
-        MapKey::Allow(_) => Box::new(std::iter::empty()),
+        MapKey::Allow(_) => {}
     }
 }
 
 /// [`near::PREFIX`] of each neighbourhood in a word.
 const EVERY_PREFIX: u64 = u64::MAX / near::ANYTHING as u64 * near::PREFIX as u64;
-
-fn mask(address: &Address, near: u8) -> (u32, u64) {
-    let bit = front_bit(address);
-    (bit / 64, u64::from(near) << (bit % 64))
-}
 
 /// Returns the bits `first..end` by words. A run longer than a word is aligned, as prefixes are.
 fn run(first: u32, end: u32) -> impl Iterator<Item = (u32, u64)> {

@@ -1,6 +1,8 @@
 //! The way to the verdict service from every other room, and the loop that owns it.
 
+use std::collections::VecDeque;
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use ipnet::IpNet;
@@ -14,9 +16,11 @@ use super::blocklist::{List, ListName};
 use super::clock::Now;
 use super::maps::Maps;
 use super::protect::Guard;
+use super::recorded::{self, Admitted, Recorder};
 use super::refusal::Refusal;
-use super::service::Service;
+use super::service::{Begun, Outcome, Service};
 use super::view::{Added, Coverage, Entry, ListChange, ListOptions, ListView, Page, Status, VerdictPage};
+use crate::store::audit::{self, Audit, Caller};
 use crate::store::events::{Events, VerdictChange};
 
 /// How often the service looks for expired verdicts. Shorter than [`super::service::HANDOVER`], so that a key
@@ -26,25 +30,73 @@ const TICK: Duration = Duration::from_millis(500);
 /// Commands that may wait for the service; more senders wait in turn.
 const QUEUE: usize = 256;
 
-type Reply<T> = oneshot::Sender<Result<T, Refusal>>;
+pub(super) type Reply<T> = oneshot::Sender<Result<T, Refusal>>;
 
 /// What the service can be asked. Made by [`Handle`].
-pub struct Command(Ask);
+pub struct Command {
+    ask: Ask,
+    /// Who asks, for the audit log.
+    caller: Caller,
+}
 
 enum Ask {
-    Add { verdict: Verdict, force: bool, reply: Reply<Added> },
-    Release { id: u64, reply: Reply<Entry> },
-    Verdict { id: u64, reply: Reply<Entry> },
-    Verdicts { page: Page, reply: Reply<VerdictPage> },
-    ReplaceList { name: ListName, list: List, options: ListOptions, reply: Reply<ListChange> },
-    RemoveList { name: ListName, if_match: Option<String>, reply: Reply<ListView> },
-    List { name: ListName, reply: Reply<(ListView, List)> },
-    Lists { reply: Reply<Vec<ListView>> },
-    Coverage { address: IpAddr, reply: Reply<Coverage> },
-    Protect { guard: Guard, prefixes: Vec<IpNet>, reply: Reply<()> },
-    KillSwitch { on: bool, reply: Reply<Status> },
-    SetMode { mode: Mode, reply: Reply<Status> },
-    Status { reply: Reply<Status> },
+    Add {
+        verdict: Verdict,
+        force: bool,
+        reply: Reply<Added>,
+    },
+    Release {
+        id: u64,
+        reply: Reply<Entry>,
+    },
+    Verdict {
+        id: u64,
+        reply: Reply<Entry>,
+    },
+    Verdicts {
+        page: Page,
+        reply: Reply<VerdictPage>,
+    },
+    ReplaceList {
+        name: ListName,
+        list: List,
+        options: ListOptions,
+        reply: Reply<ListChange>,
+    },
+    RemoveList {
+        name: ListName,
+        if_match: Option<String>,
+        reply: Reply<ListView>,
+    },
+    List {
+        name: ListName,
+        reply: Reply<(ListView, Arc<List>)>,
+    },
+    Lists {
+        reply: Reply<Vec<ListView>>,
+    },
+    Coverage {
+        address: IpAddr,
+        reply: Reply<Coverage>,
+    },
+    Protect {
+        guard: Guard,
+        prefixes: Vec<IpNet>,
+        reply: Reply<()>,
+    },
+    KillSwitch {
+        on: bool,
+        reply: Reply<Status>,
+    },
+    SetMode {
+        mode: Mode,
+        reply: Reply<Status>,
+    },
+    Status {
+        reply: Reply<Status>,
+    },
+    /// Everything about lists beyond their replacement: see [`super::ask`].
+    OfLists(super::ask::Ask),
 }
 
 /// A clonable way to ask the verdict service. Every method answers when the change is in the kernel.
@@ -93,7 +145,7 @@ impl Handle {
     }
 
     /// Returns a block-list and its entries.
-    pub async fn list(&self, name: ListName) -> Result<(ListView, List), Refusal> {
+    pub async fn list(&self, name: ListName) -> Result<(ListView, Arc<List>), Refusal> {
         self.ask(|reply| Ask::List { name, reply }).await
     }
 
@@ -127,57 +179,209 @@ impl Handle {
         self.ask(|reply| Ask::Status { reply }).await
     }
 
+    pub(super) async fn ask_lists<T>(&self, ask: impl FnOnce(Reply<T>) -> super::ask::Ask) -> Result<T, Refusal> {
+        self.ask(|reply| Ask::OfLists(ask(reply))).await
+    }
+
     async fn ask<T>(&self, ask: impl FnOnce(Reply<T>) -> Ask) -> Result<T, Refusal> {
         let (reply, answer) = oneshot::channel();
-        self.commands.send(Command(ask(reply))).await.map_err(|_| Refusal::Stopped)?;
+        let command = Command { ask: ask(reply), caller: audit::caller() };
+        self.commands.send(command).await.map_err(|_| Refusal::Stopped)?;
         answer.await.map_err(|_| Refusal::Stopped)?
     }
 }
 
+/// Whoever waits for a generation of lists.
+enum Waiting {
+    Replaced { name: ListName, admitted: Admitted, reply: Reply<ListChange> },
+    Removed { name: ListName, admitted: Admitted, reply: Reply<ListView> },
+}
+
+/// The service, who waits for the generation it makes, and what waits until that is done.
+struct Server<M: Maps> {
+    service: Service<M>,
+    events: Events,
+    audit: Audit,
+    waiting: Option<Waiting>,
+    deferred: VecDeque<Command>,
+}
+
 /// Serves commands and expiry until `shutdown` is cancelled or every handle is gone; what was already asked is
-/// answered first. Verdicts that come and go are told to `events`. Returns the service, whose maps outlive it.
+/// answered first. Verdicts that come and go are told to `events`; every change is written to `audit` before it acts.
+/// Returns the service, whose maps outlive it.
 ///
 /// It waits for map writes and for the disk: give it a task that nothing else shares.
 pub async fn run<M: Maps>(
-    mut service: Service<M>,
+    service: Service<M>,
     mut receiver: mpsc::Receiver<Command>,
     events: Events,
+    audit: Audit,
     shutdown: CancellationToken,
 ) -> Service<M> {
+    let mut server = Server { service, events, audit, waiting: None, deferred: VecDeque::new() };
     let mut ticks = tokio::time::interval(TICK);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
+        let is_building = server.service.is_building();
         tokio::select! {
             biased;
             () = shutdown.cancelled() => break,
-            _ = ticks.tick() => tick(&mut service, &events),
+            _ = ticks.tick() => server.tick(),
             command = receiver.recv() => match command {
-                Some(command) => answer(&mut service, command.0, &events),
+                Some(command) => server.take(command),
                 None => break,
             },
+            // Between any two steps whoever else has work gets his turn.
+            () = tokio::task::yield_now(), if is_building => server.step(),
         }
     }
     receiver.close();
+    server.finish();
     while let Some(command) = receiver.recv().await {
-        answer(&mut service, command.0, &events);
+        server.take(command);
+        server.finish();
     }
-    tick(&mut service, &events);
-    service
+    server.tick();
+    server.service
 }
 
-fn tick<M: Maps>(service: &mut Service<M>, events: &Events) {
-    for entry in service.tick(Now::read()) {
+impl<M: Maps> Server<M> {
+    fn tick(&mut self) {
+        tick(&mut self.service, &self.events, &self.audit);
+    }
+
+    /// Answers, or lets a change of a list wait for the one that goes on.
+    fn take(&mut self, command: Command) {
+        let changes_lists = match &command.ask {
+            Ask::ReplaceList { .. } | Ask::RemoveList { .. } => true,
+            Ask::OfLists(ask) => ask.changes_lists(),
+            Ask::Add { .. }
+            | Ask::Release { .. }
+            | Ask::Verdict { .. }
+            | Ask::Verdicts { .. }
+            | Ask::List { .. }
+            | Ask::Lists { .. }
+            | Ask::Coverage { .. }
+            | Ask::Protect { .. }
+            | Ask::KillSwitch { .. }
+            | Ask::SetMode { .. }
+            | Ask::Status { .. } => false,
+        };
+        if changes_lists && (self.service.is_building() || !self.deferred.is_empty()) {
+            self.deferred.push_back(command);
+            return;
+        }
+        let now = Now::read();
+        let recorder = Recorder { audit: &self.audit, caller: command.caller, now };
+        match command.ask {
+            Ask::ReplaceList { name, list, options, reply } if !options.dry_run => {
+                let change = recorded::replace_list(&self.service, &name, &list, &options);
+                let admitted = match recorder.admit(change) {
+                    Ok(admitted) => admitted,
+                    Err(refusal) => return replaced(&name, reply, Err(refusal)),
+                };
+                match self.service.begin_list(&name, list, options, now) {
+                    Ok(Begun::Building) => self.waiting = Some(Waiting::Replaced { name, admitted, reply }),
+                    Ok(Begun::Done(outcome)) => replaced(&name, reply, Ok(outcome)),
+                    Err(refusal) => {
+                        let refused = Err(refusal);
+                        admitted.ended(&self.audit, &refused, now);
+                        replaced(&name, reply, refused);
+                    }
+                }
+            }
+            Ask::RemoveList { name, if_match, reply } => {
+                let admitted = match recorder.admit(recorded::remove_list(&self.service, &name)) {
+                    Ok(admitted) => admitted,
+                    Err(refusal) => return removed(&name, reply, Err(refusal)),
+                };
+                match self.service.begin_removal(&name, if_match.as_deref(), now) {
+                    Ok(Begun::Building) => self.waiting = Some(Waiting::Removed { name, admitted, reply }),
+                    Ok(Begun::Done(outcome)) => removed(&name, reply, Ok(outcome)),
+                    Err(refusal) => {
+                        let refused = Err(refusal);
+                        admitted.ended(&self.audit, &refused, now);
+                        removed(&name, reply, refused);
+                    }
+                }
+            }
+            ask => answer(&mut self.service, ask, &recorder, &self.events),
+        }
+    }
+
+    fn step(&mut self) {
+        let now = Now::read();
+        let Some(result) = self.service.step(now) else { return };
+        match self.waiting.take() {
+            Some(Waiting::Replaced { name, admitted, reply }) => {
+                admitted.ended(&self.audit, &result, now);
+                replaced(&name, reply, result);
+            }
+            Some(Waiting::Removed { name, admitted, reply }) => {
+                admitted.ended(&self.audit, &result, now);
+                removed(&name, reply, result);
+            }
+            None => {
+                if let Err(refusal) = result {
+                    warn!(%refusal, "a generation of lists could not be made; the present one goes on answering");
+                }
+            }
+        }
+        while !self.service.is_building()
+            && let Some(command) = self.deferred.pop_front()
+        {
+            let rest = std::mem::take(&mut self.deferred);
+            self.take(command);
+            self.deferred = rest;
+        }
+    }
+
+    /// Ends what goes on and all that waits for it.
+    fn finish(&mut self) {
+        while self.service.is_building() {
+            self.step();
+        }
+    }
+}
+
+fn replaced(name: &ListName, reply: Reply<ListChange>, result: Result<Outcome, Refusal>) {
+    let change = result.and_then(|outcome| match outcome {
+        Outcome::Replaced(change) => Ok(change),
+        Outcome::Removed(_) | Outcome::Renewed => Err(Refusal::NoList { name: name.to_string() }),
+    });
+    if let Ok(change) = &change {
+        info!(%name, added = change.added, removed = change.removed, dry_run = change.dry_run, "block-list replaced");
+    }
+    tell(reply, change);
+}
+
+fn removed(name: &ListName, reply: Reply<ListView>, result: Result<Outcome, Refusal>) {
+    let view = result.and_then(|outcome| match outcome {
+        Outcome::Removed(view) => Ok(view),
+        Outcome::Replaced(_) | Outcome::Renewed => Err(Refusal::NoList { name: name.to_string() }),
+    });
+    if view.is_ok() {
+        info!(%name, "block-list removed");
+    }
+    tell(reply, view);
+}
+
+fn tick<M: Maps>(service: &mut Service<M>, events: &Events, audit: &Audit) {
+    let now = Now::read();
+    audit.flush(now.wall);
+    for entry in service.tick(now) {
         info!(id = entry.id, target = ?entry.verdict.target, "verdict expired");
         events.tell_verdict(VerdictChange::Expired, entry);
     }
 }
 
-fn answer<M: Maps>(service: &mut Service<M>, ask: Ask, events: &Events) {
-    let now = Now::read();
+fn answer<M: Maps>(service: &mut Service<M>, ask: Ask, recorder: &Recorder<'_>, events: &Events) {
+    let now = recorder.now;
     match ask {
         Ask::Add { verdict, force, reply } => {
             let target = verdict.target;
-            let added = service.add(verdict, force, now);
+            let recorder = recorder.on_behalf_of(&verdict);
+            let added = recorder.make(recorded::add(&verdict), || service.add(verdict, force, now));
             match &added {
                 Ok(added) => {
                     info!(id = added.id, ?target, renewed = added.renewed, "verdict in force");
@@ -190,7 +394,7 @@ fn answer<M: Maps>(service: &mut Service<M>, ask: Ask, events: &Events) {
             tell(reply, added);
         }
         Ask::Release { id, reply } => {
-            let released = service.release(id, now);
+            let released = recorder.make(recorded::release(service, id, now), || service.release(id, now));
             if let Ok(entry) = &released {
                 info!(id, target = ?entry.verdict.target, "verdict released");
                 events.tell_verdict(VerdictChange::Released, entry.clone());
@@ -199,50 +403,41 @@ fn answer<M: Maps>(service: &mut Service<M>, ask: Ask, events: &Events) {
         }
         Ask::Verdict { id, reply } => tell(reply, service.verdict(id, now)),
         Ask::Verdicts { page, reply } => tell(reply, Ok(service.verdicts(page, now))),
+        // What is not counted only has been taken by [`Server::take`].
         Ask::ReplaceList { name, list, options, reply } => {
-            let change = service.replace_list(&name, list, options, now);
-            if let Ok(change) = &change {
-                info!(
-                    %name,
-                    added = change.added,
-                    removed = change.removed,
-                    dry_run = change.dry_run,
-                    "block-list replaced"
-                );
-            }
-            tell(reply, change);
+            replaced(&name, reply, service.replace_list(&name, list, options, now).map(Outcome::Replaced));
         }
         Ask::RemoveList { name, if_match, reply } => {
-            let removed = service.remove_list(&name, if_match.as_deref(), now);
-            if removed.is_ok() {
-                info!(%name, "block-list removed");
-            }
-            tell(reply, removed);
+            removed(&name, reply, service.remove_list(&name, if_match.as_deref(), now).map(Outcome::Removed));
         }
         Ask::List { name, reply } => tell(reply, service.list(&name)),
         Ask::Lists { reply } => tell(reply, Ok(service.lists())),
         Ask::Coverage { address, reply } => tell(reply, Ok(service.coverage(address, now))),
-        Ask::Protect { guard, prefixes, reply } => tell(reply, service.protect(guard, &prefixes, now)),
+        Ask::Protect { guard, prefixes, reply } => {
+            let change = recorded::protect(guard, &prefixes);
+            tell(reply, recorder.make(change, || service.protect(guard, &prefixes, now)));
+        }
         Ask::KillSwitch { on, reply } => {
-            let status = service.set_kill_switch(on, now);
+            let status = recorder.make(recorded::kill_switch(on), || service.set_kill_switch(on, now));
             if status.is_ok() {
                 warn!(on, "kill switch set");
             }
             tell(reply, status);
         }
         Ask::SetMode { mode, reply } => {
-            let status = service.set_mode(mode);
+            let status = recorder.make(recorded::set_mode(service, mode), || service.set_mode(mode, now));
             if status.is_ok() {
                 info!(?mode, "mode set");
             }
             tell(reply, status);
         }
         Ask::Status { reply } => tell(reply, service.status()),
+        Ask::OfLists(ask) => super::ask::answer(service, ask, recorder, events),
     }
 }
 
 /// Answers. Whoever asked may have gone away; the change stands all the same.
-fn tell<T>(reply: Reply<T>, answer: Result<T, Refusal>) {
+pub(super) fn tell<T>(reply: Reply<T>, answer: Result<T, Refusal>) {
     if reply.send(answer).is_err() {
         tracing::debug!("nobody waited for the answer");
     }

@@ -7,6 +7,8 @@ use netd_common::key::{Address, Endpoint, FlowKey};
 use netd_common::verdict::{Hits, Prefix, Rule, RuleId};
 use netd_engine::verdict::Target;
 
+use super::proof::Proof;
+
 /// A key of one of the lookup maps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum MapKey {
@@ -63,11 +65,39 @@ impl MapKey {
     }
 }
 
+/// Where a piecemeal reading of all tables stands; the default is the beginning, `table` is `None` at the end.
+#[derive(Clone, Debug)]
+pub struct Place {
+    pub table: Option<Table>,
+    pub at: Cursor,
+}
+
+/// Where the reading of one table stands, in the kernel's own terms; `None` is its beginning.
+#[derive(Clone, Debug, Default)]
+pub struct Cursor(pub Option<Vec<u8>>);
+
+impl Default for Place {
+    fn default() -> Self {
+        Self { table: Some(Table::ALL[0]), at: Cursor::default() }
+    }
+}
+
+impl Place {
+    /// Returns the beginning of the next table.
+    #[must_use]
+    pub fn following(&self) -> Self {
+        let after = Table::ALL.iter().position(|table| Some(*table) == self.table).map(|index| index + 1);
+        Self { table: after.and_then(|index| Table::ALL.get(index)).copied(), at: Cursor::default() }
+    }
+}
+
 /// Why the kernel did not take a change.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     #[error("the kernel's {table} table is full", table = table.name())]
     Full { table: Table },
+    #[error("{wanted} entries take about {needed} MiB of memory, and {available} MiB are available")]
+    NoMemory { wanted: u64, needed: u64, available: u64 },
     /// `attempt` names the operation and the map: "insert into BLOCK_HOSTS".
     #[error("cannot {attempt}")]
     Call { attempt: &'static str, source: Box<dyn std::error::Error + Send + Sync> },
@@ -90,8 +120,32 @@ pub trait Maps: Send {
     fn remove(&mut self, keys: &[MapKey]) -> Result<(), Error>;
     /// Calls `visit` for every key of every lookup map, `ALLOW` included (with rule 1).
     fn for_each(&self, visit: &mut dyn FnMut(MapKey, RuleId)) -> Result<(), Error>;
-    /// Returns how many keys a table can hold.
+    /// Calls `visit` for the next keys at `place`, a few thousand at most, and moves it on.
+    fn read(&self, place: &mut Place, visit: &mut dyn FnMut(MapKey, RuleId)) -> Result<(), Error>;
+    /// Returns the rule a key carries.
+    fn get(&self, key: &MapKey) -> Result<Option<RuleId>, Error>;
+    /// Returns a rule's slot, zeros when it is free.
+    fn rule(&self, id: RuleId) -> Result<Rule, Error>;
+    /// Returns how many keys a table can ever hold.
     fn capacity(&self, table: Table) -> u64;
+
+    /// Returns how many keys a table takes before another generation has to be made for more.
+    fn room(&self, table: Table) -> u64;
+
+    /// Makes an empty generation of hosts and prefixes with room for so many, beside the one that answers packets. One
+    /// that was begun before is given up.
+    fn begin(&mut self, hosts: u64, prefixes: u64) -> Result<(), Error>;
+    /// As [`Maps::insert`], into the generation begun; hosts and prefixes alone.
+    fn stage(&mut self, entries: &[(MapKey, RuleId)]) -> Result<(), Error>;
+    /// As [`Maps::remove`], from the generation begun.
+    fn unstage(&mut self, keys: &[MapKey]) -> Result<(), Error>;
+    /// As [`Maps::write_front`], of the generation begun. What its front held before is not known.
+    fn stage_front(&mut self, words: &[(u32, u64)]) -> Result<(), Error>;
+    /// Lets the generation begun answer, all at once, and changes `Control::generation`. After an error the former one
+    /// goes on answering.
+    fn swap(&mut self, short_v6: bool) -> Result<(), Error>;
+    /// Gives up the generation begun, if there is one.
+    fn abandon(&mut self);
 
     /// Returns every word of `FRONT`, `FRONT_WORDS` of them.
     fn front(&self) -> Result<Vec<u64>, Error>;
@@ -107,6 +161,9 @@ pub trait Maps: Send {
     fn hits(&self, id: RuleId) -> Result<Hits, Error>;
     /// Zeroes a rule's hits, before its number is given to another rule.
     fn clear_hits(&mut self, id: RuleId) -> Result<(), Error>;
+
+    /// Asks every hook whether it denies what a verdict names, while [`super::NOBODY4`] and [`super::NOBODY6`] are cut.
+    fn prove(&self) -> Vec<Proof>;
 
     /// Returns the mode in `Control`, whatever the kill switch says.
     fn mode(&self) -> Result<Mode, Error>;

@@ -10,12 +10,15 @@
 //! - What must not be cut ([`Guard`]) is allow-listed in the kernel, where it wins over everything; a verdict or a
 //!   list entry that lies wholly inside it is refused with the reason.
 
+mod ask;
 pub mod blocklist;
 mod clock;
 mod front;
 mod handle;
 mod maps;
+mod proof;
 mod protect;
+mod recorded;
 mod refusal;
 mod rules;
 mod service;
@@ -27,12 +30,16 @@ pub mod fake;
 #[cfg(test)]
 mod tests;
 
+pub use ask::{AllowListParts, ListKind};
 pub use clock::Now;
 pub use handle::{Command, Handle, channel, run};
-pub use maps::{Error as MapsError, MapKey, Maps, Table};
+pub use maps::{Cursor, Error as MapsError, MapKey, Maps, Place, Table};
+pub use proof::{NOBODY4, NOBODY6, NOBODYS_PORT, Proof};
 pub use protect::Guard;
 pub use refusal::Refusal;
-pub use service::{HANDOVER, Service, Settings};
+pub use service::{Begun, HANDOVER, Outcome, Service, Settings};
 pub use view::{
-    Added, Coverage, Entry, ListChange, ListOptions, ListView, Page, Remark, Status, TableFill, VerdictPage,
+    Added, AllowListView, Confirmation, Coverage, Entry, EntryChange, EntryOptions, EntryView, ListChange, ListMatch,
+    ListOptions, ListView, NewEntry, Page, REMARKS, Reading, Released, Remark, ResolvedCounts, Status, TableFill,
+    VerdictPage,
 };

@@ -26,6 +26,8 @@ pub enum Guard {
     Operator,
     /// The configuration's `protect`.
     Config,
+    /// An operator's allow-list. What it covers may be listed: it takes effect when the allow-list lets go of it.
+    AllowList,
 }
 
 impl Guard {
@@ -40,6 +42,7 @@ impl Guard {
             Self::TimeServer => "a time server",
             Self::Operator => "an operator's session",
             Self::Config => "protected by the configuration",
+            Self::AllowList => "allow-listed",
         }
     }
 }
@@ -59,14 +62,16 @@ const SPECIAL: [&str; 8] =
 #[derive(Clone, Debug)]
 pub(super) struct Protected {
     by_guard: BTreeMap<Guard, Vec<Item>>,
-    /// The widest ones, disjoint, by address.
+    /// The widest ones, disjoint, by address; allow-lists apart, because they protect less.
     widest: Vec<(Item, Guard)>,
+    allowed: Vec<(Item, Guard)>,
 }
 
 impl Protected {
     pub(super) fn new() -> Self {
         let special = SPECIAL.iter().filter_map(|text| text.parse().ok()).collect();
-        let mut protected = Self { by_guard: BTreeMap::from([(Guard::Special, special)]), widest: Vec::new() };
+        let mut protected =
+            Self { by_guard: BTreeMap::from([(Guard::Special, special)]), widest: Vec::new(), allowed: Vec::new() };
         protected.index();
         protected
     }
@@ -82,18 +87,28 @@ impl Protected {
         self.index();
     }
 
-    /// Returns the guard of the protected prefix that holds all of `item`.
+    /// Returns the guard of the protected prefix that holds all of `item`; allow-lists last.
     pub(super) fn shield(&self, item: &Item) -> Option<Guard> {
-        let after = self.widest.partition_point(|(widest, _)| widest.range().0 <= item.range().0);
-        let (widest, guard) = self.widest.get(after.checked_sub(1)?)?;
-        widest.contains(item).then_some(*guard)
+        around(&self.widest, item).or_else(|| around(&self.allowed, item))
+    }
+
+    /// Iterates over the widest protected prefixes and their guards.
+    pub(super) fn widest(&self) -> impl Iterator<Item = (&Item, Guard)> {
+        self.widest.iter().map(|(item, guard)| (item, *guard))
+    }
+
+    /// Iterates over the widest allow-listed prefixes.
+    pub(super) fn allowed(&self) -> impl Iterator<Item = Item> + '_ {
+        self.allowed.iter().map(|(item, _)| *item)
     }
 
     /// Returns the protected prefixes inside `item`, the widest of each.
     pub(super) fn inside<'a>(&'a self, item: &'a Item) -> impl Iterator<Item = &'a Item> {
         let (first, _) = item.range();
-        let from = self.widest.partition_point(|(widest, _)| widest.range().0 < first);
-        self.widest.iter().skip(from).map(|(widest, _)| widest).take_while(|widest| item.contains(widest))
+        [&self.widest, &self.allowed].into_iter().flat_map(move |widest| {
+            let from = widest.partition_point(|(widest, _)| widest.range().0 < first);
+            widest.iter().skip(from).map(|(widest, _)| widest).take_while(|widest| item.contains(widest))
+        })
     }
 
     /// Returns what `ALLOW` has to hold, each once.
@@ -102,17 +117,33 @@ impl Protected {
     }
 
     fn index(&mut self) {
-        let mut all: Vec<_> =
-            self.by_guard.iter().flat_map(|(guard, items)| items.iter().map(|item| (*item, *guard))).collect();
-        // Wider before narrower where both begin at one address.
-        all.sort_unstable_by_key(|(item, guard)| (item.range().0, item.parts().1, *guard));
-        self.widest.clear();
-        for (item, guard) in all {
-            if self.widest.last().is_none_or(|(widest, _)| !widest.contains(&item)) {
-                self.widest.push((item, guard));
-            }
+        let of = |kept: fn(Guard) -> bool| {
+            let by_guard = self.by_guard.iter().filter(|(guard, _)| kept(**guard));
+            disjoint(by_guard.flat_map(|(guard, items)| items.iter().map(|item| (*item, *guard))).collect())
+        };
+        let widest = of(|guard| guard != Guard::AllowList);
+        self.allowed = of(|guard| guard == Guard::AllowList);
+        self.widest = widest;
+    }
+}
+
+/// Returns the widest of these prefixes, by address.
+fn disjoint(mut all: Vec<(Item, Guard)>) -> Vec<(Item, Guard)> {
+    // Wider before narrower where both begin at one address.
+    all.sort_unstable_by_key(|(item, guard)| (item.range().0, item.parts().1, *guard));
+    let mut widest: Vec<(Item, Guard)> = Vec::with_capacity(all.len());
+    for (item, guard) in all {
+        if widest.last().is_none_or(|(widest, _)| !widest.contains(&item)) {
+            widest.push((item, guard));
         }
     }
+    widest
+}
+
+fn around(widest: &[(Item, Guard)], item: &Item) -> Option<Guard> {
+    let after = widest.partition_point(|(widest, _)| widest.range().0 <= item.range().0);
+    let (widest, guard) = widest.get(after.checked_sub(1)?)?;
+    widest.contains(item).then_some(*guard)
 }
 
 fn allow_key(item: &Item) -> Prefix {

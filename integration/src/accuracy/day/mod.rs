@@ -20,6 +20,7 @@ mod speech;
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
+use std::sync::Arc;
 
 use netd_engine::config::Config;
 use netd_engine::policy::{Mode, Policy, Spec};
@@ -65,13 +66,17 @@ pub(crate) fn play(population: Population, seed: u64) -> Day {
     actors.extend(players);
 
     let spec = Spec { mode: Mode::Enforce, ..Spec::default() };
-    let policy = Policy { name: "enforce".to_owned(), spec };
-    let mut engine = Engine::new(Config { policy, ..Config::default() });
+    let policy = Policy { name: "enforce".into(), spec };
+    let mut engine = Engine::new(Config { policies: Arc::new(policy.into()), ..Config::default() });
     let (mut inbox, mut verdicts) = (Inbox::default(), Vec::new());
     let mut each = |command| match command {
         Command::Report(finding) => inbox.take(*finding),
         Command::Enforce { finding, .. } => verdicts.push(finding),
-        Command::Update(_) | Command::Respond(_) | Command::Release { .. } | Command::FlowEnded(_) => {}
+        Command::Update(_)
+        | Command::Respond(_)
+        | Command::Release { .. }
+        | Command::Resolved(_)
+        | Command::FlowEnded(_) => {}
     };
     let mut due = BinaryHeap::new();
     for (number, actor) in actors.iter().enumerate() {

@@ -3,7 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 
 use aya::maps::{
-    HashMap,
+    ArrayOfMaps, HashMap, MapData,
     lpm_trie::{Key, LpmTrie},
 };
 use netd_common::{
@@ -38,11 +38,25 @@ pub(crate) fn directed(src: SocketAddr, dst: SocketAddr, proto: u8) -> FlowKey {
     }
 }
 
+/// The inner maps of a generation of lists.
+type Hosts = HashMap<MapData, [u8; 16], u32>;
+type Prefixes = LpmTrie<MapData, [u8; 16], u32>;
+
+/// `BPF_F_NO_PREALLOC`, without which there is no trie.
+const NO_PREALLOC: u32 = 1;
+
 fn trie_key(ip: IpAddr, bits: u32) -> Key<[u8; 16]> {
     Key::new(bits + if ip.is_ipv4() { 96 } else { 0 }, Address::from(ip).0)
 }
 
 impl Kernel {
+    /// Makes the first generation of lists, with room for so many keys of a kind.
+    pub(super) fn make_lists(&mut self, room: u32) {
+        let (hosts, prefixes) = (Hosts::create(room, 0).unwrap(), Prefixes::create(room, NO_PREALLOC).unwrap());
+        ArrayOfMaps::try_from(self.map(maps::BLOCK_HOSTS)).unwrap().set(0, &hosts, 0).unwrap();
+        ArrayOfMaps::try_from(self.map(maps::BLOCK_PREFIXES)).unwrap().set(0, &prefixes, 0).unwrap();
+    }
+
     /// Lists a key under a new rule.
     pub(crate) fn list(&mut self, level: Level, rule: Rule) -> RuleId {
         let id = self.next_rule;
@@ -75,12 +89,13 @@ impl Kernel {
             }
             Level::Host(ip) => {
                 let address = Address::from(ip);
-                self.insert::<{ size_of::<Address>() }>(maps::BLOCK_HOSTS, address.as_bytes(), id);
+                let outer = ArrayOfMaps::<_, Hosts>::try_from(self.map(maps::BLOCK_HOSTS)).unwrap();
+                outer.get(&0, 0).unwrap().insert(address.0, id, 0).unwrap();
                 self.mark(&address);
             }
             Level::Prefix(ip, bits) => {
-                let mut trie = LpmTrie::<_, [u8; 16], u32>::try_from(self.map(maps::BLOCK_PREFIXES)).unwrap();
-                trie.insert(&trie_key(ip, bits), id, 0).unwrap();
+                let outer = ArrayOfMaps::<_, Prefixes>::try_from(self.map(maps::BLOCK_PREFIXES)).unwrap();
+                outer.get(&0, 0).unwrap().insert(&trie_key(ip, bits), id, 0).unwrap();
                 self.mark_prefix(ip, bits);
             }
         }

@@ -97,7 +97,6 @@ impl Kernel {
             .map_max_entries(maps::HITS, RULES)
             .map_max_entries(maps::BLOCK_FLOWS, RULES)
             .map_max_entries(maps::BLOCK_ENDPOINTS, RULES)
-            .map_max_entries(maps::BLOCK_HOSTS, RULES)
             .load(&object())
             .unwrap();
         let events = RingBuf::try_from(bpf.take_map(maps::EVENTS).unwrap()).unwrap();
@@ -112,6 +111,7 @@ impl Kernel {
             ..Control::default()
         };
         let mut kernel = Self { bpf, events, control, cpu: 0, next_rule: 1 };
+        kernel.make_lists(RULES);
         kernel.move_to(sched_getcpu().unwrap());
         kernel.steer(|_| {});
         kernel

@@ -23,7 +23,8 @@ use std::sync::Arc;
 
 pub(crate) use context::{Context, add as add_context, add_prevalence};
 pub(crate) use reverse_shell::Session;
-use serde::Deserialize;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 pub(crate) use signs::{Sign, Signs};
 
 use crate::attack::Technique;
@@ -37,7 +38,9 @@ use crate::weights::Weights;
 macro_rules! detectors {
     ($($(#[$doc:meta])* $variant:ident = $name:literal)*) => {
         /// A detector, by the name that findings, policies and metrics use.
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Deserialize)]
+        #[derive(
+            Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema
+        )]
         pub enum Detector { $($(#[$doc])* #[serde(rename = $name)] $variant),* }
 
         impl Detector {

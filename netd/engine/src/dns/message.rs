@@ -27,11 +27,14 @@ const NO_SUCH_NAME: u8 = 3;
 /// What a message says.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Message {
+    pub(crate) id: u16,
     pub(crate) is_response: bool,
     /// The response's code without its extension.
     pub(crate) rcode: u8,
     pub(crate) question: Option<Question>,
     pub(crate) answers: Vec<Answer>,
+    /// Names that the name asked for stands for, in the order of the answer.
+    pub(crate) aliases: Vec<Labels>,
 }
 
 /// The first question.
@@ -67,7 +70,7 @@ impl Message {
 
 /// Reads a DNS message, or returns `None` when the bytes are none. A message cut short yields the answers before the cut.
 pub(crate) fn read(bytes: &[u8]) -> Option<Message> {
-    let [_, _, flags, code, ..] = *bytes else { return None };
+    let [high, low, flags, code, ..] = *bytes else { return None };
     let mut decoder = BinDecoder::new(bytes);
     let header = Header::read(&mut decoder).ok()?;
     if header.counts.queries > MOST_QUESTIONS {
@@ -79,17 +82,18 @@ pub(crate) fn read(bytes: &[u8]) -> Option<Message> {
         question = question.or(Some(query));
     }
     let is_response = flags & RESPONSE != 0;
-    let mut message = Message { is_response, rcode: code & RCODE, ..Message::default() };
+    let mut message =
+        Message { id: u16::from_be_bytes([high, low]), is_response, rcode: code & RCODE, ..Message::default() };
     if let Some(question) = question {
         if is_response && message.rcode == NO_ERROR {
-            message.answers = answers(&mut decoder, header.counts.answers, question.name());
+            (message.answers, message.aliases) = answers(&mut decoder, header.counts.answers, question.name());
         }
         message.question = Some(Question { name: Labels::of(question.name()), rtype: question.query_type().into() });
     }
     Some(message)
 }
 
-fn answers(decoder: &mut BinDecoder<'_>, count: u16, asked: &Name) -> Vec<Answer> {
+fn answers(decoder: &mut BinDecoder<'_>, count: u16, asked: &Name) -> (Vec<Answer>, Vec<Labels>) {
     let mut answers = Vec::new();
     // An alias changes the owner of what follows, not what the client asked for.
     let mut owners = vec![asked.clone()];
@@ -100,7 +104,7 @@ fn answers(decoder: &mut BinDecoder<'_>, count: u16, asked: &Name) -> Vec<Answer
             Err(_) => break,
         }
     }
-    answers
+    (answers, owners.iter().skip(1).map(Labels::of).collect())
 }
 
 /// Reads one record; `None` if it is of no use.

@@ -2,6 +2,7 @@
 
 use crate::finding::Finding;
 use crate::flow::Conversation;
+use crate::listed::Resolved;
 use crate::respond::Order;
 use crate::verdict::{Target, Verdict};
 
@@ -17,6 +18,8 @@ pub enum Command {
     Enforce { verdict: Verdict, finding: u64 },
     /// The verdict on this target has expired.
     Release { target: Target, finding: u64 },
+    /// DNS gave an address to a listed name: do to it what the list wants done.
+    Resolved(Box<Resolved>),
     /// A conversation ended; only where the configuration asks for it.
     FlowEnded(Box<Conversation>),
 }

@@ -39,6 +39,8 @@ pub struct Counts {
     pub enforced: u64,
     /// Responses asked for.
     pub responded: u64,
+    /// Findings told below a policy's threshold, and so hidden.
+    pub suppressed: u64,
     /// Verdicts not asked for: the target is protected, or the budget is spent.
     pub spared_protected: u64,
     pub spared_budget: u64,

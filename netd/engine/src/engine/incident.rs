@@ -8,6 +8,7 @@ use netd_common::key::Address;
 use crate::detect::{About, Detector, Subject};
 use crate::finding::{Finding, Severity};
 use crate::history::PairKey;
+use crate::policy::{Effect, Why};
 use crate::slab::{Handle, Slab};
 
 /// Subjects remembered of one incident: addresses behind one name.
@@ -21,6 +22,8 @@ pub(super) struct Incident {
     pub(super) reported_ns: u64,
     /// Nats, as last told.
     pub(super) log_odds: f64,
+    /// What was decided about it the last time.
+    decided: Option<(Effect, Why)>,
     /// As last told, where it is to be looked at again.
     rare: Option<(Box<Finding>, Rare)>,
     pub(super) detector: Detector,
@@ -63,6 +66,11 @@ impl Incidents {
         }
     }
 
+    /// Numbers on from whatever a former run came to.
+    pub(super) fn number_after(&mut self, id: u64) {
+        self.last_id = self.last_id.max(id);
+    }
+
     pub(super) fn get(&self, handle: Handle) -> Option<&Incident> {
         self.incidents.get(handle)
     }
@@ -83,6 +91,11 @@ impl Incidents {
             let (finding, rare) = incident.rare.as_ref()?;
             Some((*handle, incident.detector, &**finding, rare))
         })
+    }
+
+    /// Notes what was decided about an incident; returns whether it is something else than before.
+    pub(super) fn decide(&mut self, about: Handle, decided: (Effect, Why)) -> bool {
+        self.incidents.get_mut(about).is_some_and(|incident| incident.decided.replace(decided) != Some(decided))
     }
 
     /// Notes what is told of an incident; returns it with the incident's number.
@@ -120,6 +133,7 @@ impl Incidents {
             severity: Severity::Info,
             reported_ns: 0,
             log_odds: 0.0,
+            decided: None,
             rare: None,
             detector,
             name: name.map(str::to_owned),

@@ -1,13 +1,14 @@
 //! From what a detector saw to a finding: one for each incident, told again when its severity changes, or its odds have.
 
 use super::incident::Rare;
-use super::verdicts::{Culprit, Outcome};
+use super::verdicts::{Culprit, Outcome, Surroundings};
 use super::{Command, Engine};
 use crate::detect::beacon::Shape;
 use crate::detect::checkin::CheckIns;
 use crate::detect::{self, About, Context, Detector, Evidence, Subject};
-use crate::finding::{Finding, Severity};
+use crate::finding::{Finding, Pair, Severity};
 use crate::history::Beat;
+use crate::policy::{Case, Decision, Direction, Effect};
 use crate::score::Ledger;
 use crate::slab::Handle;
 use crate::time::Timestamp;
@@ -157,6 +158,7 @@ impl Engine {
             techniques,
             reasons: ledger.into_reasons(),
             host: evidence.host(),
+            decision: None,
         }
     }
 
@@ -174,33 +176,46 @@ impl Engine {
         if let Some(history) = about.history.and_then(|history| self.histories.get_mut(history)) {
             history.has_incident = true;
         }
-        let finding = match told {
-            Some(Told { log_odds, rare }) => {
-                let finding = self.incidents.tell(incident, finding, log_odds, rare);
-                self.commands.push_back(Command::Report(Box::new(finding.clone())));
-                finding
-            }
+        let is_told = told.is_some();
+        let mut finding = match told {
+            Some(Told { log_odds, rare }) => self.incidents.tell(incident, finding, log_odds, rare),
             None => Finding { id: self.incidents.get(incident).map_or(0, |incident| incident.id), ..finding },
         };
-        if self.suppressions.iter().any(|suppression| suppression.covers(&finding, finding.time)) {
-            return;
+        let (decision, asked) = self.decide(&finding, culprit.as_ref(), is_protected);
+        let is_news = self.incidents.decide(incident, (decision.effect, decision.why));
+        self.counts.suppressed += u64::from(is_told && decision.effect == Effect::Suppress);
+        finding.decision = Some(decision);
+        if is_told {
+            self.commands.push_back(Command::Report(Box::new(finding)));
+        } else if is_news {
+            self.commands.push_back(Command::Update(Box::new(finding)));
         }
-        // What is protected is told by whoever responds: the refusal belongs to the finding.
-        let responded = culprit.map(|culprit| self.verdicts.respond(&finding, &culprit, &mut self.commands));
-        match responded {
-            Some(Outcome::Asked) => self.counts.responded += 1,
-            Some(Outcome::BudgetSpent) => self.counts.spared_budget += 1,
-            Some(Outcome::NotWanted | Outcome::InForce) | None => {}
+        self.commands.extend(asked);
+    }
+
+    pub(super) fn direction(&self, finding: &Finding) -> Direction {
+        let Pair { originator, responder, .. } = finding.pair;
+        Direction::between(self.scope.is_local(originator), self.scope.is_local(responder))
+    }
+
+    /// Decides about a finding; returns that with what is to be done.
+    fn decide(&mut self, finding: &Finding, culprit: Option<&Culprit>, is_protected: bool) -> (Decision, Vec<Command>) {
+        let direction = self.direction(finding);
+        let is_suppressed = self.suppressions.iter().any(|suppression| suppression.covers(finding, finding.time));
+        let mut asked = Vec::new();
+        let case = Case { finding, direction };
+        let decided = self.verdicts.decide(&case, &Surroundings { culprit, is_protected, is_suppressed }, &mut asked);
+        for outcome in [decided.response, decided.verdict] {
+            match outcome {
+                Outcome::Asked => {}
+                Outcome::BudgetSpent => self.counts.spared_budget += 1,
+                Outcome::Protected => self.counts.spared_protected += 1,
+                Outcome::NotWanted | Outcome::InForce => {}
+            }
         }
-        if is_protected {
-            self.counts.spared_protected += u64::from(self.verdicts.may_act());
-            return;
-        }
-        match self.verdicts.consider(&finding, &mut self.commands) {
-            Outcome::Asked => self.counts.enforced += 1,
-            Outcome::BudgetSpent => self.counts.spared_budget += 1,
-            Outcome::NotWanted | Outcome::InForce => {}
-        }
+        self.counts.responded += u64::from(decided.response == Outcome::Asked);
+        self.counts.enforced += u64::from(decided.verdict == Outcome::Asked);
+        (decided.decision, asked)
     }
 
     /// Returns the conversation that evidence is about, and this host's process at its end.

@@ -13,6 +13,7 @@ mod explain;
 mod host;
 mod incident;
 mod judge;
+mod listed;
 mod names;
 mod review;
 mod sessions;
@@ -45,9 +46,10 @@ use crate::dns::{Answers, Streams};
 use crate::flow::{self, Conversation, EndReason, GOODBYE_WAIT_NS};
 use crate::history::{Histories, Place};
 use crate::intel::Intel;
+use crate::listed::{Listed, Questions, Tenants};
 use crate::name::NameSource;
 use crate::opening::{FirstData, Openings};
-use crate::policy::Policy;
+use crate::policy::{Ceiling, Policies};
 use crate::process::{Processes, Programs, Role};
 use crate::regions::Regions;
 use crate::scope::Scope;
@@ -99,6 +101,10 @@ pub struct Engine {
     /// Questions and answers of DNS, and messages that are not complete.
     dns_watch: Watch,
     dns_streams: Streams,
+    /// Names that lists hold, the questions whose answers count, and who else has an address.
+    listed: Arc<Listed>,
+    questions: Questions,
+    tenants: Tenants,
 }
 
 impl Engine {
@@ -137,9 +143,12 @@ impl Engine {
             guesses: Guesses::new(),
             echoes: Echoes::new(),
             uploads: Uploads::new(),
-            verdicts: verdicts::Verdicts::new(config.policy),
+            verdicts: verdicts::Verdicts::new(config.policies),
             commands: VecDeque::new(),
             counts: Counts::default(),
+            listed: Arc::default(),
+            questions: Questions::default(),
+            tenants: Tenants::default(),
         }
     }
 
@@ -258,9 +267,19 @@ impl Engine {
         })
     }
 
-    /// Changes the policy; verdicts in force stay.
-    pub fn set_policy(&mut self, policy: Policy) {
-        self.verdicts.set_policy(policy);
+    /// Changes the policies; verdicts in force stay.
+    pub fn set_policies(&mut self, policies: Arc<Policies>) {
+        self.verdicts.set_policies(policies);
+    }
+
+    /// Changes how far any policy goes, for what is said of findings: acting less is the caller's.
+    pub fn set_ceiling(&mut self, ceiling: Ceiling) {
+        self.verdicts.set_ceiling(ceiling);
+    }
+
+    /// Changes the benign services; conversations are matched from here on.
+    pub fn set_services(&mut self, services: Services) {
+        self.services = services;
     }
 
     /// Changes the lists of threat intelligence; conversations are matched from here on.

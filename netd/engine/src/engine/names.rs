@@ -55,6 +55,9 @@ impl Engine {
         let (client, server) = if is_from_server { (flow.dst, flow.src) } else { (flow.src, flow.dst) };
         if is_from_server {
             self.learn_names(client, &message, at_ns);
+            self.match_answer(flow, client, &message, at_ns);
+        } else {
+            self.note_question(flow, &message, at_ns);
         }
         if self.scope.may_beacon(client, server) {
             let proto = flow.proto;

@@ -5,6 +5,7 @@ use super::judge::AGAIN_AFTER_NS;
 use super::{Command, Engine};
 use crate::detect::{self, Detector};
 use crate::finding::{Finding, Severity};
+use crate::policy::Case;
 use crate::score::Ledger;
 use crate::slab::Handle;
 use crate::time::Timestamp;
@@ -25,7 +26,9 @@ impl Engine {
         }
         self.review_ns = self.now_ns.saturating_add(AGAIN_AFTER_NS);
         for Reviewed { incident, finding, log_odds } in self.explained() {
-            let finding = self.incidents.tell(incident, finding, log_odds, None);
+            let mut finding = self.incidents.tell(incident, finding, log_odds, None);
+            finding.decision =
+                Some(self.verdicts.peek(&Case { finding: &finding, direction: self.direction(&finding) }));
             self.commands.push_back(Command::Report(Box::new(finding)));
         }
     }

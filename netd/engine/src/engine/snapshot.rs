@@ -67,4 +67,9 @@ impl Engine {
         self.now_ns = self.now_ns.max(snapshot.at_ns);
         Ok(())
     }
+
+    /// Numbers findings from the one after `id`: those of a former run keep theirs.
+    pub fn number_findings_after(&mut self, id: u64) {
+        self.incidents.number_after(id);
+    }
 }

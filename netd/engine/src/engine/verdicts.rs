@@ -1,12 +1,13 @@
 //! From findings to verdicts and responses: policy, budget, expiry.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::sync::Arc;
 
 use netd_common::key::FlowKey;
 
 use super::Command;
 use crate::finding::{Finding, Severity};
-use crate::policy::{Mode, Policy};
+use crate::policy::{Case, Ceiling, Decision, Effect, Policies, Policy, Ruling, Why};
 use crate::process::ProcessId;
 use crate::respond::{Measure, Order};
 use crate::time::Timestamp;
@@ -33,75 +34,152 @@ pub(super) struct Culprit {
 
 type Answered = (u64, FlowKey, Option<ProcessId>);
 
+/// What decides about a finding besides the policies.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Surroundings<'a> {
+    pub(super) culprit: Option<&'a Culprit>,
+    /// The responder must not be cut.
+    pub(super) is_protected: bool,
+    /// An operator does not want to see it.
+    pub(super) is_suppressed: bool,
+}
+
 /// Why a finding led to no verdict, or that it did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Outcome {
     NotWanted,
     InForce,
     BudgetSpent,
+    Protected,
     Asked,
+}
+
+/// A decision, and what became of it.
+#[derive(Debug)]
+pub(super) struct Decided {
+    pub(super) decision: Decision,
+    pub(super) response: Outcome,
+    pub(super) verdict: Outcome,
+}
+
+/// A verdict that was asked for and has not expired.
+#[derive(Clone, Copy, Debug)]
+struct InForce {
+    until: Timestamp,
+    shadow: bool,
 }
 
 #[derive(Debug)]
 pub(super) struct Verdicts {
-    policy: Policy,
-    /// What was asked for and has not expired.
-    in_force: HashMap<Target, (Timestamp, u64)>,
+    policies: Arc<Policies>,
+    ceiling: Ceiling,
+    in_force: HashMap<Target, InForce>,
     by_expiry: BTreeMap<(Timestamp, Target), u64>,
-    /// When verdicts of the last hour were asked for.
-    recent: VecDeque<Timestamp>,
+    /// When verdicts of the last hour were asked for, by policy.
+    recent: HashMap<Arc<str>, VecDeque<Timestamp>>,
     /// The severity at which a response was asked for, and in which order they were.
     responded: HashMap<Answered, Severity>,
     by_age: VecDeque<Answered>,
 }
 
 impl Verdicts {
-    pub(super) fn new(policy: Policy) -> Self {
+    pub(super) fn new(policies: Arc<Policies>) -> Self {
         Self {
-            policy,
+            policies,
+            ceiling: Ceiling::default(),
             in_force: HashMap::new(),
             by_expiry: BTreeMap::new(),
-            recent: VecDeque::new(),
+            recent: HashMap::new(),
             responded: HashMap::new(),
             by_age: VecDeque::new(),
         }
     }
 
-    pub(super) fn set_policy(&mut self, policy: Policy) {
-        self.policy = policy;
+    pub(super) fn set_policies(&mut self, policies: Arc<Policies>) {
+        self.recent.retain(|name, _| policies.get(name).is_some());
+        self.policies = policies;
+    }
+
+    pub(super) fn set_ceiling(&mut self, ceiling: Ceiling) {
+        self.ceiling = ceiling;
     }
 
     /// Returns whether any finding can lead to a verdict.
     pub(super) fn may_act(&self) -> bool {
-        self.policy.spec.mode != Mode::Observe
+        self.policies.may_act()
     }
 
-    /// Asks for the verdict that the policy wants for a finding.
-    pub(super) fn consider(&mut self, finding: &Finding, commands: &mut VecDeque<Command>) -> Outcome {
-        if !self.policy.wants_verdict(finding) {
-            return Outcome::NotWanted;
+    /// Returns what a finding amounts to that is told again and not acted on.
+    pub(super) fn peek(&self, case: &Case<'_>) -> Decision {
+        let mut decision = self.policies.rule(case).decision(&self.ceiling);
+        decision.effect = decision.effect.min(Effect::Alert);
+        decision
+    }
+
+    /// Decides about a finding, and asks for what the policy wants done: responses first.
+    pub(super) fn decide(
+        &mut self,
+        case: &Case<'_>,
+        surroundings: &Surroundings<'_>,
+        commands: &mut Vec<Command>,
+    ) -> Decided {
+        let policies = Arc::clone(&self.policies);
+        let ruling = policies.rule(case);
+        let mut decision = ruling.decision(&self.ceiling);
+        let (mut response, mut verdict) = (Outcome::NotWanted, Outcome::NotWanted);
+        let Surroundings { culprit, is_protected, is_suppressed } = *surroundings;
+        if is_suppressed {
+            (decision.effect, decision.why) = (decision.effect.min(Effect::Alert), Why::Suppression);
+            return Decided { decision, response, verdict };
         }
-        let (now, target) = (finding.time, self.policy.target(finding));
-        if self.in_force.get(&target).is_some_and(|(until, _)| *until > now) {
+        if let Some(policy) = ruling.policy {
+            // What is protected is told by whoever responds: the refusal belongs to the finding.
+            response =
+                culprit.map_or(response, |culprit| self.respond(policy, &ruling, case.finding, culprit, commands));
+            verdict = match ruling.wants_verdict {
+                true if is_protected => Outcome::Protected,
+                true => self.consider(policy, ruling.shadow, case.finding, commands),
+                false => Outcome::NotWanted,
+            };
+        }
+        if let Some(why) = withheld(response, verdict) {
+            decision.why = why;
+            if why != Why::InForce {
+                let most = if response == Outcome::Asked { Effect::Respond } else { Effect::Alert };
+                decision.effect = decision.effect.min(most);
+            }
+        } else if is_protected && decision.why == Why::OneKind {
+            // Evidence against what is protected never counts as certain.
+            decision.why = Why::Protected;
+        }
+        Decided { decision, response, verdict }
+    }
+
+    /// Asks for the verdict that a policy wants for a finding.
+    fn consider(&mut self, policy: &Policy, shadow: bool, finding: &Finding, commands: &mut Vec<Command>) -> Outcome {
+        let (now, target) = (finding.time, policy.target(finding));
+        if self.covers(&target, shadow, now) {
             return Outcome::InForce;
         }
-        if !self.spend(now) {
+        if !self.spend(policy, now) {
             return Outcome::BudgetSpent;
         }
-        let verdict = self.note(target, finding);
-        commands.push_back(Command::Enforce { verdict, finding: finding.id });
+        let verdict = self.note(policy, shadow, target, finding);
+        commands.push(Command::Enforce { verdict, finding: finding.id });
         Outcome::Asked
     }
 
-    /// Asks for what the policy wants done at once about a finding: once for each conversation and process of it, and
+    /// Asks for what a policy wants done at once about a finding: once for each conversation and process of it, and
     /// again when its severity has risen.
-    pub(super) fn respond(
+    fn respond(
         &mut self,
+        policy: &Policy,
+        ruling: &Ruling<'_>,
         finding: &Finding,
         culprit: &Culprit,
-        commands: &mut VecDeque<Command>,
+        commands: &mut Vec<Command>,
     ) -> Outcome {
-        let measures = self.policy.measures(finding).to_vec();
+        let measures = ruling.measures.to_vec();
         if measures.is_empty() {
             return Outcome::NotWanted;
         }
@@ -109,61 +187,57 @@ impl Verdicts {
         if self.responded.get(&about).is_some_and(|at| finding.severity <= *at) {
             return Outcome::InForce;
         }
-        if !self.spend(finding.time) {
+        if !self.spend(policy, finding.time) {
             return Outcome::BudgetSpent;
         }
         self.remember(about, finding.severity);
-        let target = self.policy.target(finding);
-        let is_open = self.in_force.get(&target).is_none_or(|(until, _)| *until <= finding.time);
+        let (target, shadow) = (policy.target(finding), ruling.shadow);
+        let is_open = !self.covers(&target, shadow, finding.time);
         let wants_block = measures.contains(&Measure::Block) && is_open && !culprit.is_protected;
-        commands.push_back(Command::Respond(Box::new(Order {
+        commands.push(Command::Respond(Box::new(Order {
             finding: finding.id,
             detector: finding.detector,
             since: culprit.since,
             key: culprit.key,
             process: culprit.process,
             holder: culprit.holder,
-            block: wants_block.then(|| self.note(target, finding)),
-            cut: (!culprit.is_own).then(|| self.verdict(Order::five_tuple(&culprit.key), Order::CUT, finding)),
+            block: wants_block.then(|| self.note(policy, shadow, target, finding)),
+            cut: (!culprit.is_own)
+                .then(|| verdict(policy, shadow, Order::five_tuple(&culprit.key), Order::CUT, finding)),
             measures,
             is_protected: culprit.is_protected,
-            shadow: self.policy.spec.mode == Mode::Shadow,
+            shadow,
         })));
         Outcome::Asked
     }
 
-    /// Takes one from the hour's budget; returns false when it is spent.
-    fn spend(&mut self, now: Timestamp) -> bool {
-        while self.recent.front().is_some_and(|asked| now.secs_since(*asked) >= HOUR_S) {
-            self.recent.pop_front();
+    /// Returns whether a verdict on a target is in force that does as much: a shadow's does less than another.
+    fn covers(&self, target: &Target, shadow: bool, now: Timestamp) -> bool {
+        self.in_force.get(target).is_some_and(|known| known.until > now && (!known.shadow || shadow))
+    }
+
+    /// Takes one from the policy's budget of the hour; returns false when it is spent.
+    fn spend(&mut self, policy: &Policy, now: Timestamp) -> bool {
+        let recent = self.recent.entry(Arc::clone(&policy.name)).or_default();
+        while recent.front().is_some_and(|asked| now.secs_since(*asked) >= HOUR_S) {
+            recent.pop_front();
         }
-        let has_room = self.recent.len() < self.policy.spec.max_blocks_per_hour as usize;
+        let has_room = recent.len() < policy.spec.max_blocks_per_hour as usize;
         if has_room {
-            self.recent.push_back(now);
+            recent.push_back(now);
         }
         has_room
     }
 
     /// Notes that a target is cut until its time is over; returns the verdict that says so.
-    fn note(&mut self, target: Target, finding: &Finding) -> Verdict {
+    fn note(&mut self, policy: &Policy, shadow: bool, target: Target, finding: &Finding) -> Verdict {
         self.forget(&target);
-        let verdict = self.verdict(target, self.policy.response(), finding);
+        let verdict = verdict(policy, shadow, target, policy.response(), finding);
         if let Some(until) = verdict.until {
-            self.in_force.insert(target, (until, finding.id));
+            self.in_force.insert(target, InForce { until, shadow });
             self.by_expiry.insert((until, target), finding.id);
         }
         verdict
-    }
-
-    fn verdict(&self, target: Target, response: Response, finding: &Finding) -> Verdict {
-        Verdict {
-            target,
-            response,
-            until: Some(finding.time.plus_secs(self.policy.spec.ttl.seconds as f64)),
-            origin: Origin::Finding { finding: finding.id, policy: self.policy.name.clone() },
-            reason: finding.reasons.first().map(|reason| reason.value.clone()).unwrap_or_default(),
-            shadow: self.policy.spec.mode == Mode::Shadow,
-        }
     }
 
     fn remember(&mut self, about: Answered, severity: Severity) {
@@ -191,8 +265,29 @@ impl Verdicts {
     }
 
     pub(super) fn forget(&mut self, target: &Target) {
-        if let Some((until, _)) = self.in_force.remove(target) {
+        if let Some(InForce { until, .. }) = self.in_force.remove(target) {
             self.by_expiry.remove(&(until, *target));
         }
+    }
+}
+
+/// Returns what held back some of what a policy wants.
+const fn withheld(response: Outcome, verdict: Outcome) -> Option<Why> {
+    match (verdict, response) {
+        (Outcome::Protected, _) => Some(Why::Protected),
+        (Outcome::BudgetSpent, _) | (Outcome::NotWanted, Outcome::BudgetSpent) => Some(Why::BudgetSpent),
+        (Outcome::InForce, _) | (Outcome::NotWanted, Outcome::InForce) => Some(Why::InForce),
+        (Outcome::NotWanted | Outcome::Asked, _) => None,
+    }
+}
+
+fn verdict(policy: &Policy, shadow: bool, target: Target, response: Response, finding: &Finding) -> Verdict {
+    Verdict {
+        target,
+        response,
+        until: Some(finding.time.plus_secs(policy.spec.ttl.seconds as f64)),
+        origin: Origin::Finding { finding: finding.id, policy: policy.name.to_string() },
+        reason: finding.reasons.first().map(|reason| reason.value.clone()).unwrap_or_default(),
+        shadow,
     }
 }

@@ -73,7 +73,7 @@ fn adblock(line: &str, take: &mut impl FnMut(Value)) -> Outcome {
     if options.split(',').any(|option| !option.is_empty() && !WHOLE.contains(&option)) || name.contains('/') {
         return Outcome::Skipped;
     }
-    of(value::one(name).map(take))
+    of(value::one(name).map(value::whole).map(take))
 }
 
 /// `/name/name/answer`, where the answer may be empty.
@@ -81,7 +81,7 @@ fn dnsmasq(text: &str, take: &mut impl FnMut(Value)) -> Outcome {
     let Some((names, _)) = text.rsplit_once('/') else { return Outcome::Refused(Refused::NotAnIndicator) };
     for name in names.split('/') {
         match value::name(name) {
-            Ok(value) => take(value),
+            Ok(value) => take(value::whole(value)),
             Err(refused) => return Outcome::Refused(refused),
         }
     }

@@ -19,7 +19,7 @@ mod value;
 
 use std::fmt;
 
-pub use value::{Refused, Value};
+pub use value::{Reach, Refused, Value};
 
 use crate::time::Timestamp;
 

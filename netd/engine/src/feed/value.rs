@@ -14,10 +14,21 @@ pub enum Value {
     /// An address is a prefix of full length. IPv4-mapped addresses are IPv4.
     Net(IpNet),
     Endpoint(SocketAddr),
-    /// The name and all below it, lower case.
-    Name(Box<str>),
+    /// Lower case, and which names it stands for.
+    Name(Box<str>, Reach),
     /// JA3 (32 hexadecimal digits) or JA4, lower case.
     Fingerprint(Box<str>),
+}
+
+/// Which names an entry stands for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Reach {
+    /// `name`: itself.
+    Itself,
+    /// `*.name`: all below it.
+    Below,
+    /// `.name`, `||name^`: itself and all below it.
+    Whole,
 }
 
 impl fmt::Display for Value {
@@ -26,7 +37,7 @@ impl fmt::Display for Value {
             Self::Net(net) if net.prefix_len() == net.max_prefix_len() => net.addr().fmt(f),
             Self::Net(net) => net.fmt(f),
             Self::Endpoint(endpoint) => endpoint.fmt(f),
-            Self::Name(text) | Self::Fingerprint(text) => f.write_str(text),
+            Self::Name(text, _) | Self::Fingerprint(text) => f.write_str(text),
         }
     }
 }
@@ -152,15 +163,27 @@ fn v6(first: Ipv6Addr, last: Ipv6Addr) -> IpSubnets {
     IpSubnets::V6(Ipv6Subnets::new(first, last, 0))
 }
 
-/// Reads a name; `*.name` is the same, because all below a name is accused with it.
+/// Reads a name: `name`, `*.name`, or `.name`.
 pub(super) fn name(text: &str) -> Result<Value, Refused> {
-    let text = text.strip_prefix("*.").or_else(|| text.strip_prefix('.')).unwrap_or(text);
+    let (text, reach) = match (text.strip_prefix("*."), text.strip_prefix('.')) {
+        (Some(below), _) => (below, Reach::Below),
+        (None, Some(whole)) => (whole, Reach::Whole),
+        (None, None) => (text, Reach::Itself),
+    };
     let name = clean(text.as_bytes()).filter(|name| name.contains('.')).ok_or(Refused::NotAnIndicator)?;
     let last = name.rsplit('.').next().unwrap_or_default();
     if last.bytes().all(|byte| byte.is_ascii_digit()) || name.split('.').any(str::is_empty) {
         return Err(Refused::NotAnIndicator);
     }
-    Ok(Value::Name(Box::from(&*name)))
+    Ok(Value::Name(Box::from(&*name), reach))
+}
+
+/// Returns a name's entry as one for the name and all below it.
+pub(super) fn whole(value: Value) -> Value {
+    match value {
+        Value::Name(name, _) => Value::Name(name, Reach::Whole),
+        other @ (Value::Net(_) | Value::Endpoint(_) | Value::Fingerprint(_)) => other,
+    }
 }
 
 /// JA3 is an MD5 digest; JA4 is `t13d1516h2_8daaf6152771_e5627efa2ab1`: ten characters, two digests of twelve.

@@ -51,8 +51,9 @@ pub(super) fn screen(value: Value) -> Result<Indicator, Refused> {
     match value {
         Value::Net(net) => prefix(net),
         Value::Endpoint(endpoint) => host(endpoint.ip()).map(|address| Indicator::Endpoint(address, endpoint.port())),
-        Value::Name(name) if psl::domain_str(&name).is_none() => Err(Refused::PublicSuffix),
-        Value::Name(name) => Ok(Indicator::Name(name)),
+        Value::Name(name, _) if psl::domain_str(&name).is_none() => Err(Refused::PublicSuffix),
+        // All below a name is accused with it, however it is written.
+        Value::Name(name, _) => Ok(Indicator::Name(name)),
         Value::Fingerprint(fingerprint) => Ok(Indicator::Fingerprint(fingerprint)),
     }
 }

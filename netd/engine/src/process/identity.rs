@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// A process for good: its number is given to others later, its number with its start is not, within one boot.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct ProcessId {
     /// Thread group id, in the initial pid namespace.
     pub pid: u32,
@@ -26,7 +26,8 @@ impl ProcessId {
 }
 
 /// A process: at a conversation's end, or somewhere in a graph of standard streams.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Process {
     #[serde(flatten)]
     pub id: ProcessId,
@@ -69,7 +70,8 @@ pub struct Process {
 }
 
 /// A process above another.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Ancestor {
     #[serde(flatten)]
     pub id: ProcessId,
@@ -79,7 +81,7 @@ pub struct Ancestor {
 }
 
 /// Why details of a process are not known.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Missing {
     /// It had ended before `/proc` was asked.
@@ -93,7 +95,8 @@ pub enum Missing {
 }
 
 /// A container, by its cgroup.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Container {
     /// As the runtime gives it, whole.
     pub id: String,
@@ -108,7 +111,8 @@ pub struct Container {
 }
 
 /// A Kubernetes pod.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Pod {
     pub uid: String,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -118,7 +122,7 @@ pub struct Pod {
 }
 
 /// Who runs a container.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Runtime {
     Docker,

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use netd_common::key::FlowKey;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::Opened;
 use crate::flow::protocol_name;
@@ -15,7 +15,7 @@ use crate::process::{Process, ProcessId};
 const MOST_LINES: usize = 32;
 
 /// Where a process's descriptors 0, 1 and 2 lead, over other processes, to sockets with a peer outside this host.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Graph {
     pub suspect: u32,
     /// The suspect first, then the nearest.
@@ -30,7 +30,7 @@ pub struct Graph {
 }
 
 /// A process in the graph.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Node {
     #[serde(flatten)]
     pub id: ProcessId,
@@ -44,7 +44,7 @@ pub struct Node {
 }
 
 /// Which way bytes go, from the suspect's side.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Course {
     /// To its descriptor 0.
@@ -54,7 +54,7 @@ pub enum Course {
 }
 
 /// What joins two processes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Link {
     Pipe,
@@ -82,14 +82,14 @@ impl Link {
 }
 
 /// A descriptor of a process.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Hold {
     pub pid: u32,
     pub fd: u32,
 }
 
 /// One step from a process to the next.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Edge {
     pub course: Course,
     pub link: Link,
@@ -101,7 +101,7 @@ pub struct Edge {
 }
 
 /// A socket with a peer outside of this host.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct End {
     pub course: Course,
     pub at: Hold,

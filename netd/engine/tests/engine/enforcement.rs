@@ -1,9 +1,12 @@
 //! What findings lead to.
 
+use std::sync::Arc;
+
 use netd_engine::Command;
 use netd_engine::config::Config;
+use netd_engine::detect::Detector;
 use netd_engine::finding::Severity;
-use netd_engine::policy::{Mode, Policy, PolicyFile};
+use netd_engine::policy::{Ceiling, Effect, Mode, Policies, Policy, Score, Source, Why};
 use netd_engine::verdict::{Target, Verdict};
 
 use super::beacons::severities_of_a_fleet;
@@ -13,12 +16,12 @@ use super::support::{World, at, check_ins, ip};
 pub(crate) fn policy() -> Policy {
     let mut policy = Policy::default();
     policy.spec.mode = Mode::Enforce;
-    policy.spec.block_at.insert("beacon".to_owned(), 0.95);
+    policy.spec.block_at.insert(Detector::Beacon, Score(0.95));
     policy
 }
 
 fn world(policy: Policy) -> World {
-    World::new(Config { policy, ..Config::default() })
+    World::new(Config { policies: Arc::new(policy.into()), ..Config::default() })
 }
 
 fn beacon(world: &mut World, responder: &str) {
@@ -82,7 +85,7 @@ fn without_an_explicit_word_timing_alone_cuts_nothing() {
 
 #[test]
 fn protected_addresses_are_spared_and_counted() {
-    let mut config = Config { policy: policy(), ..Config::default() };
+    let mut config = Config { policies: Arc::new(policy().into()), ..Config::default() };
     config.networks.protected.push("198.51.100.9/32".parse().unwrap());
     let mut world = World::new(config);
     beacon(&mut world, "198.51.100.9:443");
@@ -129,7 +132,8 @@ fn enforcement_tells_the_same_severities_as_observation() {
 fn the_shipped_policy_observes() {
     let text = include_str!("../../../../policies/default.yaml");
 
-    let policy = serde_saphyr::from_str::<PolicyFile>(text).unwrap().into_policy();
+    let policies = Policies::read(&[Source { file: "default.yaml", text }]).unwrap();
+    let policy = policies.get("default").unwrap();
 
     assert_eq!(policy.spec.mode, Mode::Observe);
     assert!(policy.spec.block_at.is_empty());
@@ -140,7 +144,71 @@ fn the_shipped_policy_observes() {
 fn a_mistyped_key_is_an_error() {
     let text = include_str!("../../../../policies/default.yaml").replace("block_when", "blok_when");
 
-    let error = serde_saphyr::from_str::<PolicyFile>(&text).unwrap_err().to_string();
+    let faults = Policies::read(&[Source { file: "default.yaml", text: &text }]).unwrap_err();
 
-    assert!(error.contains("blok_when"), "{error}");
+    assert!(faults[0].to_string().contains("blok_when"), "{}", faults[0]);
+}
+
+/// What was said last of each decision about a finding.
+fn decided(world: &mut World) -> Vec<(Effect, Why)> {
+    let commands = world.commands().into_iter();
+    let findings = commands.filter_map(|command| match command {
+        Command::Report(finding) | Command::Update(finding) => finding.decision,
+        Command::Respond(_)
+        | Command::Enforce { .. }
+        | Command::Release { .. }
+        | Command::FlowEnded(_)
+        | Command::Resolved(_) => None,
+    });
+    findings.map(|decision| (decision.effect, decision.why)).collect()
+}
+
+#[test]
+fn a_finding_says_what_was_decided_and_says_it_again_when_that_changes() {
+    let mut world = world(policy());
+    beacon(&mut world, "198.51.100.9:443");
+
+    let decided = decided(&mut world);
+
+    let told = |wanted| decided.iter().filter(|decision| **decision == wanted).count();
+    assert_eq!((told((Effect::Block, Why::Evidence)), told((Effect::Block, Why::InForce))), (1, 1), "{decided:?}");
+}
+
+#[test]
+fn a_spent_budget_is_said_of_the_finding() {
+    let mut policy = policy();
+    policy.spec.max_blocks_per_hour = 0;
+    let mut world = world(policy);
+    beacon(&mut world, "198.51.100.9:443");
+
+    assert_eq!(decided(&mut world).last(), Some(&(Effect::Alert, Why::BudgetSpent)));
+}
+
+#[test]
+fn a_verdict_that_acts_takes_the_place_of_a_shadows() {
+    let mut shadow = policy();
+    shadow.spec.mode = Mode::Shadow;
+    shadow.name = "shadow".into();
+    let mut world = world(shadow);
+    beacon(&mut world, "198.51.100.9:443");
+    assert!(enforced(&mut world).iter().all(|verdict| verdict.shadow));
+
+    world.engine.set_policies(Arc::new(policy().into()));
+    world.connection("10.0.0.7:50000", "198.51.100.9:443", 1_860.0, 300, 200);
+
+    let verdicts = enforced(&mut world);
+    assert_eq!(verdicts.iter().map(|verdict| verdict.shadow).collect::<Vec<_>>(), [false]);
+}
+
+#[test]
+fn what_holds_a_policy_back_is_said_of_the_finding() {
+    let mut world = world(policy());
+    world.engine.set_ceiling(Ceiling { mode: Mode::Observe, reason: "the kill switch is on".into() });
+    beacon(&mut world, "198.51.100.9:443");
+
+    let commands = world.commands().into_iter();
+    let mut told = commands.filter_map(|c| if let Command::Report(finding) = c { finding.decision } else { None });
+    let decision = told.next().unwrap();
+    assert_eq!((decision.mode, decision.effective), (Mode::Enforce, Mode::Observe));
+    assert_eq!(&*decision.held_back, "the kill switch is on");
 }

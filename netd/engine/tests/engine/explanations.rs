@@ -1,5 +1,7 @@
 //! Whoever asks why there is no finding is told.
 
+use std::sync::Arc;
+
 use netd_engine::config::Config;
 use netd_engine::engine::Question;
 use netd_engine::suppress::{Matching, Suppression};
@@ -75,7 +77,8 @@ fn a_suppressed_finding_asks_for_no_verdict() {
         until,
     };
     let enforced = |until| {
-        let mut world = World::new(Config { policy: super::enforcement::policy(), ..Config::default() });
+        let mut world =
+            World::new(Config { policies: Arc::new(super::enforcement::policy().into()), ..Config::default() });
         world.engine.set_suppressions(vec![suppression(until)].into());
         for (n, at_s) in check_ins(30, 60.0, 0.2).enumerate() {
             world.connection(&format!("10.0.0.7:{}", 40_000 + n), "198.51.100.9:443", at_s, 300, 200);

@@ -9,6 +9,7 @@ mod explanations;
 mod host;
 mod intel;
 mod lasting;
+mod listed;
 mod names;
 mod protocols;
 mod regions;

@@ -132,7 +132,7 @@ pub(super) fn scenario(origin: &Origin, findings: &Findings) -> String {
             None => "netd/finding".to_owned(),
         },
         Origin::Manual => "netd/manual".to_owned(),
-        Origin::List { list } => format!("netd/list/{list}"),
+        Origin::List { list, name: _ } => format!("netd/list/{list}"),
     }
 }
 

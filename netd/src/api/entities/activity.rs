@@ -13,6 +13,7 @@ use super::Material;
 use crate::api::explain::FindingView;
 use crate::api::{Context, flows};
 use crate::store::Row;
+use crate::store::history::Flow;
 use crate::time;
 
 /// Conversations that are looked at, and findings that are told, at most; the newest.
@@ -42,7 +43,7 @@ pub(super) struct Activity<'a> {
     processes: Vec<&'a Process>,
     findings: Vec<FindingView>,
     /// Newest first.
-    flows: Vec<flows::View<'a>>,
+    flows: Vec<Flow>,
 }
 
 #[derive(Serialize)]
@@ -94,7 +95,7 @@ impl<'a> Activity<'a> {
             ),
             processes,
             findings: material.findings.iter().map(|stored| FindingView::from(&stored.finding)).collect(),
-            flows: rows.iter().take(TOLD).map(|row| flows::view(row, &scores, &context.databases)).collect(),
+            flows: rows.iter().take(TOLD).map(|row| flows::shown(context, row, &scores)).collect(),
         }
     }
 }

@@ -15,10 +15,10 @@ use netd_engine::process::{Container, Process};
 use netd_engine::region::Region;
 use serde::Serialize;
 
-use super::explain::{EnforcementView, enforcement};
+use super::Context;
+use super::explain::{EnforcementView, enforcement, is_under};
 use super::input::Name;
 use super::problem::Problem;
-use super::{Context, flows};
 use crate::store::{Row, Stored};
 use activity::Activity;
 
@@ -112,7 +112,7 @@ pub(super) async fn domain(State(context): State<Context>, Name(name): Name) -> 
     if wanted.is_empty() {
         return Err(bad_path("the name is empty".to_owned()));
     }
-    let is_its = |name: &Option<String>| name.as_ref().is_some_and(|name| flows::is_under(name, &wanted));
+    let is_its = |name: &Option<String>| name.as_ref().is_some_and(|name| is_under(name, &wanted));
     let material =
         Material::gather(&context, |row| is_its(&row.conversation.name), |stored| is_its(&stored.finding.name));
     if material.is_empty() {

@@ -18,6 +18,7 @@ use super::input::Name;
 use super::problem::Problem;
 use super::{Context, findings, flows};
 use crate::store::Stored;
+use crate::store::history::{self, Flow};
 
 /// Flows told with a finding at most, the newest.
 const FLOWS: usize = 100;
@@ -27,7 +28,7 @@ const FLOWS: usize = 100;
 struct View<'a> {
     finding: findings::View<'a>,
     /// Conversations of its pair, newest first, a hundred at most.
-    flows: Vec<flows::View<'a>>,
+    flows: Vec<Flow>,
     /// What is enforced about its responder.
     enforcement: EnforcementView,
     packets: Packets,
@@ -64,11 +65,11 @@ pub(super) async fn json(State(context): State<Context>, name: Name) -> Result<R
     let Finding { id, pair, .. } = stored.finding;
     let held = context.evidence.of(id, &pair);
     let scores = context.findings.scores();
-    let (rows, _) = context.flows.page(None, FLOWS, |row| flows::pair(&row.conversation) == pair);
+    let (rows, _) = context.flows.page(None, FLOWS, |row| history::pair(&row.conversation) == pair);
     let enforcement = enforcement(&context, pair.responder).await?;
     let view = View {
         finding: findings::view(&context, &stored),
-        flows: rows.iter().map(|row| flows::view(row, &scores, &context.databases)).collect(),
+        flows: rows.iter().map(|row| flows::shown(&context, row, &scores)).collect(),
         enforcement,
         packets: Packets {
             count: held.pieces.len(),

@@ -1,6 +1,6 @@
 //! Every method of every path.
 
-use super::parameter::Kind::{Address, Bool, Limit, Moment, Number, OneOf, Port, Prefix, Score, Text};
+use super::parameter::Kind::{Address, Bool, Limit, Moment, Number, OneOf, Prefix, Score, Text};
 use super::parameter::{Parameter, parameter};
 
 /// One method of one path.
@@ -53,6 +53,12 @@ pub(super) const TAGS: [(&str, &str); 7] = [
 
 const LIMIT: Parameter = parameter("limit", Limit, "Items of a page");
 const CURSOR: Parameter = parameter("cursor", Text, "`next_cursor` of the page before");
+const Q: Parameter =
+    parameter("q", Text, "The query language: `dst:198.51.100.0/24 port:4444 -country:NL score:>=0.8`");
+const MIN_SCORE: Parameter = parameter("min_score", Score, "This score or a higher one");
+const FORCE: Parameter = parameter("force", Bool, "Accepts prefixes wider than /8 (IPv4) or /19 (IPv6)");
+const DRY_RUN: Parameter = parameter("dry_run", Bool, "Counts what would change, and changes nothing");
+const CONFIRM: Parameter = parameter("confirm", Text, "Undoes the change unless it is confirmed in this time");
 const LAST: Parameter = parameter("last", Number(1_000), "So many of the newest events come first");
 
 const ASKED: Operation = Operation {
@@ -100,7 +106,7 @@ impl Operation {
 
 /// Returns every operation, in the order of the document.
 pub(super) fn all() -> impl Iterator<Item = &'static Operation> {
-    [FINDINGS, FLOWS, ENFORCEMENT, DECISIONS, ENTITIES, OPERATION].into_iter().flatten()
+    [FINDINGS, FLOWS, ENFORCEMENT, DECISIONS, ENTITIES, OPERATION, ACCESS].into_iter().flatten()
 }
 
 const SEVERITY: Parameter =
@@ -109,10 +115,14 @@ const SEVERITY: Parameter =
 macro_rules! finding_filters {
     ($($more:expr),*) => {
         &[
+            Q,
             parameter("detector", Text, "The detector's name"),
             SEVERITY,
+            parameter("status", Text, "What people made of it"),
             parameter("ip", Address, "Either end"),
+            MIN_SCORE,
             parameter("since", Moment, "Raised since"),
+            parameter("until", Moment, "Begun by then"),
             parameter("suppressed", OneOf(&["hide", "only", "show"]), "Those that a suppression covers"),
             $($more),*
         ]
@@ -127,6 +137,10 @@ const FINDINGS: &[Operation] = &[
         .query(finding_filters!(LAST))
         .answer(Answer::Stream("Event")),
     get("/api/v1/findings/{id}", "get_finding", "findings", "One finding").answer(Answer::Json("Finding")),
+    get("/api/v1/findings/{id}", "triage_finding", "findings", "Says what people made of it; If-Match names its ETag")
+        .with("PATCH")
+        .body(Body::Json("TriageWanted"))
+        .answer(Answer::Json("Finding")),
     get("/api/v1/findings/{id}/evidence.json", "get_evidence", "findings", "A finding with flows and enforcement")
         .answer(Answer::Json("Evidence")),
     get("/api/v1/findings/{id}/evidence.pcapng", "get_evidence_capture", "findings", "Its first payload as a capture")
@@ -154,17 +168,27 @@ const FINDINGS: &[Operation] = &[
 macro_rules! flow_filters {
     ($($more:expr),*) => {
         &[
+            Q,
             parameter("ip", Address, "Either end"),
             parameter("src", Address, "The originator"),
             parameter("dst", Address, "The responder"),
             parameter("cidr", Prefix, "A prefix that holds either end"),
-            parameter("port", Port, "Either port"),
+            parameter("port", Text, "Either port"),
             parameter("proto", Text, "A protocol's name or number"),
-            parameter("pid", Number(u32::MAX as u64), "The process's number"),
+            parameter("pid", Text, "The process's number"),
+            parameter("exe", Text, "The process's program"),
             parameter("comm", Text, "The process's name"),
+            parameter("user", Text, "The process's user"),
+            parameter("container", Text, "The process's container"),
+            parameter("ns", Text, "The namespace of its pod"),
+            parameter("pod", Text, "Its pod"),
+            parameter("country", Text, "The responder's country"),
+            parameter("asn", Text, "The responder's autonomous system"),
             parameter("name", Text, "The name asked for, or the end of it"),
-            parameter("min_score", Score, "Of a finding on the flow's pair"),
+            parameter("service", Text, "The service"),
+            parameter("verdict", Text, "`block`, `alert`, `allow`"),
             parameter("community_id", Text, "Community ID"),
+            MIN_SCORE,
             parameter("since", Moment, "Not over before"),
             parameter("until", Moment, "Begun by then"),
             $($more),*
@@ -172,23 +196,43 @@ macro_rules! flow_filters {
     };
 }
 
+const FIELDS: Parameter = parameter("fields", Text, "Names of fields, separated by commas; all when it is not there");
+
 const FLOWS: &[Operation] = &[
     get("/api/v1/flows", "list_flows", "flows", "Conversations, newest first")
-        .query(flow_filters!(LIMIT, CURSOR))
+        .query(flow_filters!(FIELDS, LIMIT, CURSOR))
         .answer(Answer::Page("Flow")),
     get("/api/v1/flows/stream", "stream_flows", "flows", "Conversations as they end")
-        .query(flow_filters!(LAST))
+        .query(flow_filters!(FIELDS, LAST))
         .answer(Answer::Stream("Event")),
+    get("/api/v1/flows/stats", "flow_statistics", "flows", "Conversations added up by one property, and over time")
+        .query(flow_filters!(
+            parameter(
+                "group_by",
+                OneOf(&["src", "dst", "port", "proto", "proc", "country", "asn", "name", "service", "verdict"]),
+                "The property"
+            ),
+            parameter("metric", OneOf(&["flows", "bytes", "bytes_in", "bytes_out"]), "What is added up"),
+            parameter("top", Number(1_000), "So many groups"),
+            parameter("bucket", Text, "A duration: each group has a series over time")
+        )),
+    get("/api/v1/flows/{id}", "get_flow", "flows", "One conversation, in memory or on disk")
+        .answer(Answer::Json("Flow")),
 ];
 
 const LIST_OPTIONS: &[Parameter] = &[
-    parameter("dry_run", Bool, "Counts what would change, and changes nothing"),
-    parameter("force", Bool, "Accepts prefixes wider than /8 (IPv4) or /19 (IPv6)"),
+    DRY_RUN,
+    FORCE,
+    parameter("aggregate", Bool, "Merges entries that mean the same"),
+    CONFIRM,
     parameter("shadow", Bool, "Counts what would be cut, and lets it pass"),
     parameter("action", OneOf(&["observe", "throttle", "drop", "reset"]), "What to do with the packets"),
     parameter("bytes_per_second", Number(i64::MAX as u64), "With throttle"),
     parameter("burst_bytes", Number(i64::MAX as u64), "With throttle"),
 ];
+
+const ENTRY_OPTIONS: &[Parameter] = &[DRY_RUN, FORCE, CONFIRM];
+const VALUE: Parameter = parameter("value", Text, "The entry: an address, a prefix or a name");
 
 const ENFORCEMENT: &[Operation] = &[
     get("/api/v1/verdicts", "list_verdicts", "enforcement", "Verdicts in force, newest first")
@@ -220,6 +264,91 @@ const ENFORCEMENT: &[Operation] = &[
     get("/api/v1/blocklists/{name}", "remove_blocklist", "enforcement", "Removes a block-list")
         .with("DELETE")
         .answer(Answer::Json("Blocklist")),
+    get("/api/v1/blocklists/{name}/entries", "list_blocklist_entries", "enforcement", "Single entries of a block-list")
+        .query(&[LIMIT, CURSOR])
+        .answer(Answer::Page("Entry")),
+    get("/api/v1/blocklists/{name}/entries", "add_blocklist_entry", "enforcement", "Adds an entry, or renews it")
+        .with("POST")
+        .query(ENTRY_OPTIONS)
+        .body(Body::Json("EntryWanted"))
+        .answer(Answer::Json("EntryChange"))
+        .status(&[200, 201]),
+    get(
+        "/api/v1/blocklists/{name}/entries",
+        "remove_blocklist_entry",
+        "enforcement",
+        "Removes the entry that is named",
+    )
+    .with("DELETE")
+    .query(&[VALUE])
+    .answer(Answer::Json("EntryChange")),
+    get("/api/v1/blocklists/{name}/entries/{*value}", "remove_blocklist_value", "enforcement", "Removes an entry")
+        .with("DELETE")
+        .answer(Answer::Json("EntryChange")),
+    get("/api/v1/allowlists", "list_allowlists", "enforcement", "Allow-lists, without their entries")
+        .answer(Answer::Page("Allowlist")),
+    get("/api/v1/allowlists/{name}", "get_allowlist", "enforcement", "An allow-list's entries, one a line")
+        .answer(Answer::Bytes("text/plain; charset=utf-8"))
+        .status(&[200, 304]),
+    get("/api/v1/allowlists/{name}", "replace_allowlist", "enforcement", "Replaces an allow-list as a whole")
+        .with("PUT")
+        .query(&[DRY_RUN, FORCE, CONFIRM])
+        .body(Body::Text)
+        .answer(Answer::Json("BlocklistChange"))
+        .status(&[200, 201]),
+    get("/api/v1/allowlists/{name}", "remove_allowlist", "enforcement", "Removes an allow-list")
+        .with("DELETE")
+        .answer(Answer::Json("Allowlist")),
+    get(
+        "/api/v1/allowlists/{name}/entries",
+        "list_allowlist_entries",
+        "enforcement",
+        "Single entries of an allow-list",
+    )
+    .query(&[LIMIT, CURSOR])
+    .answer(Answer::Page("Entry")),
+    get("/api/v1/allowlists/{name}/entries", "add_allowlist_entry", "enforcement", "Adds an entry, or renews it")
+        .with("POST")
+        .query(ENTRY_OPTIONS)
+        .body(Body::Json("EntryWanted"))
+        .answer(Answer::Json("EntryChange"))
+        .status(&[200, 201]),
+    get(
+        "/api/v1/allowlists/{name}/entries",
+        "remove_allowlist_entry",
+        "enforcement",
+        "Removes the entry that is named",
+    )
+    .with("DELETE")
+    .query(&[VALUE])
+    .answer(Answer::Json("EntryChange")),
+    get("/api/v1/allowlists/{name}/entries/{*value}", "remove_allowlist_value", "enforcement", "Removes an entry")
+        .with("DELETE")
+        .answer(Answer::Json("EntryChange")),
+    get("/api/v1/confirmations", "list_confirmations", "enforcement", "Changes that undo themselves unless confirmed")
+        .answer(Answer::Page("Confirmation")),
+    get("/api/v1/confirmations/{id}", "confirm", "enforcement", "Keeps a change")
+        .with("POST")
+        .answer(Answer::Json("Confirmation")),
+    get("/api/v1/confirmations/{id}", "revert", "enforcement", "Undoes a change at once")
+        .with("DELETE")
+        .answer(Answer::Json("Confirmation")),
+    get("/api/v1/unblock", "unblock", "enforcement", "Undoes everything that hits an address, or everything")
+        .with("POST")
+        .body(Body::Json("UnblockWanted"))
+        .answer(Answer::Json("Unblocked")),
+    get("/api/v1/feeds", "list_feeds", "enforcement", "Lists that are fetched").answer(Answer::Page("Feed")),
+    get("/api/v1/feeds/{target}", "update_feed", "enforcement", "`NAME:update` fetches a list")
+        .with("POST")
+        .query(&[parameter("force", Bool, "Takes a list of any size, and asks for it even if it is known")])
+        .answer(Answer::Json("Feed")),
+    get("/api/v1/policies", "list_policies", "enforcement", "Policies, in the order in which they are asked")
+        .answer(Answer::Page("Policy")),
+    get("/api/v1/policies/{name}", "get_policy", "enforcement", "One policy").answer(Answer::Json("Policy")),
+    get("/api/v1/policies:validate", "validate_policies", "enforcement", "Says what a text of policies would change")
+        .with("POST")
+        .body(Body::Text),
+    get("/api/v1/config:reload", "reload_policies", "enforcement", "Reads policies and services again").with("POST"),
     get("/api/v1/kill-switch", "get_kill_switch", "enforcement", "Whether everything passes")
         .answer(Answer::Json("KillSwitch")),
     get("/api/v1/kill-switch", "set_kill_switch", "enforcement", "Makes everything pass, or netd act again")
@@ -284,12 +413,25 @@ const OPERATION: &[Operation] = &[
     get("/readyz", "get_readiness", "operation", "Whether netd does its work").open(),
     get("/metrics", "get_metrics", "operation", "Counters for Prometheus")
         .answer(Answer::Bytes("application/openmetrics-text; version=1.0.0; charset=utf-8")),
-    get("/docs", "get_docs", "operation", "A viewer of this document").answer(Answer::Nothing).status(&[308]).open(),
-    get("/docs/", "get_docs_index", "operation", "The viewer's page").answer(Answer::Bytes("text/html")).open(),
-    get("/docs/{*path}", "get_docs_file", "operation", "The viewer's files").answer(Answer::Bytes("*/*")).open(),
+    get("/docs", "get_docs", "operation", "A viewer of this document").answer(Answer::Nothing).status(&[308]),
+    get("/docs/", "get_docs_index", "operation", "The viewer's page").answer(Answer::Bytes("text/html")),
+    get("/docs/{*path}", "get_docs_file", "operation", "The viewer's files").answer(Answer::Bytes("*/*")),
     get("/api/v1/version", "get_version", "operation", "Which netd this is").answer(Answer::Json("Version")),
     get("/api/v1/openapi.json", "get_openapi", "operation", "This document"),
     get("/api/v1/status", "get_status", "operation", "Mode, counters, losses, tables").answer(Answer::Json("Status")),
     get("/api/v1/config", "get_config", "operation", "What the configuration file sets, without secrets")
         .answer(Answer::Json("Config")),
+];
+
+const ACCESS: &[Operation] = &[
+    get("/api/v1/audit", "list_audit", "access", "Who changed what, newest first")
+        .query(&[LIMIT, CURSOR])
+        .answer(Answer::Page("Object")),
+    get("/api/v1/tokens", "list_tokens", "access", "Tokens, without their secrets").answer(Answer::Page("Token")),
+    get("/api/v1/tokens", "create_token", "access", "Makes a token; its secret is in this answer and nowhere else")
+        .with("POST")
+        .body(Body::Json("TokenWanted"))
+        .answer(Answer::Json("Token"))
+        .status(&[201]),
+    get("/api/v1/tokens/{id}", "revoke_token", "access", "Ends a token").with("DELETE").answer(Answer::Json("Token")),
 ];

@@ -15,7 +15,6 @@ pub(super) enum Kind {
     Text,
     Address,
     Prefix,
-    Port,
     /// A number of up to so much.
     Number(u64),
     /// Items of a page.
@@ -38,7 +37,6 @@ pub(super) fn describe(parameter: &Parameter) -> Value {
         Kind::Text => json!({"type": "string"}),
         Kind::Address => json!({"type": "string", "examples": ["198.51.100.7"]}),
         Kind::Prefix => json!({"type": "string", "examples": ["198.51.100.0/24"]}),
-        Kind::Port => json!({"type": "integer", "minimum": 0, "maximum": 65_535}),
         Kind::Number(most) => json!({"type": "integer", "minimum": 0, "maximum": most}),
         Kind::Limit => json!({"type": "integer", "minimum": 1, "maximum": 1_000, "default": 100}),
         Kind::Score => json!({"type": "number", "minimum": 0, "maximum": 1}),

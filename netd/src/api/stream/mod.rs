@@ -20,6 +20,7 @@ use super::Context;
 use super::problem::Problem;
 use super::serve::Served;
 use super::{findings, flows};
+use crate::query::{Query, Sort};
 use feed::Feed;
 use line::Encoding;
 use params::{Last, Params};
@@ -52,9 +53,11 @@ pub(super) async fn findings(
     State(context): State<Context>,
     served: Served,
     headers: HeaderMap,
-    Params { last, list }: Params<findings::Query>,
+    Params { last, list }: Params<findings::Parameters>,
 ) -> Result<Response, Problem> {
-    let topic = Topic::Findings(findings::Filter::new(list)?);
+    let filter = list.filter()?;
+    unordered(&filter.query)?;
+    let topic = Topic::Findings(filter);
     respond(context, served, &headers, last, topic)
 }
 
@@ -62,9 +65,11 @@ pub(super) async fn flows(
     State(context): State<Context>,
     served: Served,
     headers: HeaderMap,
-    Params { last, list }: Params<flows::Query>,
+    Params { last, list }: Params<flows::Parameters>,
 ) -> Result<Response, Problem> {
-    let topic = Topic::flows(flows::Filter::new(list)?);
+    let query = list.query()?;
+    unordered(&query)?;
+    let topic = Topic::flows(query, list.chosen()?);
     respond(context, served, &headers, last, topic)
 }
 
@@ -75,6 +80,14 @@ pub(super) async fn verdicts(
     Params { last, list: Nothing {} }: Params<Nothing>,
 ) -> Result<Response, Problem> {
     respond(context, served, &headers, last, Topic::Verdicts)
+}
+
+/// A stream has one order: that in which things happen.
+fn unordered(query: &Query) -> Result<(), Problem> {
+    match query.sort == Sort::default() {
+        true => Ok(()),
+        false => Err(Problem::bad_parameter("q", "a stream tells things as they happen: leave out 'sort'")),
+    }
 }
 
 /// Verdicts are not filtered.

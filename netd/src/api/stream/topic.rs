@@ -9,8 +9,11 @@ use tokio::time::Instant;
 
 use super::line::{Encoding, Kind, Line};
 use crate::api::{Context, findings, flows, verdicts};
+use crate::query::Query;
 use crate::store::events::{Event, VerdictChange, VerdictEvent};
+use crate::store::history::Scores;
 use crate::store::{Backlog, Stored};
+use crate::time;
 
 /// Scores of findings are looked up anew for flows after this time.
 const SCORES_AGE: Duration = Duration::from_secs(1);
@@ -23,8 +26,10 @@ pub(super) enum Topic {
 }
 
 pub(super) struct Flows {
-    filter: flows::Filter,
-    scores: flows::Scores,
+    query: Query,
+    /// Without it all are told.
+    fields: Option<Vec<&'static str>>,
+    scores: Scores,
     looked: Option<Instant>,
 }
 
@@ -44,8 +49,8 @@ pub(super) struct Writer<'a> {
 }
 
 impl Topic {
-    pub(super) fn flows(filter: flows::Filter) -> Self {
-        Self::Flows(Box::new(Flows { filter, scores: flows::Scores::default(), looked: None }))
+    pub(super) fn flows(query: Query, fields: Option<Vec<&'static str>>) -> Self {
+        Self::Flows(Box::new(Flows { query, fields, scores: Scores::default(), looked: None }))
     }
 
     /// Returns an event's number, if the stream is about such events.
@@ -64,15 +69,17 @@ impl Topic {
             (Self::Findings(filter), Event::Finding(stored)) => {
                 let stored: &Stored = stored;
                 filter
-                    .accepts(to.context, stored)
+                    .accepts(to.context, stored, time::now())
                     .then(|| to.write(Kind::Finding, stored.sequence, findings::view(to.context, stored)))?
             }
             (Self::Flows(flows), Event::Flow(row)) => {
                 flows.refresh(to.context);
-                flows
-                    .filter
-                    .accepts(&row.conversation, &flows.scores)
-                    .then(|| to.write(Kind::Flow, row.ended?, flows::view(row, &flows.scores, &to.context.databases)))?
+                let Flows { query, fields, scores, .. } = &**flows;
+                if !query.accepts(&flows::as_asked(to.context, query, row, scores)) {
+                    return None;
+                }
+                let flow = flows::shown(to.context, row, scores);
+                to.write(Kind::Flow, row.ended?, flows::chosen(&flow, fields.as_deref()).ok()?)
             }
             (Self::Verdicts, Event::Verdict(event)) => {
                 let VerdictEvent { sequence, change, entry } = &**event;

@@ -1,7 +1,5 @@
 use super::*;
 
-const KEY: &[(&str, &str)] = &[("x-api-key", "one"), ("user-agent", "bouncer/1")];
-
 impl Api {
     async fn block(&self, target: &str, more: &str) -> u64 {
         let answer = self.post("/api/v1/verdicts", &format!(r#"{{"target":{target},"ttl":"4h"{more}}}"#)).await;
@@ -9,8 +7,15 @@ impl Api {
         answer.json()["id"].as_u64().unwrap()
     }
 
-    async fn pull(&self, query: &str, headers: &[(&str, &str)]) -> Value {
-        self.send(Method::GET, &format!("/v1/decisions/stream{query}"), headers, "").await.json()
+    /// Returns the key of a further bouncer.
+    pub(super) fn key(&self) -> String {
+        let (_, secret) = self.tokens.create("bouncer".into(), vec![Scope::Read], crate::time::now(), None).unwrap();
+        secret.reveal().to_owned()
+    }
+
+    async fn pull(&self, query: &str, key: &str) -> Value {
+        let headers = [("x-api-key", key), ("user-agent", "bouncer/1")];
+        self.send(Method::GET, &format!("/v1/decisions/stream{query}"), &headers, "").await.json()
     }
 }
 
@@ -21,14 +26,15 @@ fn values(decisions: &Value) -> Vec<&str> {
 #[tokio::test]
 async fn a_bouncer_gets_everything_at_startup_and_then_what_changed() {
     let api = Api::new();
+    let key = api.key();
     let first = api.block(r#"{"address":"198.51.100.9"}"#, "").await;
     api.block(r#"{"prefix":"203.0.113.0/24"}"#, "").await;
 
-    let all = api.pull("?startup=true", KEY).await;
-    let nothing = api.pull("?startup=false", KEY).await;
+    let all = api.pull("?startup=true", &key).await;
+    let nothing = api.pull("?startup=false", &key).await;
     api.send(Method::DELETE, &format!("/api/v1/verdicts/{first}"), &[], "").await;
     api.block(r#"{"address":"2001:db8::9"}"#, "").await;
-    let changed = api.pull("?startup=false", KEY).await;
+    let changed = api.pull("?startup=false", &key).await;
 
     assert_eq!(values(&all["new"]), ["198.51.100.9", "203.0.113.0/24"]);
     assert!(all["deleted"].is_null() && nothing["new"].is_null() && nothing["deleted"].is_null());
@@ -45,24 +51,26 @@ async fn a_bouncer_gets_everything_at_startup_and_then_what_changed() {
 #[tokio::test]
 async fn each_bouncer_has_deltas_of_its_own() {
     let api = Api::new();
+    let key = api.key();
     api.block(r#"{"address":"198.51.100.9"}"#, "").await;
-    api.pull("?startup=true", KEY).await;
+    api.pull("?startup=true", &key).await;
 
-    let other = api.pull("", &[("x-api-key", "two")]).await;
+    let other = api.pull("", &api.key()).await;
 
     assert_eq!(values(&other["new"]), ["198.51.100.9"]);
-    assert!(api.pull("", KEY).await["new"].is_null());
+    assert!(api.pull("", &key).await["new"].is_null());
 }
 
 #[tokio::test]
 async fn a_renewed_verdict_is_told_again_with_its_new_end() {
     let api = Api::new();
+    let key = api.key();
     let id = api.block(r#"{"address":"198.51.100.9"}"#, "").await;
-    api.pull("?startup=true", KEY).await;
+    api.pull("?startup=true", &key).await;
     let renewal = r#"{"target":{"address":"198.51.100.9"},"ttl":"8h"}"#;
     assert_eq!(api.post("/api/v1/verdicts", renewal).await.status, StatusCode::OK);
 
-    let changed = api.pull("", KEY).await;
+    let changed = api.pull("", &key).await;
 
     assert_eq!(changed["new"][0]["id"], id);
     assert!(changed["new"][0]["duration"].as_str().unwrap().starts_with("7h59m") && changed["deleted"].is_null());
@@ -71,6 +79,7 @@ async fn a_renewed_verdict_is_told_again_with_its_new_end() {
 #[tokio::test]
 async fn what_netd_does_not_cut_is_no_decision() {
     let api = Api::new();
+    let key = api.key();
     api.block(r#"{"address":"198.51.100.1"}"#, r#","shadow":true"#).await;
     api.block(r#"{"address":"198.51.100.2"}"#, r#","action":"observe""#).await;
     api.block(r#"{"address":"198.51.100.3"}"#, r#","action":"throttle","bytes_per_second":1000000"#).await;
@@ -78,13 +87,13 @@ async fn what_netd_does_not_cut_is_no_decision() {
     assert_eq!(api.get("/v1/decisions").await.text, "null");
     api.block(r#"{"address":"198.51.100.5"}"#, "").await;
     assert_eq!(values(&api.get("/v1/decisions").await.json()), ["198.51.100.5"]);
-    api.pull("?startup=true", KEY).await;
+    api.pull("?startup=true", &key).await;
 
     let switch =
         api.send(Method::PUT, "/api/v1/kill-switch", &[("content-type", "application/json")], r#"{"on":true}"#);
     assert_eq!(switch.await.status, StatusCode::OK);
 
-    assert_eq!(values(&api.pull("", KEY).await["deleted"]), ["198.51.100.5"]);
+    assert_eq!(values(&api.pull("", &key).await["deleted"]), ["198.51.100.5"]);
 }
 
 #[tokio::test]

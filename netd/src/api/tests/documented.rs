@@ -4,21 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::*;
 
-/// Methods and paths of the router, read from its source: axum does not tell them.
+/// Methods and paths that are answered.
 fn served() -> BTreeSet<(String, String)> {
-    let source = include_str!("../mod.rs");
-    let mut served = BTreeSet::new();
-    for call in source.split(".route(").skip(1) {
-        let path = call.split('"').nth(1).unwrap().to_owned();
-        let line = call.split(".route(").next().unwrap().split(".fallback(").next().unwrap();
-        for method in ["get", "put", "post", "delete", "patch"] {
-            let is_method = |before: &str| before.ends_with([' ', '.', '\n']) || before.is_empty();
-            if line.split(&format!("{method}(")).collect::<Vec<_>>().windows(2).any(|pair| is_method(pair[0])) {
-                served.insert((method.to_owned(), path.clone()));
-            }
-        }
-    }
-    served
+    let routes = crate::api::routes::table().into_iter();
+    routes.map(|route| (route.method.as_str().to_ascii_lowercase(), route.path.to_owned())).collect()
 }
 
 fn operations() -> Vec<(String, String, Value)> {

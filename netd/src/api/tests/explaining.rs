@@ -41,8 +41,9 @@ async fn a_name_a_process_and_a_flow_are_explained_by_their_pairs() {
     flow.process = Some(Process { id: ProcessId { pid: 7, start_ticks: 0 }, ..Process::default() });
     api.flows.put(flow);
     api.findings.report(finding(4, Severity::High, 0.9));
+    let flow = format!("flow={}", api.flows.page(None, 1, |_| true).0[0].sequence);
 
-    for query in ["name=example.net", "domain=CDN.example.net.", "pid=7", "flow=1"] {
+    for query in ["name=example.net", "domain=CDN.example.net.", "pid=7", &flow] {
         let told = explained(&api, query).await;
         assert_eq!(told["findings"][0]["id"], 4, "{query}");
         assert_eq!(told["enforcement"][0]["address"], "198.51.100.9", "{query}");

@@ -1,16 +1,23 @@
 //! Facts about the API, through its router and over real sockets, above a fake kernel.
 
+mod auditing;
+mod authorising;
 mod blocklists;
 mod deciding;
 mod documented;
 mod enforcing;
 mod explaining;
 mod handing_over;
+mod history;
+mod listing;
+mod policies;
 mod reading;
+mod resolving;
 mod sockets;
 mod streaming;
 mod strictness;
 mod suppressing;
+mod tls;
 mod tools;
 
 use std::net::SocketAddr;
@@ -23,6 +30,7 @@ use axum::http::{HeaderMap, Method, Request, StatusCode};
 use netd_common::control::Mode;
 use netd_common::counter::Counter;
 use netd_engine::Engine;
+use netd_engine::services::Services;
 use netd_engine::time::Timestamp;
 use netd_geoip::{Databases, Paths};
 use serde_json::Value;
@@ -31,20 +39,31 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt as _;
 
-use super::{Context, Listener, router, serve};
+use super::auth::Peer;
+use super::{Access, Context, Doorkeeper, Listener, Means, router, serve};
+use crate::feeds::board::Board;
+use crate::sinks::SinkState;
+use crate::store::audit::Audit;
 use crate::store::events::Events;
 use crate::store::evidence::Evidence;
+use crate::store::history::History;
+use crate::store::policies::{Book, Files};
 use crate::store::questions::{self, Asked};
 use crate::store::status::{self, Degraded, Fill, Interface, Loss, Snapshot};
 use crate::store::suppressions::Suppressions;
+use crate::store::tokens::{Scope, Tokens};
 use crate::store::{Findings, Flows};
 use crate::verdicts::fake::Fake;
 use crate::verdicts::{self, Guard, Now, Service, Settings};
 
 /// The API over a fake kernel in enforce mode, with 10.0.0.1 as its gateway.
 pub(crate) struct Api {
-    router: Router,
+    pub(crate) router: Router,
+    pub(crate) tokens: Arc<Tokens>,
+    audit: Audit,
     fake: Fake,
+    handle: verdicts::Handle,
+    listed: watch::Receiver<Arc<netd_engine::listed::Listed>>,
     pub(crate) findings: Arc<Findings>,
     pub(crate) flows: Arc<Flows>,
     evidence: Arc<Evidence>,
@@ -79,7 +98,43 @@ impl Answer {
 }
 
 impl Api {
+    /// Whoever reaches its loopback address may do everything.
     pub(crate) fn new() -> Self {
+        Self::made(1_000, None)
+    }
+
+    pub(crate) fn with(audit: Audit, loopback: Option<Scope>) -> Self {
+        Self::of(
+            1_000,
+            None,
+            Arc::new(Book::new(Files::default(), Arc::default(), Services::default())),
+            audit,
+            loopback,
+        )
+    }
+
+    fn with_policies(policies: Arc<Book>) -> Self {
+        Self::of(1_000, None, policies, Audit::none(), Some(Scope::Admin))
+    }
+
+    /// Holds so many flows in memory.
+    fn made(flows: usize, history: Option<Arc<History>>) -> Self {
+        Self::of(
+            flows,
+            history,
+            Arc::new(Book::new(Files::default(), Arc::default(), Services::default())),
+            Audit::none(),
+            Some(Scope::Admin),
+        )
+    }
+
+    fn of(
+        flows: usize,
+        history: Option<Arc<History>>,
+        policies: Arc<Book>,
+        audit: Audit,
+        loopback: Option<Scope>,
+    ) -> Self {
         let fake = Fake::default();
         let settings = Settings {
             mode: Mode::Enforce,
@@ -87,11 +142,12 @@ impl Api {
             ..Settings::default()
         };
         let service = Service::start(fake.clone(), None, settings, Now::read()).unwrap();
+        let listed = service.listed();
         let (handle, commands) = verdicts::channel();
         let (snapshots, sources) = status::channel(snapshot());
         let events = Events::default();
         let findings = Arc::new(Findings::new(1_000).telling(events.clone()));
-        let flows = Arc::new(Flows::new(1_000).telling(events.clone()));
+        let flows = Arc::new(Flows::new(flows).telling(events.clone()));
         let (asker, mut asked) = questions::channel();
         tokio::spawn(async move {
             let engine = Engine::new(netd_engine::config::Config::default());
@@ -99,30 +155,50 @@ impl Api {
                 let _ = answer.send(engine.explain(&question));
             }
         });
+        let tokens = Arc::new(Tokens::open(None));
         let evidence = Arc::new(Evidence::new(1 << 20));
         let context = Context {
-            verdicts: handle,
+            verdicts: handle.clone(),
             findings: Arc::clone(&findings),
             flows: Arc::clone(&flows),
             events: events.clone(),
             sources,
             suppressions: Arc::new(Suppressions::open(None)),
+            policies,
             asker,
             docs: true,
             config: Arc::new(serde_json::json!({"mode": "enforce"})),
             evidence: Arc::clone(&evidence),
             bouncers: Default::default(),
             streams: Default::default(),
+            feeds: Board::default(),
             hosts: Arc::from(["netd.example".to_owned()]),
             databases: databases(),
+            history,
+            audit: audit.clone(),
+            tokens: Arc::clone(&tokens),
+            doorkeeper: Doorkeeper::new(Access { loopback, group: Some(Scope::Read) }, Arc::clone(&tokens)),
+            privileges: Arc::default(),
         };
-        let service = tokio::spawn(verdicts::run(service, commands, events, CancellationToken::new()));
-        Self { router: router(context), fake, findings, flows, evidence, snapshots, _service: service }
+        let service = tokio::spawn(verdicts::run(service, commands, events, audit.clone(), CancellationToken::new()));
+        Self {
+            router: router(context),
+            tokens,
+            audit,
+            fake,
+            handle,
+            listed,
+            findings,
+            flows,
+            evidence,
+            snapshots,
+            _service: service,
+        }
     }
 
     /// Serves on a loopback port until the token is cancelled.
     pub(crate) async fn listen(&self) -> (SocketAddr, CancellationToken, JoinHandle<()>) {
-        let listener = Listener::bind(&"127.0.0.1:0".parse().unwrap()).await.unwrap();
+        let listener = Listener::bind(&"127.0.0.1:0".parse().unwrap(), &Means::default()).unwrap();
         let address = listener.tcp_address().unwrap();
         let shutdown = CancellationToken::new();
         let serving = tokio::spawn(serve(listener, self.router.clone(), shutdown.clone()));
@@ -143,6 +219,9 @@ impl Api {
 
     async fn send(&self, method: Method, path: &str, headers: &[(&str, &str)], body: &str) -> Answer {
         let mut request = Request::builder().method(method).uri(path);
+        if !headers.iter().any(|(name, _)| *name == "authorization") {
+            request = request.extension(Peer::Unix { uid: 0, pid: None });
+        }
         if !headers.iter().any(|(name, _)| *name == "host") {
             request = request.header("host", "127.0.0.1:9443");
         }
@@ -165,6 +244,8 @@ fn snapshot() -> Snapshot {
         flow_slots: Fill { entries: 5, capacity: 65_536 },
         degraded: vec![Degraded { what: "XDP".into(), why: "no driver support".into(), consequence: "slower".into() }],
         geoip: databases().states(),
+        sinks: vec![SinkState { name: "eve".into(), queued: 3, capacity: 100, retries: 1, fates: [7, 0, 2, 0, 0, 0] }],
+        stores: vec![("state", 4_096)],
         ..Snapshot::default()
     }
 }

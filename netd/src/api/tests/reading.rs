@@ -175,31 +175,49 @@ netd_events_lost counter
 netd_execs counter
 netd_fail_open_packets counter
 netd_findings counter
+netd_findings_open gauge
 netd_flow_evictions counter
 netd_flow_table_capacity gauge
 netd_flow_table_entries gauge
 netd_flows counter
 netd_flows_active gauge
+netd_flows_begun counter
 netd_geoip_build_timestamp_seconds gauge
 netd_geoip_load_failures counter
 netd_histories gauge
 netd_kill_switch gauge
 netd_mode gauge
+netd_name_addresses gauge
+netd_name_answers counter
 netd_packets counter
+netd_policy_reload_success gauge
+netd_policy_reload_timestamp_seconds gauge
 netd_process_looks counter
 netd_processes gauge
 netd_ready gauge
 netd_resets counter
-netd_start_time_seconds gauge
+netd_sink_events counter
+netd_sink_queue_capacity gauge
+netd_sink_queue_events gauge
+netd_sink_retries counter
+netd_store_bytes gauge
 netd_stream_snapshots counter
 netd_turns counter
 netd_unparsed_packets counter
-netd_verdicts gauge";
+netd_verdicts gauge
+process_cpu_seconds counter
+process_max_fds gauge
+process_open_fds gauge
+process_resident_memory_bytes gauge
+process_start_time_seconds gauge
+process_threads gauge
+process_virtual_memory_bytes gauge";
 
 #[tokio::test]
 async fn the_metrics_are_open_metrics_with_stable_names() {
     let api = Api::new();
     api.findings.report(finding(1, Severity::High, 0.9));
+    api.flows.end(conversation(1, EndReason::Closed));
     api.put_list("corp", "192.0.2.1\n2001:db8::/32\n").await;
 
     let answer = api.get("/metrics").await;
@@ -215,7 +233,15 @@ async fn the_metrics_are_open_metrics_with_stable_names() {
         "netd_blocklist_entries{list=\"corp\",family=\"ipv6\"} 1",
         "netd_bpf_map_entries{map=\"block_hosts\"} 1",
         "netd_mode{mode=\"enforce\"} 1",
-        "netd_build_info{version=\"0.1.0\"} 1",
+        "netd_build_info{version=\"0.1.0\",revision=\"unknown\"} 1",
+        "netd_findings_total{detector=\"exfiltration\",severity=\"critical\"} 0",
+        "netd_findings_open{severity=\"high\"} 1",
+        "netd_flows_total{proto=\"tcp\",verdict=\"none\"} 1",
+        "netd_bpf_map_capacity{map=\"flows\"} 65536",
+        "netd_sink_events_total{sink=\"eve\",result=\"dropped\"} 2",
+        "netd_sink_queue_events{sink=\"eve\"} 3",
+        "netd_store_bytes{store=\"state\"} 4096",
+        "# UNIT netd_geoip_build_timestamp_seconds seconds",
         "netd_geoip_build_timestamp_seconds{db=\"country\"} 1767225600",
         "netd_geoip_load_failures_total{db=\"asn\"} 0",
         "# EOF",

@@ -198,3 +198,27 @@ async fn shutdown_ends_a_stream_at_once() {
     assert!(rest.ends_with(b"0\r\n\r\n"));
     assert!(began.elapsed() < Duration::from_secs(4), "{:?}", began.elapsed());
 }
+
+#[tokio::test]
+async fn a_stream_takes_the_query_language_and_tells_items_as_the_list_does() {
+    let api = Api::new();
+    let query = "q=port:2%20-score:%3E%3D0.1&fields=id,originator_port";
+    let mut flows = api.read(&format!("/api/v1/flows/stream?{query}"), &[]).await;
+    let mut findings = api.read("/api/v1/findings/stream?q=severity:high", &[]).await;
+
+    for port in 1..=3 {
+        api.flows.end(conversation(port, EndReason::Closed));
+    }
+    api.findings.report(finding(1, Severity::Low, 0.5));
+    api.findings.report(finding(2, Severity::High, 0.9));
+
+    let told = flows.event().await.2;
+    assert_eq!(told["originator_port"], 2);
+    let list = api.get("/api/v1/flows?port=2&fields=id,originator_port").await.json();
+    assert_eq!(told, list["items"][0]);
+    let told = findings.event().await.2;
+    assert_eq!(told, api.get("/api/v1/findings?severity=high").await.json()["items"][0]);
+    for path in ["flows/stream?q=sort:score-desc", "findings/stream?q=sort:score-desc", "flows/stream?q=nothing:1"] {
+        api.get(&format!("/api/v1/{path}")).await.problem(400);
+    }
+}

@@ -58,10 +58,13 @@ async fn run(program: &Path, arguments: &[&OsStr], directory: &Path) -> String {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_client_of_crowdsec_reads_verdicts_unchanged() {
     let Some(python) = tool("python") else { return };
-    let (_api, url) = populated().await;
+    let (api, url) = populated().await;
     let directory = tempfile::tempdir().unwrap();
+    let keys = [api.key(), api.key()];
 
-    run(&python, &[script("bouncer.py").as_ref(), url.as_ref()], directory.path()).await;
+    let program = script("bouncer.py");
+    let arguments = [program.as_ref(), url.as_ref(), keys[0].as_ref(), keys[1].as_ref()];
+    run(&python, &arguments, directory.path()).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -27,11 +27,11 @@ pub enum ItemError {
     Unread(#[from] Refused),
     #[error("covers the IPv4-mapped addresses too; 2000::/3 is all of global IPv6")]
     CoversIpv4,
-    #[error("names a port; a block-list holds addresses and prefixes, a verdict may be about one port")]
+    #[error("names a port; a list holds addresses, prefixes and names, a verdict may be about one port")]
     Endpoint,
-    #[error("a name; a block-list holds addresses and prefixes, threat intelligence holds names, too")]
+    #[error("a name, where an address or a prefix is wanted")]
     Name,
-    #[error("a fingerprint; a block-list holds addresses and prefixes, threat intelligence holds fingerprints, too")]
+    #[error("a fingerprint; a list holds addresses, prefixes and names, threat intelligence holds fingerprints, too")]
     Fingerprint,
 }
 
@@ -59,6 +59,43 @@ impl Item {
     #[must_use]
     pub fn is_v4(&self) -> bool {
         self.bits >= 96 && self.address.is_v4()
+    }
+
+    /// Returns whether the item is a single address.
+    #[must_use]
+    pub const fn is_host(&self) -> bool {
+        self.bits == 128
+    }
+
+    /// Returns the address of an IPv4 host as a number.
+    #[must_use]
+    pub fn v4_host(&self) -> Option<u32> {
+        (self.is_host() && self.address.is_v4()).then(|| self.number() as u32)
+    }
+
+    /// Returns the item of an IPv4 host.
+    #[must_use]
+    pub fn from_v4_host(host: u32) -> Self {
+        Self { address: Address::v4(host.to_be_bytes()), bits: 128 }
+    }
+
+    /// Returns the first and the last IPv4 address of an IPv4 item.
+    #[must_use]
+    pub fn v4_range(&self) -> (u32, u32) {
+        let (first, last) = self.range();
+        (first as u32, last as u32)
+    }
+
+    /// Returns the prefix of which this item and `other` are the two halves.
+    #[must_use]
+    pub fn joined_with(&self, other: &Self) -> Option<Self> {
+        if self.bits != other.bits || self == other {
+            return None;
+        }
+        let bits = self.bits.checked_sub(1)?;
+        let whole = Self { address: Address(masked(self.number(), bits).to_be_bytes()), bits };
+        // IPv4 ends at its own first bit.
+        (whole.contains(other) && whole.is_v4() == self.is_v4()).then_some(whole)
     }
 
     /// Returns whether this IPv6 prefix holds the IPv4-mapped addresses, so that the kernel's one trie would apply it
@@ -108,9 +145,23 @@ impl Item {
         (self.address, self.bits)
     }
 
+    /// Returns the item of what [`Item::parts`] gave; `None` where host bits are set or IPv4 would be covered, too.
+    #[must_use]
+    pub fn from_parts(address: Address, bits: u8) -> Option<Self> {
+        let item = Self { address, bits };
+        let is_item = bits <= 128 && item.number() == masked(item.number(), bits) && !item.covers_ipv4_too();
+        is_item.then_some(item)
+    }
+
     /// Returns the prefixes that hold this item, the narrowest first.
     pub fn enclosing(self) -> impl Iterator<Item = Self> {
-        (0..self.bits).rev().map(move |bits| Self { address: Address(masked(self.number(), bits).to_be_bytes()), bits })
+        (0..self.bits).rev().map(move |bits| self.widened(bits))
+    }
+
+    /// Returns the prefix of so many bits around this item.
+    #[must_use]
+    pub fn widened(self, bits: u8) -> Self {
+        Self { address: Address(masked(self.number(), bits).to_be_bytes()), bits }
     }
 
     fn first(&self) -> u128 {
@@ -136,7 +187,7 @@ impl TryFrom<&Value> for Item {
                 Some(Self::from_net(*net)).filter(|item| !item.covers_ipv4_too()).ok_or(ItemError::CoversIpv4)
             }
             Value::Endpoint(_) => Err(ItemError::Endpoint),
-            Value::Name(_) => Err(ItemError::Name),
+            Value::Name(..) => Err(ItemError::Name),
             Value::Fingerprint(_) => Err(ItemError::Fingerprint),
         }
     }

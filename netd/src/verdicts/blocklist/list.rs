@@ -1,13 +1,33 @@
 //! A block-list's content.
 
+use std::cmp::Ordering;
+use std::fmt::Write as _;
+use std::sync::Arc;
+
+use netd_engine::listed::NameSet;
 use netd_engine::verdict::Response;
+use zerocopy::IntoBytes as _;
 
 use super::item::Item;
 
-/// Distinct items in order: 17 bytes each, and comparing two lists is one walk over both.
+/// Distinct items in order, packed: four bytes an IPv4 host, 17 anything else. Comparing two lists is one walk over both.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct List {
-    items: Vec<Item>,
+    /// IPv4 hosts, in order.
+    hosts: Vec<u32>,
+    /// All other items, in order.
+    others: Vec<Item>,
+    /// How many of `others` are hosts.
+    other_hosts: usize,
+    /// Names: they act through the addresses that DNS gives them.
+    names: Arc<NameSet>,
+}
+
+/// A list in the making: items in any order, any number of times.
+#[derive(Clone, Debug, Default)]
+pub struct Builder {
+    hosts: Vec<u32>,
+    others: Vec<Item>,
 }
 
 /// What changes when one list replaces another.
@@ -16,40 +36,286 @@ pub struct Difference {
     pub added: Vec<Item>,
     pub removed: Vec<Item>,
     pub unchanged: u64,
+    /// Names that came, went and stayed.
+    pub names: (u64, u64, u64),
+}
+
+/// How much changes when one list replaces another.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Change {
+    pub added: u64,
+    pub removed: u64,
+    pub unchanged: u64,
+}
+
+/// A place in a list, for walks that pause.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Position {
+    host: usize,
+    other: usize,
+}
+
+impl Builder {
+    pub fn push(&mut self, item: Item) {
+        match item.v4_host() {
+            Some(host) => self.hosts.push(host),
+            None => self.others.push(item),
+        }
+    }
+
+    /// Returns how many items there are, equal ones included.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.hosts.len() + self.others.len()
+    }
+
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Returns the list; the second of a pair of equals is dropped.
+    #[must_use]
+    pub fn finish(self) -> List {
+        let Self { mut hosts, mut others } = self;
+        hosts.sort_unstable();
+        hosts.dedup();
+        hosts.shrink_to_fit();
+        others.sort_unstable();
+        others.dedup();
+        others.shrink_to_fit();
+        List::packed(hosts, others)
+    }
 }
 
 impl List {
     /// Returns the list of these items; the second of a pair of equals is dropped.
     #[must_use]
-    pub fn new(mut items: Vec<Item>) -> Self {
-        items.sort_unstable();
-        items.dedup();
-        items.shrink_to_fit();
-        Self { items }
+    pub fn new(items: impl IntoIterator<Item = Item>) -> Self {
+        let mut builder = Builder::default();
+        items.into_iter().for_each(|item| builder.push(item));
+        builder.finish()
     }
 
-    /// Returns the items, in order.
+    /// Returns the list with these names beside its items.
     #[must_use]
-    pub fn items(&self) -> &[Item] {
-        &self.items
+    pub fn with_names(self, names: Arc<NameSet>) -> Self {
+        Self { names, ..self }
+    }
+
+    /// Returns the names; they act through the addresses that DNS gives them.
+    #[must_use]
+    pub fn names(&self) -> &Arc<NameSet> {
+        &self.names
+    }
+
+    /// Returns how many entries there are, names included.
+    #[must_use]
+    pub fn entries(&self) -> u64 {
+        self.len() as u64 + self.names.len() as u64
+    }
+
+    /// Returns the list as text, an entry a line, as it is read.
+    #[must_use]
+    pub fn to_text(&self) -> String {
+        let mut text = String::with_capacity(self.len() * 16);
+        for item in self.iter() {
+            // Writing to a String cannot fail.
+            let _ = writeln!(text, "{item}");
+        }
+        self.write_names(&mut text);
+        text
+    }
+
+    /// Adds the names, one a line.
+    pub fn write_names(&self, text: &mut String) {
+        for name in self.names.iter() {
+            let _ = writeln!(text, "{name}");
+        }
+    }
+
+    /// Takes what [`List::parts`] gave: both in order, without equals; `None` where they are not.
+    #[must_use]
+    pub fn from_parts(hosts: Vec<u32>, others: Vec<Item>) -> Option<Self> {
+        let in_order = hosts.is_sorted_by(|a, b| a < b) && others.is_sorted_by(|a, b| a < b);
+        let apart = others.iter().all(|item| item.v4_host().is_none());
+        (in_order && apart).then(|| Self::packed(hosts, others))
+    }
+
+    fn packed(hosts: Vec<u32>, others: Vec<Item>) -> Self {
+        let other_hosts = others.iter().filter(|item| item.is_host()).count();
+        Self { hosts, others, other_hosts, names: Arc::default() }
+    }
+
+    /// Returns IPv4 hosts and all other items, each in order.
+    #[must_use]
+    pub fn parts(&self) -> (&[u32], &[Item]) {
+        (&self.hosts, &self.others)
+    }
+
+    /// Iterates over the items, in order.
+    pub fn iter(&self) -> impl Iterator<Item = Item> + Clone + '_ {
+        let mut position = Position::default();
+        std::iter::from_fn(move || {
+            let item = self.at(position)?;
+            self.pass(&mut position, &item);
+            Some(item)
+        })
+    }
+
+    /// Returns how many items there are; names do not count.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.hosts.len() + self.others.len()
+    }
+
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.entries() == 0
+    }
+
+    /// Keeps the items that `keep` accepts, and every name.
+    pub fn retain(&mut self, mut keep: impl FnMut(&Item) -> bool) {
+        self.hosts.retain(|host| keep(&Item::from_v4_host(*host)));
+        self.others.retain(keep);
+        self.other_hosts = self.others.iter().filter(|item| item.is_host()).count();
+    }
+
+    /// Returns how many items are single addresses.
+    #[must_use]
+    pub fn hosts(&self) -> usize {
+        self.hosts.len() + self.other_hosts
+    }
+
+    /// Returns how many items are IPv4.
+    #[must_use]
+    pub fn v4(&self) -> usize {
+        self.hosts.len() + self.others.iter().filter(|item| item.is_v4()).count()
+    }
+
+    /// Returns the item at a place of a walk.
+    #[must_use]
+    pub fn at(&self, position: Position) -> Option<Item> {
+        let host = self.hosts.get(position.host).map(|host| Item::from_v4_host(*host));
+        let other = self.others.get(position.other).copied();
+        match (host, other) {
+            (Some(host), Some(other)) => Some(host.min(other)),
+            (host, other) => host.or(other),
+        }
+    }
+
+    /// Moves a walk on, past the item that is at its place.
+    pub fn pass(&self, position: &mut Position, item: &Item) {
+        match item.v4_host() {
+            Some(_) => position.host += 1,
+            None => position.other += 1,
+        }
     }
 
     /// Returns whether the item itself is listed; a wider prefix that holds it does not count.
     #[must_use]
     pub fn lists(&self, item: &Item) -> bool {
-        self.items.binary_search(item).is_ok()
+        match item.v4_host() {
+            Some(host) => self.hosts.binary_search(&host).is_ok(),
+            None => self.others.binary_search(item).is_ok(),
+        }
     }
 
-    /// Keeps only the items that `keep` accepts.
-    pub fn retain(&mut self, keep: impl FnMut(&Item) -> bool) {
-        self.items.retain(keep);
+    /// Takes out all that lies in `outer`, and returns it.
+    pub fn take_within(&mut self, outer: &Item) -> Vec<Item> {
+        let mut taken = Vec::new();
+        if outer.is_v4() {
+            let (first, last) = outer.v4_range();
+            let range =
+                self.hosts.partition_point(|host| *host < first)..self.hosts.partition_point(|host| *host <= last);
+            taken.extend(self.hosts.drain(range).map(Item::from_v4_host));
+        }
+        let from = self.others.partition_point(|item| item.range().0 < outer.range().0);
+        let until = self.others.partition_point(|item| item.range().0 <= outer.range().1);
+        let (mut kept, mut gone) = (Vec::new(), Vec::new());
+        for item in &self.others[from..until] {
+            if outer.contains(item) { gone.push(*item) } else { kept.push(*item) }
+        }
+        if !gone.is_empty() {
+            self.other_hosts -= gone.iter().filter(|item| item.is_host()).count();
+            self.others.splice(from..until, kept);
+            taken.extend(gone);
+        }
+        taken
+    }
+
+    /// Iterates over all that lies in `outer`.
+    pub fn within(&self, outer: Item) -> impl Iterator<Item = Item> + '_ {
+        let hosts = match outer.is_v4() {
+            true => {
+                let (first, last) = outer.v4_range();
+                self.hosts.partition_point(|host| *host < first)..self.hosts.partition_point(|host| *host <= last)
+            }
+            false => 0..0,
+        };
+        let from = self.others.partition_point(|item| item.range().0 < outer.range().0);
+        let until = self.others.partition_point(|item| item.range().0 <= outer.range().1);
+        let others = self.others[from..until].iter().copied().filter(move |item| outer.contains(item));
+        self.hosts[hosts].iter().copied().map(Item::from_v4_host).chain(others)
+    }
+
+    /// Takes out the prefixes that `is_wrong` picks, and returns them.
+    pub fn take_prefixes(&mut self, mut is_wrong: impl FnMut(&Item) -> bool) -> Vec<Item> {
+        self.others.extract_if(.., |item| !item.is_host() && is_wrong(item)).collect()
+    }
+
+    /// Merges what means the same: items inside the list's own prefixes go, halves become their whole up to the widths
+    /// that `is_too_wide` allows. Returns how many items fewer there are.
+    pub fn aggregate(&mut self, is_too_wide: impl Fn(&Item) -> bool) -> usize {
+        let before = self.len();
+        let items = std::mem::take(self);
+        let mut merged: Vec<Item> = Vec::with_capacity(items.others.len());
+        let (mut hosts, mut others) = (Vec::with_capacity(items.hosts.len()), Vec::new());
+        let mut flush = |stack: &mut Vec<Item>, keep: usize| {
+            for item in stack.drain(..stack.len().saturating_sub(keep)) {
+                match item.v4_host() {
+                    Some(host) => hosts.push(host),
+                    None => others.push(item),
+                }
+            }
+        };
+        // In order a prefix comes before all that lies in it: the address is the same or less, the bits are fewer.
+        for mut item in items.iter() {
+            if merged.last().is_some_and(|last| last.contains(&item)) {
+                continue;
+            }
+            while let Some(last) = merged.last()
+                && let Some(whole) = last.joined_with(&item)
+                && !is_too_wide(&whole)
+            {
+                merged.pop();
+                item = whole;
+            }
+            merged.push(item);
+            // Halves that wait for their other one are at most as many as an address has bits.
+            if merged.len() > 4_096 {
+                flush(&mut merged, 256);
+            }
+        }
+        flush(&mut merged, 0);
+        *self = Self::packed(hosts, others).with_names(Arc::clone(&items.names));
+        before - self.len()
+    }
+
+    /// Returns how much changes when `new` replaces this list.
+    #[must_use]
+    pub fn compare(&self, new: &Self) -> Change {
+        let mut change = Change::default();
+        count(&self.hosts, &new.hosts, &mut change);
+        count(&self.others, &new.others, &mut change);
+        change
     }
 
     /// Returns what changes when `new` replaces this list.
     #[must_use]
     pub fn difference(&self, new: &Self) -> Difference {
-        let mut difference = Difference::default();
-        let (mut old, mut new) = (self.items.iter().peekable(), new.items.iter().peekable());
+        let mut difference = Difference { names: self.names.difference(&new.names), ..Difference::default() };
+        let (mut old, mut new) = (self.iter().peekable(), new.iter().peekable());
         loop {
             match (old.peek(), new.peek()) {
                 (Some(a), Some(b)) if a == b => {
@@ -57,9 +323,9 @@ impl List {
                     old.next();
                     new.next();
                 }
-                (Some(a), Some(b)) if a < b => difference.removed.extend(old.next().copied()),
-                (Some(_), Some(_)) | (None, Some(_)) => difference.added.extend(new.next().copied()),
-                (Some(_), None) => difference.removed.extend(old.next().copied()),
+                (Some(a), Some(b)) if a < b => difference.removed.extend(old.next()),
+                (Some(_), Some(_)) | (None, Some(_)) => difference.added.extend(new.next()),
+                (Some(_), None) => difference.removed.extend(old.next()),
                 (None, None) => return difference,
             }
         }
@@ -70,17 +336,44 @@ impl List {
     pub fn tag(&self, response: Response, shadow: bool) -> String {
         let mut hasher = blake3::Hasher::new();
         hasher.update(format!("{response:?} {shadow}").as_bytes());
-        for item in &self.items {
+        hasher.update(&(self.hosts.len() as u64).to_be_bytes());
+        for hosts in self.hosts.chunks(4_096) {
+            hasher.update(hosts.as_bytes());
+        }
+        for item in &self.others {
             let (address, bits) = item.parts();
             hasher.update(&address.0).update(&[bits]);
+        }
+        for name in self.names.iter() {
+            hasher.update(name.to_string().as_bytes()).update(b"\n");
         }
         format!("\"b3-{}\"", &hasher.finalize().to_hex()[..32])
     }
 }
 
+/// Adds up what changes between two sorted slices.
+fn count<T: Ord>(old: &[T], new: &[T], change: &mut Change) {
+    let (mut o, mut n) = (0, 0);
+    let mut unchanged = 0;
+    while let (Some(a), Some(b)) = (old.get(o), new.get(n)) {
+        match a.cmp(b) {
+            Ordering::Less => o += 1,
+            Ordering::Greater => n += 1,
+            Ordering::Equal => {
+                unchanged += 1;
+                o += 1;
+                n += 1;
+            }
+        }
+    }
+    change.unchanged += unchanged;
+    change.removed += old.len() as u64 - unchanged;
+    change.added += new.len() as u64 - unchanged;
+}
+
 impl FromIterator<Item> for List {
     fn from_iter<I: IntoIterator<Item = Item>>(items: I) -> Self {
-        Self::new(items.into_iter().collect())
+        Self::new(items)
     }
 }
 
@@ -105,9 +398,13 @@ mod tests {
         fn a_difference_is_the_difference_of_the_sets(old in list(), new in list()) {
             let difference = of(&old).difference(&of(&new));
 
-            prop_assert_eq!(List::new(difference.added), of(&new.difference(&old).copied().collect()));
-            prop_assert_eq!(List::new(difference.removed), of(&old.difference(&new).copied().collect()));
+            prop_assert_eq!(List::new(difference.added.clone()), of(&new.difference(&old).copied().collect()));
+            prop_assert_eq!(List::new(difference.removed.clone()), of(&old.difference(&new).copied().collect()));
             prop_assert_eq!(difference.unchanged, old.intersection(&new).count() as u64);
+            let change = of(&old).compare(&of(&new));
+            prop_assert_eq!(change.added, new.difference(&old).count() as u64);
+            prop_assert_eq!(change.removed, old.difference(&new).count() as u64);
+            prop_assert_eq!(change.unchanged, difference.unchanged);
         }
 
         #[test]
@@ -124,5 +421,93 @@ mod tests {
 
         assert_ne!(list.tag(Response::Drop, false), list.tag(Response::Reset, false));
         assert_ne!(list.tag(Response::Drop, false), list.tag(Response::Drop, true));
+    }
+
+    fn item(text: &str) -> Item {
+        text.parse().unwrap()
+    }
+
+    fn shown(list: &List) -> Vec<String> {
+        list.iter().map(|item| item.to_string()).collect()
+    }
+
+    fn of_texts(texts: &[&str]) -> List {
+        texts.iter().map(|text| item(text)).collect()
+    }
+
+    #[test]
+    fn items_come_in_order_whatever_they_are() {
+        let list = of_texts(&["2001:db8::1", "192.0.2.9", "192.0.2.0/24", "192.0.2.0", "10.0.0.0/8", "2001:db8::/32"]);
+
+        assert!(list.iter().is_sorted());
+        assert_eq!(list.len(), 6);
+        assert_eq!((list.hosts(), list.v4()), (3, 4));
+        assert!(list.iter().all(|item| list.lists(&item)));
+        assert!(!list.lists(&item("192.0.2.1")));
+    }
+
+    #[test]
+    fn what_lies_in_a_range_is_taken_and_nothing_else() {
+        let mut list = of_texts(&[
+            "10.0.0.0/8",
+            "10.1.0.0/16",
+            "10.1.2.3",
+            "10.2.0.0",
+            "9.255.255.255",
+            "11.0.0.0",
+            "2001:db8::1",
+            "10.0.0.0/9",
+        ]);
+
+        let taken = list.take_within(&item("10.0.0.0/9"));
+
+        assert_eq!(shown(&List::new(taken)), ["10.0.0.0/9", "10.1.0.0/16", "10.1.2.3", "10.2.0.0"]);
+        assert_eq!(shown(&list), ["9.255.255.255", "10.0.0.0/8", "11.0.0.0", "2001:db8::1"]);
+        assert_eq!(list.hosts(), 3);
+    }
+
+    #[test]
+    fn what_means_the_same_is_merged_up_to_the_allowed_width() {
+        let mut list = of_texts(&[
+            "192.0.2.0/25",
+            "192.0.2.128/25",
+            "192.0.2.7",
+            "198.51.100.0",
+            "198.51.100.1",
+            "198.51.100.2",
+            "0.0.0.0/8",
+            "1.0.0.0/8",
+            "2001:db8::",
+            "2001:db8::1",
+            "2001:db8:1::/48",
+        ]);
+
+        let fewer = list.aggregate(|item| item.is_v4() && item.parts().1 < 96 + 8);
+
+        assert_eq!(fewer, 4);
+        let expected = [
+            "0.0.0.0/8",
+            "1.0.0.0/8",
+            "192.0.2.0/24",
+            "198.51.100.0/31",
+            "198.51.100.2",
+            "2001:db8::/127",
+            "2001:db8:1::/48",
+        ];
+        assert_eq!(shown(&list), shown(&of_texts(&expected)));
+    }
+
+    proptest! {
+        #[test]
+        fn an_aggregated_list_names_the_same_addresses(numbers in proptest::collection::btree_set(0_u32..300, 0..200)) {
+            let hosts: Vec<_> = numbers.iter().map(|n| Item::from_v4_host(0xc000_0200 + n)).collect();
+            let mut list = List::new(hosts);
+
+            list.aggregate(|_| false);
+
+            let named = |n: u32| list.iter().any(|item| item.contains(&Item::from_v4_host(0xc000_0200 + n)));
+            prop_assert!((0..300).all(|n| named(n) == numbers.contains(&n)));
+            prop_assert!(list.len() <= numbers.len());
+        }
     }
 }

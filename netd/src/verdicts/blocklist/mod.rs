@@ -1,11 +1,13 @@
-//! Block-lists: many addresses and prefixes under one name and one rule.
+//! Lists: many addresses, prefixes and names under one name; a block-list's under one rule.
 
+mod entry;
 mod item;
 mod list;
 mod name;
 mod parse;
 
-pub use item::Item;
-pub use list::{Difference, List};
+pub use entry::EntryValue;
+pub use item::{Item, ItemError};
+pub use list::{Builder, Change, Difference, List, Position};
 pub use name::{ListName, NameError};
 pub use parse::{MAX_REPORTED, Parsed, Parser, Rejected};

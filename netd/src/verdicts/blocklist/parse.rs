@@ -1,10 +1,11 @@
 //! Reads a block-list from text, in any of the formats of [`netd_engine::feed`].
 
-use netd_engine::feed::{Entry, Found, Reader};
+use netd_engine::feed::{Entry, Found, Reach, Reader};
+use netd_engine::listed::NameSet;
 use netd_engine::time::Timestamp;
 
-use super::item::Item;
-use super::list::List;
+use super::entry::EntryValue;
+use super::list::{Builder, List};
 
 /// Rejected lines that are kept word for word; further ones are only counted.
 pub const MAX_REPORTED: usize = 10_000;
@@ -43,7 +44,8 @@ pub struct Parser {
 
 #[derive(Debug, Default)]
 struct Taken {
-    items: Vec<Item>,
+    items: Builder,
+    names: Vec<(Box<str>, Reach)>,
     rejected: Vec<Rejected>,
     rejected_total: u64,
 }
@@ -60,15 +62,21 @@ impl Parser {
         self.reader.push(bytes, &mut |found| self.taken.take(found));
     }
 
+    /// Returns how many items were read so far, equal ones included.
+    #[must_use]
+    pub fn items(&self) -> usize {
+        self.taken.items.len()
+    }
+
     /// Returns what the text held.
     #[must_use]
     pub fn finish(self) -> Parsed {
         let Self { reader, mut taken } = self;
         let summary = reader.finish(&mut |found| taken.take(found));
-        let Taken { items, rejected, rejected_total } = taken;
-        let count = items.len();
-        let list = List::new(items);
-        let duplicates = (count - list.items().len()) as u64;
+        let Taken { items, names, rejected, rejected_total } = taken;
+        let count = (items.len() + names.len()) as u64;
+        let list = items.finish().with_names(NameSet::new(names).into());
+        let duplicates = count - list.entries();
         Parsed { list, lines: summary.lines, duplicates, skipped: summary.skipped, rejected, rejected_total }
     }
 }
@@ -76,8 +84,9 @@ impl Parser {
 impl Taken {
     fn take(&mut self, found: Found) {
         match found {
-            Ok(Entry { line, value }) => match Item::try_from(&value) {
-                Ok(item) => self.items.push(item),
+            Ok(Entry { line, value }) => match EntryValue::try_from(value.clone()) {
+                Ok(EntryValue::Item(item)) => self.items.push(item),
+                Ok(EntryValue::Name(name, reach)) => self.names.push((name, reach)),
                 Err(error) => self.reject(line, value.to_string(), &error),
             },
             Err(rejected) => self.reject(rejected.line, rejected.value, &rejected.reason),
@@ -103,7 +112,7 @@ mod tests {
     }
 
     fn items(text: &[u8]) -> Vec<String> {
-        parse(text).list.items().iter().map(Item::to_string).collect()
+        parse(text).list.iter().map(|item| item.to_string()).collect()
     }
 
     #[test]
@@ -139,14 +148,14 @@ mod tests {
             ]
         );
         assert_eq!(parsed.lines, 5);
-        assert_eq!(parsed.list.items().len(), 1);
+        assert_eq!(parsed.list.len(), 1);
     }
 
     #[test]
     fn the_same_item_twice_is_one_item_and_one_duplicate() {
         let parsed = parse(b"192.0.2.1\n192.0.2.1/32\n::ffff:192.0.2.1\n");
 
-        assert_eq!(parsed.list.items().len(), 1);
+        assert_eq!(parsed.list.len(), 1);
         assert_eq!(parsed.duplicates, 2);
     }
 
@@ -166,6 +175,6 @@ mod tests {
             parser.push(format!("10.{a}.{b}.{c}\n").as_bytes());
         }
 
-        assert_eq!(parser.finish().list.items().len(), 1_000_000);
+        assert_eq!(parser.finish().list.len(), 1_000_000);
     }
 }

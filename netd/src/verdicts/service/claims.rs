@@ -2,13 +2,14 @@
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 
 use netd_common::verdict::{Rule, RuleId};
 use netd_engine::time::Timestamp;
 use netd_engine::verdict::{Response, Verdict};
 
 use super::HANDOVER_NS;
-use crate::verdicts::blocklist::{Difference, Item, List, ListName};
+use crate::verdicts::blocklist::{Difference, Item, List, ListName, Position};
 use crate::verdicts::maps::{MapKey, Table};
 
 /// A verdict in force.
@@ -29,7 +30,7 @@ pub(super) struct Held {
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct HeldList {
     pub(super) rule: RuleId,
-    pub(super) list: List,
+    pub(super) list: Arc<List>,
     pub(super) response: Response,
     pub(super) shadow: bool,
     pub(super) updated: Timestamp,
@@ -65,7 +66,36 @@ pub(super) struct Claims {
     verdicts: BTreeMap<u64, Held>,
     by_key: HashMap<MapKey, Vec<u64>>,
     lists: BTreeMap<ListName, HeldList>,
+    /// Changes whenever a list does.
+    lists_version: u64,
+    coming: Option<Coming>,
     fill: BTreeMap<Table, u64>,
+}
+
+/// A list that is to be replaced, or removed, when the next generation answers.
+#[derive(Debug)]
+pub(super) struct Coming {
+    pub(super) name: ListName,
+    pub(super) held: Option<HeldList>,
+}
+
+/// Which lists count.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum View {
+    /// Those in force.
+    Present,
+    /// Those of the next generation.
+    Coming,
+}
+
+/// A walk over every address and prefix that lists hold, each once, in order. It can pause while no list changes.
+#[derive(Debug, Default)]
+pub(super) struct Walk {
+    /// A place in each list.
+    positions: Vec<Position>,
+    /// Met so far.
+    pub(super) hosts: u64,
+    pub(super) prefixes: u64,
 }
 
 /// How strong a claim is; the greatest leads. What is about to expire comes last, so that the next one takes over
@@ -85,39 +115,149 @@ fn strength(response: Response, shadow: bool, expires_ns: u64, rule: RuleId, boo
 impl Claims {
     /// Returns the rule the kernel is to hold for a key, `None` for an unclaimed one.
     pub(super) fn leader(&self, key: &MapKey, boot_ns: u64) -> Option<RuleId> {
-        let (strength, rule) = self.strongest(key, boot_ns)?;
+        self.leader_in(View::Present, key, boot_ns)
+    }
+
+    /// The same of the one generation or the other.
+    pub(super) fn leader_in(&self, view: View, key: &MapKey, boot_ns: u64) -> Option<RuleId> {
+        let (strength, rule) = self.strongest(view, key, boot_ns)?;
         match (strength.0, key) {
             // The trie answers with its longest match only, so a prefix that lapses would hide the wider one.
-            (false, MapKey::Prefix(_)) => Some(self.around(key, boot_ns).unwrap_or(rule)),
+            (false, MapKey::Prefix(_)) => Some(self.around(view, key, boot_ns).unwrap_or(rule)),
             _ => Some(rule),
         }
     }
 
-    fn strongest(&self, key: &MapKey, boot_ns: u64) -> Option<(Strength, RuleId)> {
+    fn strongest(&self, view: View, key: &MapKey, boot_ns: u64) -> Option<(Strength, RuleId)> {
         let verdicts = self.verdicts_of(key).map(|held| {
             (strength(held.verdict.response, held.verdict.shadow, held.expires_ns, held.rule, boot_ns), held.rule)
         });
         let lists = self
-            .lists_of(key)
+            .lists_of(view, key)
             .map(|list| (strength(list.response, list.shadow, u64::MAX, list.rule, boot_ns), list.rule));
         verdicts.chain(lists).max_by_key(|(strength, _)| *strength)
     }
 
     /// Returns the rule of the narrowest claimed prefix around a key that does not lapse soon.
-    fn around(&self, key: &MapKey, boot_ns: u64) -> Option<RuleId> {
+    fn around(&self, view: View, key: &MapKey, boot_ns: u64) -> Option<RuleId> {
         let enclosing = Item::from_key(key)?.enclosing().map(|item| item.key());
-        let mut claims = enclosing.filter_map(|key| self.strongest(&key, boot_ns));
+        let mut claims = enclosing.filter_map(|key| self.strongest(view, &key, boot_ns));
         claims.find(|(strength, _)| strength.0).map(|(_, rule)| rule)
     }
 
     /// Returns how many claims a key has.
     pub(super) fn count(&self, key: &MapKey) -> usize {
-        self.by_key.get(key).map_or(0, Vec::len) + self.lists_of(key).count()
+        self.by_key.get(key).map_or(0, Vec::len) + self.lists_of(View::Present, key).count()
     }
 
-    fn lists_of(&self, key: &MapKey) -> impl Iterator<Item = &HeldList> {
+    fn lists_of(&self, view: View, key: &MapKey) -> impl Iterator<Item = &HeldList> {
         let item = Item::from_key(key);
-        self.lists.values().filter(move |list| item.is_some_and(|item| list.list.lists(&item)))
+        self.lists_in(view).filter(move |list| item.is_some_and(|item| list.list.lists(&item)))
+    }
+
+    /// Iterates over the lists of a generation, in an order that stays.
+    pub(super) fn lists_in(&self, view: View) -> impl Iterator<Item = &HeldList> {
+        let coming = self.coming.as_ref().filter(|_| view == View::Coming);
+        let replaced = coming.map(|coming| &coming.name);
+        let others = self.lists.iter().filter(move |(name, _)| Some(*name) != replaced).map(|(_, held)| held);
+        others.chain(coming.and_then(|coming| coming.held.as_ref()))
+    }
+
+    /// Notes what the next generation is to hold.
+    pub(super) fn prepare(&mut self, coming: Option<Coming>) {
+        self.coming = coming;
+    }
+
+    /// Puts what was prepared in force; returns the list that it replaces.
+    pub(super) fn adopt(&mut self) -> Option<HeldList> {
+        let Coming { name, held } = self.coming.take()?;
+        self.lists_version += 1;
+        match held {
+            Some(held) => self.lists.insert(name, held),
+            None => self.lists.remove(&name),
+        }
+    }
+
+    /// Returns the name of the list that the next generation changes.
+    pub(super) fn coming_name(&self) -> Option<&ListName> {
+        self.coming.as_ref().map(|coming| &coming.name)
+    }
+
+    /// Returns the five-tuples and endpoints that verdicts name.
+    pub(super) fn keys_with_ports(&self) -> impl Iterator<Item = MapKey> + '_ {
+        self.by_key.keys().filter(|key| matches!(key, MapKey::Flow(_) | MapKey::Endpoint(_))).copied()
+    }
+
+    /// Notes how many hosts and prefixes the lists hold, each once.
+    pub(super) fn refill(&mut self, hosts: u64, prefixes: u64) {
+        let (mut hosts, mut prefixes) = (hosts, prefixes);
+        for key in self.unlisted(View::Present) {
+            *(if matches!(key, MapKey::Host(_)) { &mut hosts } else { &mut prefixes }) += 1;
+        }
+        self.fill.insert(Table::Hosts, hosts);
+        self.fill.insert(Table::Prefixes, prefixes);
+    }
+
+    /// Puts a list in force without counting: [`Claims::recount`] does.
+    pub(super) fn put_list(&mut self, name: ListName, held: HeldList) {
+        self.lists_version += 1;
+        self.lists.insert(name, held);
+    }
+
+    pub(super) const fn lists_version(&self) -> u64 {
+        self.lists_version
+    }
+
+    /// Gives up to `limit` keys at the walk's place, each with its leader.
+    pub(super) fn walk(&self, view: View, walk: &mut Walk, limit: usize, boot_ns: u64) -> Vec<(MapKey, RuleId)> {
+        let lists: Vec<_> = self.lists_in(view).collect();
+        walk.positions.resize(lists.len(), Position::default());
+        let mut entries = Vec::with_capacity(limit);
+        while entries.len() < limit {
+            let Some((item, holders, rule)) = next_of(&lists, &mut walk.positions) else { break };
+            *(if item.is_host() { &mut walk.hosts } else { &mut walk.prefixes }) += 1;
+            let key = item.key();
+            let is_alone = holders == 1 && (self.by_key.is_empty() || !self.by_key.contains_key(&key));
+            let rule = if is_alone { Some(rule) } else { self.leader_in(view, &key, boot_ns) };
+            entries.extend(rule.map(|rule| (key, rule)));
+        }
+        entries
+    }
+
+    /// Counts what a generation would hold: hosts and prefixes, each once, those of verdicts included.
+    pub(super) fn tally(&self, view: View) -> (u64, u64) {
+        let lists: Vec<_> = self.lists_in(view).collect();
+        let mut positions = vec![Position::default(); lists.len()];
+        let (mut hosts, mut prefixes) = (0, 0);
+        match lists.as_slice() {
+            // One list holds each of its own once.
+            [only] => {
+                hosts = only.list.hosts() as u64;
+                prefixes = only.list.len() as u64 - hosts;
+            }
+            lists => {
+                while let Some((item, ..)) = next_of(lists, &mut positions) {
+                    *(if item.is_host() { &mut hosts } else { &mut prefixes }) += 1;
+                }
+            }
+        }
+        for key in self.unlisted(view) {
+            *(if matches!(key, MapKey::Host(_)) { &mut hosts } else { &mut prefixes }) += 1;
+        }
+        (hosts, prefixes)
+    }
+
+    /// Returns the hosts and prefixes that verdicts name and no list holds.
+    pub(super) fn unlisted(&self, view: View) -> impl Iterator<Item = MapKey> + '_ {
+        let keys = self.by_key.keys().filter(|key| Item::from_key(key).is_some());
+        keys.filter(move |key| self.lists_of(view, key).next().is_none()).copied()
+    }
+
+    /// Counts anew how many hosts and prefixes the kernel is to hold.
+    pub(super) fn recount(&mut self) {
+        let (hosts, prefixes) = self.tally(View::Present);
+        self.fill.insert(Table::Hosts, hosts);
+        self.fill.insert(Table::Prefixes, prefixes);
     }
 
     pub(super) fn insert(&mut self, held: Held) {
@@ -154,6 +294,7 @@ impl Claims {
                 *self.fill.entry(key.table()).or_default() += 1;
             }
         }
+        self.lists_version += 1;
         let old = match new {
             Some(new) => self.lists.insert(name.clone(), new),
             None => self.lists.remove(name),
@@ -186,7 +327,7 @@ impl Claims {
 
     /// Returns every claimed key; one with several claims comes more than once.
     pub(super) fn keys(&self) -> impl Iterator<Item = MapKey> {
-        self.by_key.keys().copied().chain(self.lists.values().flat_map(|list| list.list.items().iter().map(Item::key)))
+        self.by_key.keys().copied().chain(self.lists.values().flat_map(|list| list.list.iter().map(|item| item.key())))
     }
 
     /// Returns how many keys the kernel is to hold.
@@ -220,4 +361,19 @@ impl Claims {
             *fill = fill.saturating_sub(1);
         }
     }
+}
+
+/// Returns the least item at the places of some lists, how many of them hold it, and the rule of one; moves them past it.
+fn next_of(lists: &[&HeldList], positions: &mut [Position]) -> Option<(Item, usize, RuleId)> {
+    let heads = lists.iter().zip(&*positions).filter_map(|(held, position)| held.list.at(*position));
+    let least = heads.min()?;
+    let (mut holders, mut rule) = (0, 0);
+    for (held, position) in lists.iter().zip(positions) {
+        if held.list.at(*position) == Some(least) {
+            held.list.pass(position, &least);
+            holders += 1;
+            rule = held.rule;
+        }
+    }
+    Some((least, holders, rule))
 }

@@ -1,5 +1,6 @@
 //! What is enforced about one address: which verdicts, lists and guards hold it.
 
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use super::Service;
@@ -19,14 +20,11 @@ impl<M: Maps> Service<M> {
         let item = Item::host(address);
         let holds = |held: &&super::Held| target::ends(&held.verdict.target).iter().any(|end| end.contains(&item));
         let newest = self.claims.verdicts().values().rev().filter(holds).take(MOST);
-        let lists = self
-            .claims
-            .lists()
-            .iter()
-            .filter(|(_, held)| held.list.lists(&item) || item.enclosing().any(|prefix| held.list.lists(&prefix)));
+        let lists = self.lists_of_address(address, now).into_iter().filter(|found| !found.is_allow);
+        let lists: BTreeSet<String> = lists.map(|found| found.list).collect();
         Coverage {
             verdicts: newest.map(|held| self.entry(held, now)).collect(),
-            lists: lists.map(|(name, _)| name.to_string()).collect(),
+            lists: lists.into_iter().collect(),
             protected_by: self.protected.shield(&item),
         }
     }

@@ -1,11 +1,20 @@
 //! The state machine that decides what the kernel's maps hold.
 
+mod allow;
+mod allowed;
+mod audit;
+mod build;
 mod claims;
+mod confirm;
 mod coverage;
+mod entries;
 mod lists;
+mod names;
 mod saved;
 mod settle;
+mod singles;
 mod start;
+mod unblock;
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -15,17 +24,22 @@ use netd_common::control::Mode;
 use netd_common::verdict::{Hits, RuleId};
 use netd_engine::verdict::{Origin, Response, Verdict};
 
+use self::audit::Audit;
+use self::build::Build;
+pub use self::build::{Begun, Outcome};
 use self::claims::{Claims, Held};
+use self::confirm::{Subject, Undo};
 use self::saved::Pending;
 use super::blocklist::Item;
 use super::clock::Now;
 use super::front::Front;
 use super::maps::{MapKey, Maps, Table};
+use super::proof::{self, Proof};
 use super::protect::{Guard, Protected};
 use super::refusal::Refusal;
 use super::rules::Rules;
 use super::target;
-use super::view::{Added, Entry, Page, Status, TableFill, VerdictPage};
+use super::view::{Added, Confirmation, Entry, Page, ResolvedCounts, Status, TableFill, VerdictPage};
 use crate::store::disk::StateDir;
 
 /// How long before its expiry a claim cedes its key to another that outlives it. [`Service::tick`] has to be called
@@ -33,6 +47,9 @@ use crate::store::disk::StateDir;
 pub const HANDOVER: Duration = Duration::from_nanos(HANDOVER_NS);
 
 const HANDOVER_NS: u64 = 2_000_000_000;
+
+/// Below it a change is made faster than a generation.
+const LARGE_CHANGE: u64 = 65_536;
 
 /// How the service starts.
 #[derive(Clone, Debug)]
@@ -43,11 +60,16 @@ pub struct Settings {
     pub protect: Vec<(Guard, Vec<IpNet>)>,
     /// Most block-lists there can be; each lookup asks all of them.
     pub max_lists: usize,
+    /// From how many changed keys on a list is put in force by another generation.
+    pub large_change: u64,
+    /// Whether to enforce although a hook does not prove that it denies.
+    pub accept_degraded: bool,
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { mode: Mode::Observe, protect: Vec::new(), max_lists: 64 }
+        let (protect, large_change) = (Vec::new(), LARGE_CHANGE);
+        Self { mode: Mode::Observe, protect, max_lists: 64, large_change, accept_degraded: false }
     }
 }
 
@@ -64,11 +86,22 @@ pub struct Service<M: Maps> {
     front: Front,
     next_id: u64,
     kill_switch: bool,
+    /// Why enforcing is held back though it is asked for.
+    held: Option<String>,
+    proofs: Vec<Proof>,
     /// When to look at a verdict next: when it cedes its key, then when it expires.
     deadlines: BTreeSet<(u64, u64)>,
     /// Prefixes about to expire, with their verdicts: their keys may carry the rule of a prefix around them.
     lapsing: BTreeSet<(MapKey, u64)>,
     pending: Pending,
+    build: Option<Build>,
+    audit: Audit,
+    /// Single entries of the block-lists, the allow-lists, the names of both.
+    entries: singles::Entries,
+    allows: allowed::Allows,
+    names: names::Published,
+    /// Changes that undo themselves unless they are confirmed.
+    waiting: confirm::Waitings,
     out_of_step: Option<String>,
     /// `CLOCK_BOOTTIME` before which neither kernel nor disk is tried again.
     retry_ns: u64,
@@ -77,13 +110,49 @@ pub struct Service<M: Maps> {
 impl<M: Maps> Service<M> {
     /// Puts a verdict in force; see [`super::Handle::add`].
     pub fn add(&mut self, verdict: Verdict, force: bool, now: Now) -> Result<Added, Refusal> {
+        let mut added = self.put_verdict(verdict, force, now)?;
+        // Said again without a condition, it stays.
+        self.forget_promises(&Subject::Verdict(added.id));
+        self.save(now);
+        added.saved = self.pending.is_empty();
+        Ok(added)
+    }
+
+    /// The same, undone unless it is confirmed in time.
+    pub fn add_for_now(
+        &mut self,
+        verdict: Verdict,
+        force: bool,
+        within: Duration,
+        now: Now,
+    ) -> Result<(Added, Confirmation), Refusal> {
         let key = self.judge(&verdict, force, now)?;
-        let twin = self.claims.verdicts_of(&key).find(|held| same_origin(&held.verdict.origin, &verdict.origin));
-        let (id, renewed) = match twin.map(|held| held.id) {
+        let twin = self.twin(&key, &verdict.origin).map(|held| (held.id, held.verdict.clone()));
+        // The confirmation takes the next number, a new verdict the one after it.
+        let id = twin.as_ref().map_or(self.next_id + 1, |(id, _)| *id);
+        let undo = Undo::Verdict { id, before: twin.map(|(_, before)| before) };
+        let promised = self.promise(Some(within), &Subject::Verdict(id), undo, now)?;
+        match (self.put_verdict(verdict, force, now), promised) {
+            (Ok(added), Some((id, until))) => {
+                self.save(now);
+                let what = format!("verdict {}", added.id);
+                Ok((Added { saved: self.pending.is_empty(), ..added }, Confirmation { id, until, what }))
+            }
+            (Ok(_), None) => Err(Refusal::Stopped),
+            (Err(refusal), promised) => {
+                self.break_promise(promised);
+                Err(refusal)
+            }
+        }
+    }
+
+    /// Puts a verdict in force; the caller saves.
+    fn put_verdict(&mut self, verdict: Verdict, force: bool, now: Now) -> Result<Added, Refusal> {
+        let key = self.judge(&verdict, force, now)?;
+        let (id, renewed) = match self.twin(&key, &verdict.origin).map(|held| held.id) {
             Some(id) => (self.renew(id, verdict, now)?, true),
             None => (self.create(key, verdict, now)?, false),
         };
-        self.save(now);
         let held = self.claims.verdict(id).ok_or(Refusal::NoVerdict { id })?;
         let (until, target) = (held.verdict.until, held.verdict.target);
         let leads = self.claims.leader(&key, now.boot_ns) == Some(held.rule);
@@ -93,9 +162,15 @@ impl<M: Maps> Service<M> {
         Ok(Added { id, until, renewed, destroyed_sockets, spared: self.spared(&target), saved })
     }
 
+    /// Returns the verdict on a key that another of this origin renews.
+    fn twin(&self, key: &MapKey, origin: &Origin) -> Option<&Held> {
+        self.claims.verdicts_of(key).find(|held| same_origin(&held.verdict.origin, origin))
+    }
+
     /// Ends a verdict.
     pub fn release(&mut self, id: u64, now: Now) -> Result<Entry, Refusal> {
         let entry = self.verdict(id, now)?;
+        self.forget_promises(&Subject::Verdict(id));
         self.end([id], now)?;
         self.save(now);
         Ok(entry)
@@ -133,7 +208,14 @@ impl<M: Maps> Service<M> {
             self.pending.verdicts = true;
             self.save(now);
         }
+        if self.expire_names(now) {
+            self.save(now);
+        }
+        self.expire_allow_entries(now);
+        self.undo_due(now);
         self.retry(now);
+        self.grow(now);
+        self.audit(now);
         entries
     }
 
@@ -176,15 +258,50 @@ impl<M: Maps> Service<M> {
         self.kill_switch = on;
         self.pending.verdicts = true;
         self.save(now);
+        if self.proofs.is_empty() {
+            self.prove(now)?;
+        }
         self.status()
     }
 
-    /// Sets the mode.
-    pub fn set_mode(&mut self, mode: Mode) -> Result<Status, Refusal> {
+    /// Sets the mode. Enforcing is held back where a hook does not prove that it denies.
+    pub fn set_mode(&mut self, mode: Mode, now: Now) -> Result<Status, Refusal> {
         self.maps.set_mode(mode)?;
         self.settings.mode = mode;
+        (self.held, self.proofs) = (None, Vec::new());
         self.maps.bump_generation()?;
+        self.prove(now)?;
         self.status()
+    }
+
+    /// Has every hook prove that it denies what a verdict names, where enforcing was asked for and the kill switch is
+    /// off. Where one does not, netd observes, unless the settings accept that.
+    ///
+    /// # Errors
+    /// When the kernel refuses; then nothing is proved.
+    pub fn prove(&mut self, now: Now) -> Result<(), Refusal> {
+        if self.settings.mode != Mode::Enforce || self.kill_switch {
+            return Ok(());
+        }
+        let mut cut = Vec::new();
+        for verdict in proof::verdicts(now) {
+            match self.add(verdict, false, now) {
+                Ok(added) => cut.push(added.id),
+                Err(refusal) => tracing::warn!(%refusal, "no verdict to prove the hooks with"),
+            }
+        }
+        self.proofs = self.maps.prove();
+        for id in cut {
+            self.release(id, now)?;
+        }
+        let silent: Vec<_> = self.proofs.iter().filter(|proof| !proof.denies).map(|proof| proof.hook).collect();
+        if !silent.is_empty() && !self.settings.accept_degraded {
+            let hooks = silent.join(", ");
+            self.held = Some(format!("no proof that these hooks deny: {hooks}; accept_degraded is false"));
+            self.maps.set_mode(Mode::Observe)?;
+            self.maps.bump_generation()?;
+        }
+        Ok(())
     }
 
     /// Returns the service as a whole.
@@ -203,13 +320,19 @@ impl<M: Maps> Service<M> {
             requested: self.settings.mode,
             effective,
             kill_switch,
+            held: self.held.clone(),
+            proofs: self.proofs.clone(),
             verdicts: self.claims.verdicts().len() as u64,
             lists: self.claims.lists().len() as u64,
             rules_used: u64::from(self.rules.used()),
             rules_capacity: u64::from(Rules::LIMIT),
             tables: tables.to_vec(),
+            desired: self.claims.len(),
+            reading: self.audit.reading(),
             unsaved: self.pending.error.clone(),
             out_of_step: self.out_of_step.clone(),
+            allow_lists: self.allows.len() as u64,
+            resolved: ResolvedCounts { addresses: self.names.addresses(), ..self.names.counts },
         })
     }
 
@@ -226,7 +349,10 @@ impl<M: Maps> Service<M> {
         check_response(verdict.response)?;
         let key = target::key(&verdict.target)?;
         for end in target::ends(&verdict.target) {
-            if let Some(guard) = self.protected.shield(&end) {
+            let shield = self.protected.shield(&end);
+            // What is listed takes effect when an allow-list lets go of it.
+            let waits = shield == Some(Guard::AllowList) && matches!(verdict.origin, Origin::List { .. });
+            if let Some(guard) = shield.filter(|_| !waits) {
                 return Err(Refusal::Protected { target: end.to_string(), guard });
             }
             if !force && let Some(widest) = target::too_wide(&end) {
@@ -250,9 +376,12 @@ impl<M: Maps> Service<M> {
             self.rules.free(rule);
             return Err(error.into());
         }
+        self.note_began(&held);
         self.claims.insert(held);
         if let Err(error) = self.settle([key].into_iter(), now) {
-            self.claims.remove(id);
+            if let Some(held) = self.claims.remove(id) {
+                self.note_ended(&held);
+            }
             self.undo([key].into_iter(), now);
             self.free_rule(rule, now);
             return Err(error.into());
@@ -278,6 +407,18 @@ impl<M: Maps> Service<M> {
             }
             new.verdict.shadow &= old.shadow;
         }
+        self.put_renewed(new, now)?;
+        Ok(id)
+    }
+
+    /// Gives a verdict back what it was.
+    fn rewrite(&mut self, id: u64, verdict: Verdict, now: Now) -> Result<(), Refusal> {
+        let Some(held) = self.claims.verdict(id).cloned() else { return Err(Refusal::NoVerdict { id }) };
+        self.put_renewed(Held { verdict, ..held }, now)
+    }
+
+    fn put_renewed(&mut self, mut new: Held, now: Now) -> Result<(), Refusal> {
+        let id = new.id;
         new.expires_ns = now.boot_ns_of(new.verdict.until);
         self.maps.write_rule(new.rule, &new.kernel_rule())?;
         let key = new.key;
@@ -289,7 +430,7 @@ impl<M: Maps> Service<M> {
             self.note_out_of_step(&error, now);
         }
         self.pending.verdicts = true;
-        Ok(id)
+        Ok(())
     }
 
     /// Ends verdicts: their keys go first, or to the next claim; their rules after.
@@ -322,9 +463,20 @@ impl<M: Maps> Service<M> {
                 }
             }
             self.deadlines.remove(&(held.deadline_ns, held.id));
+            self.note_ended(&held);
             self.pending.verdicts = true;
         }
         result
+    }
+
+    fn note_began(&mut self, held: &Held) {
+        self.index_entry(held);
+        self.count_resolved(&held.verdict.origin, true);
+    }
+
+    fn note_ended(&mut self, held: &Held) {
+        self.unindex_entry(held);
+        self.count_resolved(&held.verdict.origin, false);
     }
 
     /// Notes when to look at a verdict next: when it is to cede its key, at once if that has passed.
@@ -393,6 +545,12 @@ fn check_response(response: Response) -> Result<(), Refusal> {
     }
 }
 
+/// Returns whether a verdict of the one renews a verdict of the other.
 fn same_origin(a: &Origin, b: &Origin) -> bool {
-    std::mem::discriminant(a) == std::mem::discriminant(b)
+    match (a, b) {
+        (Origin::List { .. }, _) | (_, Origin::List { .. }) => a == b,
+        (Origin::Finding { .. } | Origin::Manual, Origin::Finding { .. } | Origin::Manual) => {
+            std::mem::discriminant(a) == std::mem::discriminant(b)
+        }
+    }
 }

@@ -12,39 +12,21 @@ use crate::verdicts::rules::Rules;
 const BATCH: usize = 4_096;
 
 /// How long the kernel and the disk are left alone after they refused, in nanoseconds.
-const RETRY_NS: u64 = 5_000_000_000;
-
-/// Whether new keys are written before old ones go. Either way a key that stays is never absent.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Order {
-    InsertFirst,
-    /// Where old and new do not fit side by side.
-    RemoveFirst,
-}
+pub(super) const RETRY_NS: u64 = 5_000_000_000;
 
 impl<M: Maps> Service<M> {
-    /// Gives each of `keys` its leader, or removes it, and makes every flow decide again.
+    /// Gives each of `keys` its leader, or removes it, and makes every flow decide again. New keys are written before old
+    /// ones go; a key that stays is never absent.
     pub(super) fn settle(&mut self, keys: impl Iterator<Item = MapKey> + Clone, now: Now) -> Result<(), Error> {
-        self.settle_in(Order::InsertFirst, keys, now)
-    }
-
-    pub(super) fn settle_in(
-        &mut self,
-        order: Order,
-        keys: impl Iterator<Item = MapKey> + Clone,
-        now: Now,
-    ) -> Result<(), Error> {
         let lapsing: Vec<_> = self.lapsing.iter().map(|(key, _)| *key).collect();
         let keys = keys.chain(lapsing);
-        if order == Order::RemoveFirst {
-            self.remove_unclaimed(keys.clone(), now)?;
+        if let Some(build) = &mut self.build {
+            build.touch(keys.clone());
         }
         let claims = &self.claims;
         let led = keys.clone().filter_map(|key| claims.leader(&key, now.boot_ns).map(|rule| (key, rule)));
         insert(&mut self.maps, &mut self.front, led)?;
-        if order == Order::InsertFirst {
-            self.remove_unclaimed(keys, now)?;
-        }
+        self.remove_unclaimed(keys, now)?;
         self.maps.bump_generation()
     }
 

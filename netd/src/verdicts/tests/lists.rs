@@ -174,3 +174,77 @@ fn one_change_to_a_list_of_a_million_writes_one_key() {
 
     assert_eq!((change.added, change.removed, change.unchanged), (1, 0, 1_000_000));
 }
+
+#[test]
+fn a_refused_generation_changes_nothing() {
+    for writes_left in 0..80 {
+        let fake = Fake::default();
+        let mut service = service_of_generations(&fake, None, START);
+        service.replace_list(&name("corp"), list("192.0.2.1 192.0.2.0/28"), options(), START).unwrap();
+        let (keys, rules) = (fake.lock().keys.clone(), fake.lock().rules.len());
+        fake.lock().writes_left = Some(writes_left);
+
+        let observing = ListOptions { response: Response::Observe, ..options() };
+        let refused = service.replace_list(&name("corp"), list("192.0.2.2 198.51.100.0/24"), observing, START);
+
+        fake.lock().writes_left = None;
+        if refused.is_ok() {
+            // Enough writes for all of it.
+            assert!(writes_left > 10, "{writes_left}");
+            return;
+        }
+        assert_eq!(fake.lock().keys, keys, "after {writes_left} writes");
+        assert_eq!(action(&fake, "192.0.2.1", START), Some(3), "after {writes_left} writes");
+        service.tick(after(60));
+        assert_eq!(fake.lock().rules.len(), rules, "after {writes_left} writes");
+        assert_eq!(service.list(&name("corp")).unwrap().1, list("192.0.2.1 192.0.2.0/28").into());
+    }
+    panic!("never enough writes");
+}
+
+#[test]
+fn a_list_that_its_table_has_no_room_for_gets_another_generation_up_to_the_limit() {
+    let fake = Fake::default();
+    let mut service = service(&fake);
+    fake.lock().room = Some(2);
+    fake.lock().capacity = Some(40);
+
+    let three = service.replace_list(&name("corp"), list("192.0.2.1 192.0.2.2 192.0.2.3"), options(), START);
+    assert_eq!(three.unwrap().added, 3);
+    assert!(action(&fake, "192.0.2.3", START).is_some());
+
+    let many: String = (0..41).map(|n| format!("198.51.100.{n} ")).collect();
+    let refused = service.replace_list(&name("corp"), list(&many), options(), START);
+
+    assert!(matches!(refused, Err(Refusal::TableFull { wanted: 41, capacity: 40, .. })), "{refused:?}");
+    assert!(action(&fake, "192.0.2.3", START).is_some());
+}
+
+#[test]
+fn entries_that_mean_the_same_are_merged_when_asked_for() {
+    let fake = Fake::default();
+    let mut service = service(&fake);
+    let aggregate = ListOptions { aggregate: true, ..options() };
+    let text = "192.0.2.0/25 192.0.2.128/25 192.0.2.7 12.0.0.0/8 13.0.0.0/8";
+
+    let change = service.replace_list(&name("corp"), list(text), aggregate, START).unwrap();
+
+    assert_eq!((change.entries, change.merged), (3, 2));
+    assert!(action(&fake, "192.0.2.7", START).is_some() && action(&fake, "192.0.2.200", START).is_some());
+    assert!(action(&fake, "192.0.3.0", START).is_none());
+}
+
+#[test]
+fn a_packed_list_survives_a_restart() {
+    let dir = tempfile::tempdir().unwrap();
+    let open = || Some(StateDir::open(dir.path()).unwrap());
+    let entries = list("192.0.2.1 255.255.255.254 10.0.0.0/9 2001:db8::1 2001:db8::/48");
+    let first = Fake::default();
+    service_on(&first, open(), START).replace_list(&name("corp"), entries.clone(), options(), START).unwrap();
+
+    let fake = Fake::default();
+    let service = service_on(&fake, open(), after(1));
+
+    assert_eq!(*service.list(&name("corp")).unwrap().1, entries);
+    assert!(action(&fake, "192.0.2.1", START).is_some() && action(&fake, "2001:db8::1", START).is_some());
+}

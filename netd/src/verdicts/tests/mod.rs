@@ -1,6 +1,8 @@
 //! Facts about the verdict service over a fake kernel.
 
+mod confirming;
 mod disk;
+mod entries;
 mod lists;
 mod properties;
 mod protection;
@@ -32,6 +34,12 @@ fn service(fake: &Fake) -> Service<Fake> {
 
 fn service_on(fake: &Fake, disk: Option<StateDir>, now: Now) -> Service<Fake> {
     let settings = Settings { mode: Mode::Enforce, ..Settings::default() };
+    Service::start(fake.clone(), disk, settings, now).unwrap()
+}
+
+/// Every change of a list takes another generation.
+fn service_of_generations(fake: &Fake, disk: Option<StateDir>, now: Now) -> Service<Fake> {
+    let settings = Settings { mode: Mode::Enforce, large_change: 0, ..Settings::default() };
     Service::start(fake.clone(), disk, settings, now).unwrap()
 }
 

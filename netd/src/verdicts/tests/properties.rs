@@ -5,7 +5,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::verdicts::blocklist::Item;
-use crate::verdicts::{HANDOVER, ListOptions, MapKey, Page};
+use crate::verdicts::{Begun, HANDOVER, ListOptions, MapKey, Page};
 
 /// One thing that can happen. Addresses are few, so that claims meet.
 #[derive(Clone, Debug)]
@@ -62,7 +62,7 @@ fn claims(service: &Service<Fake>, key: &MapKey, now: Now) -> Vec<(u8, Option<u6
     }
     for view in service.lists() {
         let (view, list) = service.list(&name(&view.name)).unwrap();
-        if list.items().iter().any(|item| item.key() == *key) {
+        if list.iter().any(|item| item.key() == *key) {
             claims.push((view.response.action() as u8, None));
         }
     }
@@ -108,11 +108,18 @@ proptest! {
 
     /// Whatever happens, the kernel holds for each key the strongest claim in force on it, and nothing else.
     #[test]
-    fn the_kernel_holds_what_is_wanted(steps in proptest::collection::vec(step(), 1..40)) {
+    fn the_kernel_holds_what_is_wanted(
+        steps in proptest::collection::vec(step(), 1..40),
+        by_generation in any::<bool>(),
+    ) {
         let dir = tempfile::tempdir().unwrap();
         let fake = Fake::default();
         let mut now = START;
-        let mut service = Some(service_on(&fake, Some(StateDir::open(dir.path()).unwrap()), now));
+        let start = |now| {
+            let service = if by_generation { service_of_generations } else { service_on };
+            Some(service(&fake, Some(StateDir::open(dir.path()).unwrap()), now))
+        };
+        let mut service = start(now);
         for step in steps {
             let s = service.as_mut().unwrap();
             match step {
@@ -141,7 +148,7 @@ proptest! {
                 }
                 Step::Restart => {
                     drop(service.take());
-                    service = Some(service_on(&fake, Some(StateDir::open(dir.path()).unwrap()), now));
+                    service = start(now);
                 }
             }
             check(service.as_ref().unwrap(), &fake, now)?;
@@ -150,9 +157,13 @@ proptest! {
 
     /// A key that one list claims all along is cut at every moment, whatever else happens to it.
     #[test]
-    fn a_claimed_key_never_has_a_gap(steps in proptest::collection::vec(step(), 1..30)) {
+    fn a_claimed_key_never_has_a_gap(
+        steps in proptest::collection::vec(step(), 1..30),
+        by_generation in any::<bool>(),
+    ) {
         let fake = Fake::default();
-        let mut service = service(&fake);
+        let mut service =
+            if by_generation { service_of_generations(&fake, None, START) } else { service(&fake) };
         let mut now = START;
         let always: List = [item(0)].into_iter().collect();
         service.replace_list(&name("always"), always, ListOptions::default(), now).unwrap();
@@ -184,5 +195,65 @@ proptest! {
                 }
             }
         }
+    }
+
+    /// Verdicts that come and go while a generation is made are in it when it answers.
+    #[test]
+    fn a_generation_holds_what_happened_while_it_was_made(
+        before in proptest::collection::vec(step(), 0..12),
+        items in proptest::collection::vec(0_u8..6, 0..5),
+        meanwhile in proptest::collection::vec(step(), 0..12),
+        pause in 0_usize..70,
+    ) {
+        let fake = Fake::default();
+        let mut service = service_of_generations(&fake, None, START);
+        let mut now = START;
+        for step in before {
+            play(&mut service, step, &mut now);
+        }
+        let items = items.into_iter().map(item).collect();
+        let begun = service.begin_list(&name("coming"), items, ListOptions::default(), now).unwrap();
+        let mut is_building = begun == Begun::Building;
+        for step in meanwhile {
+            // Lists wait for each other; verdicts do not.
+            if !matches!(step, Step::Replace { .. } | Step::RemoveList { .. } | Step::Restart) {
+                play(&mut service, step, &mut now);
+            }
+            for _ in 0..pause {
+                is_building = is_building && service.step(now).is_none();
+            }
+        }
+        while is_building {
+            is_building = service.step(now).is_none();
+        }
+        check(&service, &fake, now)?;
+    }
+}
+
+fn play(service: &mut Service<Fake>, step: Step, now: &mut Now) {
+    match step {
+        Step::Add { target, response: r, seconds, by_finding } => {
+            let target = Target::Prefix { prefix: item(target).net() };
+            let until = Some(now.plus(Duration::from_secs(seconds)).wall);
+            let ask = if by_finding { found } else { manual };
+            service.add(Verdict { until, ..ask(target, response(r), 0) }, false, *now).unwrap();
+        }
+        Step::Release { nth } => {
+            let page = service.verdicts(Page { before: None, limit: 1_000 }, *now);
+            if let Some(entry) = page.entries.get(nth) {
+                service.release(entry.id, *now).unwrap();
+            }
+        }
+        Step::Replace { list, items, response: r } => {
+            let items = items.into_iter().map(item).collect();
+            let options = ListOptions { response: response(r), ..ListOptions::default() };
+            service.replace_list(&name(&format!("list-{list}")), items, options, *now).unwrap();
+        }
+        Step::RemoveList { list } => drop(service.remove_list(&name(&format!("list-{list}")), None, *now)),
+        Step::Wait { millis } => {
+            *now = now.plus(Duration::from_millis(millis));
+            service.tick(*now);
+        }
+        Step::Restart => {}
     }
 }

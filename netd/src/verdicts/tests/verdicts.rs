@@ -241,13 +241,15 @@ fn established_sockets_are_destroyed_only_where_verdicts_act() {
     service.add(manual(host("192.0.2.2"), Response::Observe, 60), false, START).unwrap();
     let shadow = Verdict { shadow: true, ..manual(host("192.0.2.3"), Response::Drop, 60) };
     service.add(shadow, false, START).unwrap();
-    service.set_mode(Mode::Shadow).unwrap();
+    service.set_mode(Mode::Shadow, START).unwrap();
     service.add(manual(host("192.0.2.4"), Response::Drop, 60), false, START).unwrap();
-    service.set_mode(Mode::Enforce).unwrap();
+    service.set_mode(Mode::Enforce, START).unwrap();
     service.set_kill_switch(true, START).unwrap();
     service.add(manual(host("192.0.2.5"), Response::Drop, 60), false, START).unwrap();
 
-    assert_eq!(fake.lock().destroyed, [host("192.0.2.1")]);
+    let hosts: Vec<_> =
+        fake.lock().destroyed.iter().copied().filter(|target| matches!(target, Target::Host { .. })).collect();
+    assert_eq!(hosts, [host("192.0.2.1")]);
 }
 
 #[test]
@@ -278,4 +280,48 @@ fn pages_run_from_the_newest_and_survive_inserts() {
     let seen: Vec<_> = [&first, &second, &third].iter().flat_map(|p| p.entries.iter().map(|e| e.id)).collect();
     assert_eq!(seen, ids.into_iter().rev().collect::<Vec<_>>());
     assert_eq!(third.next, None);
+}
+
+#[test]
+fn enforcing_is_held_back_where_a_hook_does_not_prove_that_it_denies() {
+    let fake = Fake::default();
+    let mut service = service(&fake);
+    fake.lock().is_silent = true;
+
+    service.prove(START).unwrap();
+
+    let status = service.status().unwrap();
+    assert_eq!((status.requested, status.effective), (Mode::Enforce, Mode::Observe));
+    assert!(status.reason().unwrap().contains("tc_ingress"), "{status:?}");
+    assert_eq!(status.verdicts, 0, "nothing of the proof stays in force");
+    fake.lock().is_silent = false;
+    let status = service.set_mode(Mode::Enforce, START).unwrap();
+    assert_eq!((status.effective, status.reason()), (Mode::Enforce, None));
+    assert!(status.proofs.iter().all(|proof| proof.denies));
+}
+
+#[test]
+fn a_degraded_state_that_is_accepted_enforces_and_is_told() {
+    let fake = Fake::default();
+    let settings = Settings { mode: Mode::Enforce, accept_degraded: true, ..Settings::default() };
+    let mut service = Service::start(fake.clone(), None, settings, START).unwrap();
+    fake.lock().is_silent = true;
+
+    service.prove(START).unwrap();
+
+    let status = service.status().unwrap();
+    assert_eq!((status.effective, status.proofs[0].denies), (Mode::Enforce, false));
+}
+
+#[test]
+fn nothing_is_proved_where_nothing_is_enforced() {
+    let fake = Fake::default();
+    let mut service = service(&fake);
+
+    service.set_kill_switch(true, START).unwrap();
+    service.prove(START).unwrap();
+    assert!(service.status().unwrap().proofs.is_empty());
+
+    service.set_kill_switch(false, START).unwrap();
+    assert_eq!(service.status().unwrap().proofs.len(), 1);
 }

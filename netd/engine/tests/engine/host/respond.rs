@@ -1,5 +1,7 @@
 //! What is to be done at once about a shell.
 
+use std::sync::Arc;
+
 use netd_engine::Command;
 use netd_engine::config::Config;
 use netd_engine::finding::Severity;
@@ -25,7 +27,7 @@ fn cuts() -> Policy {
 }
 
 fn world(policy: Policy) -> World {
-    World::new(Config { policy, ..Config::default() })
+    World::new(Config { policies: Arc::new(policy.into()), ..Config::default() })
 }
 
 fn orders(world: &mut World) -> Vec<Order> {
@@ -74,7 +76,7 @@ fn a_shell_is_answered_by_its_conversation_and_its_process() {
 
 #[test]
 fn no_verdict_is_asked_for_where_the_near_end_is_this_host_itself() {
-    let mut config = Config { policy: cuts(), ..Config::default() };
+    let mut config = Config { policies: Arc::new(cuts().into()), ..Config::default() };
     config.networks.own.push("10.0.3.7/32".parse().unwrap());
     let mut world = World::new(config);
     shell().look(&mut world, 9);
@@ -178,7 +180,7 @@ fn exceptions_and_observation_hold_for_responses_too() {
 fn a_shadow_policy_and_a_protected_end_are_said_in_the_order() {
     let mut policy = cuts();
     policy.spec.mode = Mode::Shadow;
-    let mut config = Config { policy, ..Config::default() };
+    let mut config = Config { policies: Arc::new(policy.into()), ..Config::default() };
     config.networks.protected.push("198.51.100.7/32".parse().unwrap());
     let mut world = World::new(config);
     shell().look(&mut world, 9);

@@ -1,5 +1,7 @@
 //! `netd replay`: what would have been found in captures.
 
+mod formatted;
+
 use std::collections::BTreeMap;
 use std::io::{self, Write};
 use std::net::IpAddr;
@@ -10,21 +12,20 @@ use ipnet::IpNet;
 use netd_engine::config::Config;
 use netd_engine::engine::{Explanation, Question};
 use netd_engine::finding::{Finding, Severity};
-use netd_engine::flow::{Conversation, EndReason, Sent, protocol_name};
-use netd_engine::region::Region;
-use netd_engine::time::Timestamp;
 use netd_engine::{Command, Engine};
 use netd_geoip::{Databases, Paths};
 use serde::Serialize;
 
+use self::formatted::Formatted;
 use super::Error;
 use super::shown::Shown;
 use crate::config::files::{self, IntelList};
+use crate::sinks::format::jsonl::{FindingLine, FlowLine};
+use crate::sinks::{Flow, Format, Record};
 use crate::source::accounting::{Accounting, Settings};
 use crate::source::capture::Capture;
 use crate::source::replay::Replay;
-use crate::store::view::{ExplanationView, FindingView, FollowedView, rounded};
-use crate::time;
+use crate::store::view::{ExplanationView, FollowedView, rounded};
 
 /// Exit status when `--fail-on` is met.
 const FOUND: u8 = 3;
@@ -75,11 +76,29 @@ pub enum Output {
     Jsonl,
     /// Flow records with Community ID: one JSON object a line.
     Flows,
+    /// Flows and alerts as Suricata's EVE JSON.
+    Eve,
+    /// Zeek's conn.log, then its notice.log, tab-separated.
+    Zeek,
+    /// Both as JSON; `_path` tells them apart.
+    ZeekJson,
     /// Findings as they were last raised, then every history that is followed with what it amounts to: one JSON object
     /// a line.
     Evidence,
     #[value(skip)]
     Nothing,
+}
+
+impl Output {
+    /// Returns the format of sinks that it is, if it is one.
+    const fn format(self) -> Option<Format> {
+        match self {
+            Self::Eve => Some(Format::Eve),
+            Self::Zeek => Some(Format::Zeek),
+            Self::ZeekJson => Some(Format::ZeekJson),
+            Self::Report | Self::Jsonl | Self::Flows | Self::Evidence | Self::Nothing => None,
+        }
+    }
 }
 
 fn severity(text: &str) -> Result<Severity, String> {
@@ -104,6 +123,7 @@ pub fn run(args: &Args, out: &mut dyn Write, err: &mut dyn Write) -> Result<u8, 
     let mut engine = engine(args, databases.clone())?;
     let mut replay = Replay::new(Accounting::new(&Settings::default()));
     let mut heard = Heard::new(args.output, databases);
+    heard.formatted.site.local.clone_from(&args.local);
     if let Some(target) = &args.explain {
         heard.output = Output::Nothing;
         replay.ask(match target.parse::<IpAddr>() {
@@ -121,6 +141,7 @@ pub fn run(args: &Args, out: &mut dyn Write, err: &mut dyn Write) -> Result<u8, 
         (None, Output::Report) => report(&names(args), &heard.incidents, &summary, out)?,
         (None, Output::Jsonl) => line(out, &summary)?,
         (None, Output::Evidence) => evidence(&heard.incidents, &engine, out)?,
+        (None, Output::Eve | Output::Zeek | Output::ZeekJson) => heard.formatted.finish(replay.tally().last, out)?,
         (None, Output::Flows | Output::Nothing) => {}
     }
     out.flush()?;
@@ -139,7 +160,13 @@ fn tell(args: &Args, explanation: &Explanation, out: &mut dyn Write) -> Result<(
     let view = ExplanationView::from(explanation);
     match args.output {
         Output::Jsonl => line(out, &view)?,
-        Output::Report | Output::Flows | Output::Evidence | Output::Nothing => {
+        Output::Report
+        | Output::Flows
+        | Output::Eve
+        | Output::Zeek
+        | Output::ZeekJson
+        | Output::Evidence
+        | Output::Nothing => {
             let value = serde_json::to_value(&view).map_err(io::Error::from)?;
             super::explain::write(args.explain.as_deref().unwrap_or_default(), value, out)?;
         }
@@ -149,7 +176,7 @@ fn tell(args: &Args, explanation: &Explanation, out: &mut dyn Write) -> Result<(
 
 fn evidence(incidents: &BTreeMap<u64, Finding>, engine: &Engine, out: &mut dyn Write) -> io::Result<()> {
     for finding in incidents.values() {
-        line(out, &FindingLine { event: "finding", finding: FindingView::from(finding) })?;
+        line(out, &FindingLine::of(finding))?;
     }
     engine
         .explain_all()
@@ -159,7 +186,7 @@ fn evidence(incidents: &BTreeMap<u64, Finding>, engine: &Engine, out: &mut dyn W
 fn engine(args: &Args, databases: Option<Arc<Databases>>) -> anyhow::Result<Engine> {
     let mut config = Config::default();
     config.networks.local.clone_from(&args.local);
-    config.flows.report = args.output == Output::Flows;
+    config.flows.report = args.output == Output::Flows || args.output.format().is_some();
     if let Some(file) = &args.services {
         config.services = files::services(file)?;
     }
@@ -223,12 +250,14 @@ struct Heard {
     databases: Option<Arc<Databases>>,
     /// Findings as they were last raised, by number.
     incidents: BTreeMap<u64, Finding>,
+    formatted: Formatted,
     written: io::Result<()>,
 }
 
 impl Heard {
-    const fn new(output: Output, databases: Option<Arc<Databases>>) -> Self {
-        Self { output, databases, incidents: BTreeMap::new(), written: Ok(()) }
+    fn new(output: Output, databases: Option<Arc<Databases>>) -> Self {
+        let formatted = Formatted::new(output.format());
+        Self { output, databases, incidents: BTreeMap::new(), formatted, written: Ok(()) }
     }
 
     fn take(&mut self, command: Command, out: &mut dyn Write) {
@@ -237,18 +266,32 @@ impl Heard {
         }
         match command {
             Command::Report(finding) => {
-                if self.output == Output::Jsonl {
-                    self.written = line(out, &FindingLine { event: "finding", finding: FindingView::from(&*finding) });
-                }
+                self.written = match self.output {
+                    Output::Jsonl => line(out, &FindingLine::of(&finding)),
+                    Output::Eve | Output::Zeek | Output::ZeekJson => {
+                        self.formatted.write(&Record::Finding(&finding), finding.time, out)
+                    }
+                    Output::Report | Output::Flows | Output::Evidence | Output::Nothing => Ok(()),
+                };
                 self.incidents.insert(finding.id, *finding);
             }
             Command::FlowEnded(conversation) => {
-                if self.output == Output::Flows {
-                    self.written = line(out, &FlowLine::of(&conversation, self.databases.as_deref()));
-                }
+                let region = self.databases.as_deref().and_then(|databases| databases.lookup(conversation.responder));
+                let flow = Flow { region: region.as_ref(), ..Flow::from(&*conversation) };
+                self.written = match self.output {
+                    Output::Flows => line(out, &FlowLine::of(&flow)),
+                    Output::Eve | Output::Zeek | Output::ZeekJson => {
+                        self.formatted.write(&Record::Flow(flow), conversation.end, out)
+                    }
+                    Output::Report | Output::Jsonl | Output::Evidence | Output::Nothing => Ok(()),
+                };
             }
             // Only a host tells more of a finding.
-            Command::Update(_) | Command::Respond(_) | Command::Enforce { .. } | Command::Release { .. } => {}
+            Command::Update(_)
+            | Command::Respond(_)
+            | Command::Enforce { .. }
+            | Command::Release { .. }
+            | Command::Resolved(_) => {}
         }
     }
 }
@@ -259,72 +302,10 @@ fn line(out: &mut dyn Write, value: &impl Serialize) -> io::Result<()> {
 }
 
 #[derive(Serialize)]
-struct FindingLine<'a> {
-    event: &'static str,
-    #[serde(flatten)]
-    finding: FindingView<'a>,
-}
-
-#[derive(Serialize)]
 struct HistoryLine<'a> {
     event: &'static str,
     #[serde(flatten)]
     history: FollowedView<'a>,
-}
-
-#[derive(Serialize)]
-struct FlowLine<'a> {
-    event: &'static str,
-    #[serde(serialize_with = "time::serialize")]
-    start: Timestamp,
-    #[serde(serialize_with = "time::serialize")]
-    end: Timestamp,
-    duration_s: f64,
-    originator: IpAddr,
-    originator_port: u16,
-    responder: IpAddr,
-    responder_port: u16,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    responder_region: Option<Region>,
-    protocol: String,
-    community_id: &'a Option<String>,
-    originated: Sent,
-    responded: Sent,
-    turns: u32,
-    state: &'static str,
-    end_reason: EndReason,
-    name: &'a Option<String>,
-    #[serde(skip_serializing_if = "is_zero")]
-    vlan: u16,
-}
-
-impl<'a> FlowLine<'a> {
-    fn of(conversation: &'a Conversation, databases: Option<&Databases>) -> Self {
-        Self {
-            event: "flow",
-            start: conversation.start,
-            end: conversation.end,
-            duration_s: rounded(conversation.duration_s),
-            originator: conversation.originator,
-            originator_port: conversation.originator_port,
-            responder: conversation.responder,
-            responder_port: conversation.responder_port,
-            responder_region: databases.and_then(|databases| databases.lookup(conversation.responder)),
-            protocol: protocol_name(conversation.protocol),
-            community_id: &conversation.community_id,
-            originated: conversation.originated,
-            responded: conversation.responded,
-            turns: conversation.turns,
-            state: conversation.state,
-            end_reason: conversation.end_reason,
-            name: &conversation.name,
-            vlan: conversation.vlan,
-        }
-    }
-}
-
-fn is_zero(vlan: &u16) -> bool {
-    *vlan == 0
 }
 
 /// The last line.

@@ -1,0 +1,149 @@
+//! T69: the disk under history and verdicts is full, then read-only, then there again.
+
+use std::fs;
+use std::io::Write as _;
+use std::net::{IpAddr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, ensure};
+use nix::mount::{MntFlags, MsFlags, mount, umount2};
+use serde_json::{Value, json};
+
+use super::{Outcome, Row, Setting};
+use crate::daemon::{Daemon, Setup};
+use crate::lab::{IMPLANT, Lab, WEB};
+use crate::traffic::probe::connects;
+use crate::traffic::server::Server;
+
+/// The rows of this room.
+pub(super) const ROWS: &[Row] = &[Row {
+    id: "T69",
+    fault: "state directory of 1 MB full, then read-only, then back",
+    goal: "detection and enforcement go on, errors counted, history recovers without a restart",
+    play: disk,
+}];
+
+/// How long something may take to be seen.
+const PATIENCE: Duration = Duration::from_secs(60);
+const SIZE: &str = "size=1m";
+
+fn disk(setting: Setting) -> Result<Outcome> {
+    let lab = Lab::gateway()?;
+    let servers: Vec<_> =
+        WEB[..4].iter().map(|web| Server::tcp(lab.wan(), at(*web, 80))).collect::<Result<Vec<_>>>()?;
+    let mut daemon = Daemon::start(&lab, Setup::default())?;
+    daemon.terminate()?;
+    let state = daemon.path("state");
+    let small = Mount::new(&state, MsFlags::empty())?;
+    daemon.again(&[])?;
+    visit(&lab, WEB[0], 5)?;
+    let whole = history(&daemon, "writes", |history| number(history, "written") > 0 && history["error"].is_null())?;
+
+    let ballast = fill(&state)?;
+    let full = fail(&lab, &daemon, &whole)?;
+    let enforced_full = enforces(&lab, &daemon, WEB[1])?;
+    let seen_full = sees(&lab, &daemon, WEB[2])?;
+
+    // The file systems of hosts turn read-only under whoever has files open: what is opened from here on meets this.
+    let over = Mount::new(&state.join("history"), MsFlags::MS_RDONLY)?;
+    let read_only = fail(&lab, &daemon, &full)?;
+    let enforced_read_only = enforces(&lab, &daemon, WEB[3])?;
+    std::thread::sleep(setting.amount(Duration::from_secs(60), Duration::ZERO));
+
+    drop(over);
+    fs::remove_file(&ballast).context("cannot remove the ballast")?;
+    visit(&lab, WEB[0], 5)?;
+    let written = number(&read_only, "written");
+    let back = history(&daemon, "recovers", |history| {
+        history["error"].is_null() && number(history, "written") > written && number(history, "waiting") == 0
+    })?;
+    let lost = number(&back, "lost");
+    daemon.terminate()?;
+    drop((small, servers));
+
+    let holds = enforced_full && enforced_read_only && seen_full && lost == 0;
+    let measured = format!(
+        "{} errors; full: enforced {enforced_full}, seen {seen_full}; read-only: enforced {enforced_read_only}; \
+         {} flows written after, {lost} lost",
+        number(&back, "errors"),
+        number(&back, "written") - number(&whole, "written"),
+    );
+    Ok(Outcome { measured, holds })
+}
+
+/// Visits a server until history fails once more.
+fn fail(lab: &Lab, daemon: &Daemon, before: &Value) -> Result<Value> {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        visit(lab, WEB[0], 20)?;
+        let history = daemon.api().get("/api/v1/status")?["history"].take();
+        if number(&history, "errors") > number(before, "errors") && history["error"].is_string() {
+            return Ok(history);
+        }
+        ensure!(Instant::now() < deadline, "history did not notice: {history}\n{}", daemon.log());
+    }
+}
+
+/// Returns whether a verdict asked for at this moment cuts, and nobody else.
+fn enforces(lab: &Lab, daemon: &Daemon, whom: std::net::Ipv4Addr) -> Result<bool> {
+    daemon.api().block(&json!({ "target": { "address": whom.to_string() } }))?;
+    let reach = |web| connects(lab, IpAddr::V4(IMPLANT), at(web, 80));
+    Ok(reach(whom)?.is_err() && reach(WEB[0])?.is_ok())
+}
+
+/// Returns whether a visit is seen.
+fn sees(lab: &Lab, daemon: &Daemon, whom: std::net::Ipv4Addr) -> Result<bool> {
+    visit(lab, whom, 1)?;
+    let found = |page: &Value| page["items"].as_array().filter(|items| !items.is_empty()).map(|_| ());
+    Ok(daemon.api().until(&format!("/api/v1/flows?dst={whom}"), PATIENCE, found).is_ok())
+}
+
+fn visit(lab: &Lab, whom: std::net::Ipv4Addr, times: usize) -> Result<()> {
+    for _ in 0..times {
+        connects(lab, IpAddr::V4(IMPLANT), at(whom, 80))?.context("a server cannot be reached")?;
+    }
+    Ok(())
+}
+
+fn history(daemon: &Daemon, what: &str, is_so: impl Fn(&Value) -> bool) -> Result<Value> {
+    let found = |status: &Value| Some(status["history"].clone()).filter(|history| is_so(history));
+    let found = daemon.api().until("/api/v1/status", PATIENCE, found);
+    found.with_context(|| format!("waited until history {what}\n{}", daemon.log()))
+}
+
+fn number(history: &Value, name: &str) -> u64 {
+    history[name].as_u64().unwrap_or(0)
+}
+
+fn at(web: std::net::Ipv4Addr, port: u16) -> SocketAddr {
+    (web, port).into()
+}
+
+/// Writes until there is no room.
+fn fill(folder: &Path) -> Result<PathBuf> {
+    let path = folder.join("ballast");
+    let mut file = fs::File::create(&path)?;
+    while file.write_all(&[0x5a; 512]).is_ok() {}
+    Ok(path)
+}
+
+/// A small file system of memory over a folder, until it is dropped.
+#[derive(Debug)]
+struct Mount(PathBuf);
+
+impl Mount {
+    fn new(folder: &Path, flags: MsFlags) -> Result<Self> {
+        fs::create_dir_all(folder)?;
+        mount(Some("tmpfs"), folder, Some("tmpfs"), flags, Some(SIZE))
+            .with_context(|| format!("cannot mount over {}", folder.display()))?;
+        Ok(Self(folder.to_owned()))
+    }
+}
+
+impl Drop for Mount {
+    fn drop(&mut self) {
+        // Whoever still has files open in it keeps it alive, unseen.
+        let _ = umount2(&self.0, MntFlags::MNT_DETACH);
+    }
+}

@@ -1,0 +1,380 @@
+//! More than there is room for: lists, records, packets, memory.
+
+use std::collections::HashSet;
+use std::fmt::Write as _;
+use std::fs;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, ensure};
+use nix::sys::signal::Signal;
+use rand::{Rng as _, SeedableRng as _};
+use rand_chacha::ChaCha8Rng;
+use serde_json::{Value, json};
+
+use super::{Outcome, Row, Setting};
+use crate::daemon::{Daemon, Setup};
+use crate::lab::{IMPLANT, Lab, NOWHERE, NOWHERE_V6, PEOPLE, v6};
+use crate::traffic::flood::{Flood, FlowFlood, Pace};
+use crate::traffic::probe::{Passage, datagrams, tuple};
+use crate::traffic::sink::{Match, PacketCounter};
+
+pub const ROWS: &[Row] = &[
+    Row { id: "T10", fault: "a memory limit far below a list", goal: "507, the old list intact", play: starved },
+    Row { id: "T20", fault: "nobody reads the ring buffer", goal: "seen = accounted + lost, exactly", play: deaf },
+    Row { id: "T22", fault: "a table filled to its limit and beyond", goal: "507, all before intact", play: full },
+    Row {
+        id: "T24",
+        fault: "10^7 entries put in force under traffic",
+        goal: "0 leaked, 0 lost, < 30 s",
+        play: long_list,
+    },
+    Row { id: "T40", fault: "one-way packets of spoofed sources", goal: "0 verdicts", play: spoofed },
+];
+
+/// How long the largest list may take to be answered for.
+const PATIENCE: Duration = Duration::from_secs(300);
+
+/// Returns `entries` lines, IPv4 and IPv6 mixed, none of them an address of a laboratory.
+fn long_text(entries: usize, seed: u64) -> String {
+    let mut random = ChaCha8Rng::seed_from_u64(seed);
+    let mut text = String::with_capacity(entries * 24);
+    let prefixes = entries / 50;
+    for number in 0..entries {
+        // From 20.0.0.0 to 191.255.255.255.
+        let v4 = random.random_range(20 << 24..192 << 24_u32);
+        // Writing to a String cannot fail.
+        let _ = match number {
+            n if n < prefixes => writeln!(text, "{}/28", Ipv4Addr::from(v4 & !15)),
+            n if n % 2 == 0 => writeln!(text, "{}", Ipv4Addr::from(v4)),
+            _ => {
+                let bits = 0x2a00_u128 << 112 | random.random::<u128>() >> 16;
+                writeln!(text, "{}", Ipv6Addr::from(bits))
+            }
+        };
+    }
+    text
+}
+
+fn put(daemon: &Daemon, name: &str, text: &str) -> Result<crate::api::Answer> {
+    daemon.api().patient(PATIENCE).send("PUT", &format!("/api/v1/blocklists/{name}"), "text/plain", text)
+}
+
+/// What is listed all along, and what never is.
+struct Witnesses {
+    cut: [(SocketAddr, SocketAddr); 2],
+    free: [(SocketAddr, SocketAddr); 2],
+}
+
+impl Witnesses {
+    fn new() -> Self {
+        let v4 = |from: Ipv4Addr, to: u32| {
+            (SocketAddr::from((from, 5_000)), SocketAddr::from((Ipv4Addr::from(u32::from(NOWHERE) + to), 6_000)))
+        };
+        let v6_of = |from: Ipv4Addr, to: u128| {
+            let to = Ipv6Addr::from(u128::from(NOWHERE_V6) + to);
+            (SocketAddr::from((v6(from), 5_000)), SocketAddr::from((to, 6_000)))
+        };
+        Self { cut: [v4(IMPLANT, 1), v6_of(IMPLANT, 1)], free: [v4(PEOPLE[0], 2), v6_of(PEOPLE[0], 2)] }
+    }
+
+    /// Returns the lines that list what is to be cut: as hosts, or as prefixes that hold it.
+    fn lines(&self, as_prefixes: bool) -> String {
+        let line = |(_, to): &(SocketAddr, SocketAddr)| match (to.ip(), as_prefixes) {
+            (ip, false) => format!("{ip}\n"),
+            // The neighbour, which is never listed, lies outside.
+            (IpAddr::V4(ip), true) => format!("{}/31\n", Ipv4Addr::from(u32::from(ip) & !1)),
+            (IpAddr::V6(ip), true) => format!("{}/127\n", Ipv6Addr::from(u128::from(ip) & !1)),
+        };
+        self.cut.iter().map(line).collect()
+    }
+}
+
+fn long_list(setting: Setting) -> Result<Outcome> {
+    let entries = setting.amount(10_000_000, 200_000);
+    let lab = Lab::gateway()?;
+    let daemon = Daemon::start(&lab, Setup { listed: 16_000_000, ..Setup::default() })?;
+    let witnesses = Witnesses::new();
+    let first = put(&daemon, "large", &witnesses.lines(false))?;
+    ensure!(first.status == 201, "{first:?}");
+    let texts = [true, false].map(|prefixes| witnesses.lines(prefixes) + &long_text(entries, u64::from(prefixes)));
+
+    let count = |(from, to)| PacketCounter::start(lab.wan(), "eth0", tuple(from, to));
+    let leaks = [count(witnesses.cut[0])?, count(witnesses.cut[1])?];
+    let passes = [count(witnesses.free[0])?, count(witnesses.free[1])?];
+    let pace = Pace::full(Duration::from_secs(20 * 60)).at(20_000);
+    let start = |(from, to)| Flood { from, to, payload: 18, pace }.start(lab.lan());
+    let floods = [start(witnesses.cut[0])?, start(witnesses.cut[1])?];
+    let streams = [start(witnesses.free[0])?, start(witnesses.free[1])?];
+
+    let meter = Meter::start(&daemon)?;
+    let mut took = Vec::new();
+    for text in &texts {
+        let begun = Instant::now();
+        let answer = put(&daemon, "large", text)?.accepted()?;
+        took.push(begun.elapsed());
+        ensure!(answer["entries"].as_u64() > Some(entries as u64 / 2), "{answer}");
+    }
+    let Measured { resident, maps, mut calls } = meter.stop()?;
+
+    let mut flooded = 0;
+    for flood in floods {
+        flooded += flood.stop()?.packets;
+    }
+    let mut sent = 0;
+    for stream in streams {
+        sent += stream.stop()?.packets;
+    }
+    let leaked = leaks[0].packets()? + leaks[1].packets()?;
+    let lost = sent - (passes[0].packets()? + passes[1].packets()?);
+    calls.sort_unstable();
+    let (median, most) = (calls.get(calls.len() / 2).copied(), calls.last().copied());
+    let slowest = took.iter().max().copied().unwrap_or_default();
+    let measured = format!(
+        "{entries} entries in {:.1?} and, replacing them, {:.1?}; {leaked} leaked of {flooded}, {lost} lost of {sent}; \
+         netd at most {} MiB, maps at most {} MiB (both generations); verdicts meanwhile: median {:.1?}, most {:.1?} of {}",
+        took[0],
+        took[1],
+        resident >> 20,
+        maps >> 20,
+        median.unwrap_or_default(),
+        most.unwrap_or_default(),
+        calls.len(),
+    );
+    Ok(Outcome { measured, holds: (leaked, lost) == (0, 0) && slowest < Duration::from_secs(30) })
+}
+
+/// Watches a daemon's memory, and asks it for verdicts meanwhile.
+struct Meter {
+    stop: Arc<AtomicBool>,
+    thread: std::thread::JoinHandle<Result<Measured>>,
+}
+
+#[derive(Default)]
+struct Measured {
+    /// Most bytes resident.
+    resident: u64,
+    /// Most bytes of all its maps.
+    maps: u64,
+    /// How long each verdict took.
+    calls: Vec<Duration>,
+}
+
+impl Meter {
+    fn start(daemon: &Daemon) -> Result<Self> {
+        let (id, api, stop) = (daemon.id()?, daemon.api().patient(PATIENCE), Arc::new(AtomicBool::new(false)));
+        let told = Arc::clone(&stop);
+        let thread = std::thread::spawn(move || {
+            let mut measured = Measured::default();
+            let mut number = 0;
+            while !told.load(Ordering::Relaxed) {
+                let address = Ipv4Addr::from(u32::from(NOWHERE) + 0x1_0000 + number % 4_000);
+                let begun = Instant::now();
+                api.block(&json!({"target": {"address": address}}))?;
+                measured.calls.push(begun.elapsed());
+                measured.maps = measured.maps.max(map_bytes(id)?);
+                number += 1;
+                std::thread::sleep(Duration::from_millis(50));
+            }
+            measured.resident = status_bytes(id, "VmHWM:")?;
+            Ok(measured)
+        });
+        Ok(Self { stop, thread })
+    }
+
+    fn stop(self) -> Result<Measured> {
+        self.stop.store(true, Ordering::Relaxed);
+        self.thread.join().map_err(|_| anyhow::anyhow!("the meter panicked"))?
+    }
+}
+
+fn status_bytes(id: u32, field: &str) -> Result<u64> {
+    let status = fs::read_to_string(format!("/proc/{id}/status"))?;
+    let line = status.lines().find_map(|line| line.strip_prefix(field)).context("no such field")?;
+    Ok(line.trim().trim_end_matches("kB").trim().parse::<u64>()? << 10)
+}
+
+/// Adds up what the kernel says of a process's maps.
+fn map_bytes(id: u32) -> Result<u64> {
+    let (mut seen, mut bytes) = (HashSet::new(), 0);
+    for entry in fs::read_dir(format!("/proc/{id}/fdinfo"))?.flatten() {
+        // A descriptor may be closed meanwhile.
+        let Ok(text) = fs::read_to_string(entry.path()) else { continue };
+        let field = |name: &str| text.lines().find_map(|line| line.strip_prefix(name)?.trim().parse::<u64>().ok());
+        if let (Some(map), Some(memory)) = (field("map_id:"), field("memlock:"))
+            && seen.insert(map)
+        {
+            bytes += memory;
+        }
+    }
+    Ok(bytes)
+}
+
+fn full(_: Setting) -> Result<Outcome> {
+    const LIMIT: u32 = 4_096;
+    let lab = Lab::gateway()?;
+    let daemon = Daemon::start(&lab, Setup { listed: LIMIT, ..Setup::default() })?;
+    let hosts = |count: u32| -> String {
+        (0..count).map(|number| format!("{}\n", Ipv4Addr::from(u32::from(NOWHERE) + number))).collect()
+    };
+    let filled = put(&daemon, "full", &hosts(LIMIT))?;
+    ensure!(filled.status == 201, "{filled:?}");
+    let beyond = put(&daemon, "full", &hosts(LIMIT + 1))?;
+    let another = put(&daemon, "another", "203.0.113.1\n")?;
+    let verdict = daemon.api().send_json("POST", "/api/v1/verdicts", &json!({"target": {"address": "203.0.113.2"}}))?;
+    let codes = [beyond.status, another.status, verdict.status];
+
+    let kept = daemon.api().send("GET", "/api/v1/blocklists/full", "text/plain", "")?.body.lines().count();
+    let held = daemon.api().until("/api/v1/status", Duration::from_secs(20), |status| {
+        let rounds = status["enforced"]["rounds"].as_u64()?;
+        (rounds >= 3).then(|| status["enforced"]["held"].as_u64())
+    })?;
+    let last = Ipv4Addr::from(u32::from(NOWHERE) + LIMIT - 1);
+    let cut = datagrams(&lab, SocketAddr::from((IMPLANT, 5_000)), SocketAddr::from((last, 6_000)))?;
+    let measured =
+        format!("refused with {codes:?}; {kept} entries listed, {held:?} read back of {LIMIT}, the last {cut:?}");
+    let intact = kept == LIMIT as usize && held == Some(u64::from(LIMIT)) && cut == Passage::Cut;
+    Ok(Outcome { measured, holds: codes == [507; 3] && intact })
+}
+
+fn starved(setting: Setting) -> Result<Outcome> {
+    let (entries, limit) = (setting.amount(10_000_000, 1_000_000), setting.amount(256_u64 << 20, 64 << 20));
+    let lab = Lab::gateway()?;
+    let daemon = Daemon::start(&lab, Setup { listed: 16_000_000, ..Setup::default() })?;
+    let witnesses = Witnesses::new();
+    ensure!(put(&daemon, "large", &witnesses.lines(false))?.status == 201, "the first list was refused");
+    let text = witnesses.lines(false) + &long_text(entries, 3);
+    let group = Group::with_limit(limit)?;
+    group.take(daemon.id()?)?;
+
+    let answer = put(&daemon, "large", &text);
+
+    let status = answer.as_ref().map_or(0, |answer| answer.status);
+    let body: Value = answer.ok().and_then(|answer| answer.json().ok()).unwrap_or_default();
+    let listed = daemon.api().send("GET", "/api/v1/blocklists/large", "text/plain", "")?.body.lines().count();
+    let (from, to) = witnesses.cut[0];
+    let cut = datagrams(&lab, from, to)?;
+    let measured = format!(
+        "{entries} entries at {} MiB: answered {status} ({}); {listed} entries as before, {cut:?}",
+        limit >> 20,
+        body["detail"].as_str().unwrap_or("no answer"),
+    );
+    Ok(Outcome { measured, holds: status == 507 && listed == 2 && cut == Passage::Cut })
+}
+
+/// A control group with a limit of memory, of whichever version the machine has. It goes with its handle.
+struct Group(PathBuf);
+
+impl Group {
+    fn with_limit(bytes: u64) -> Result<Self> {
+        let (root, file) = [("/sys/fs/cgroup/memory", "memory.limit_in_bytes"), ("/sys/fs/cgroup", "memory.max")]
+            .into_iter()
+            .find(|(root, _)| Path::new(root).join("cgroup.procs").exists())
+            .context("there are no control groups")?;
+        let group = Self(Path::new(root).join(format!("netd-lab-{}", std::process::id())));
+        fs::create_dir(&group.0).with_context(|| format!("cannot make {}", group.0.display()))?;
+        fs::write(group.0.join(file), bytes.to_string())
+            .with_context(|| format!("cannot limit {}", group.0.display()))?;
+        Ok(group)
+    }
+
+    fn take(&self, process: u32) -> Result<()> {
+        fs::write(self.0.join("cgroup.procs"), process.to_string()).context("cannot move the daemon into its group")
+    }
+}
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        // Whoever is still in it goes back up first.
+        let up = self.0.parent().map(|parent| parent.join("cgroup.procs"));
+        if let (Ok(inside), Some(up)) = (fs::read_to_string(self.0.join("cgroup.procs")), up) {
+            // One that has ended meanwhile is out of it.
+            inside.lines().for_each(|process| drop(fs::write(&up, process)));
+        }
+        let _ = fs::remove_dir(&self.0);
+    }
+}
+
+fn deaf(setting: Setting) -> Result<Outcome> {
+    let packets = setting.amount(1_000_000, 150_000);
+    let lab = Lab::gateway()?;
+    let daemon = Daemon::start(&lab, Setup { flows_per_cpu: 1_024, ..Setup::default() })?;
+    let arrivals = PacketCounter::start(lab.wan(), "eth0", Match::v4(17))?;
+    let before = Ledger::settled(&daemon)?;
+    daemon.signal(Signal::SIGSTOP)?;
+    let pace = Pace::count(packets, Duration::from_secs(60));
+    let flood =
+        FlowFlood { hop: lab.first_hop(), from: IMPLANT.into(), to: NOWHERE.into(), first: 0, flows: u64::MAX, pace };
+    flood.start(lab.lan())?.join()?;
+    daemon.signal(Signal::SIGCONT)?;
+    let Ledger([seen, accounted, unaccounted, unparsed, twice]) = Ledger::settled(&daemon)?.since(&before);
+    let parts = accounted + unaccounted + unparsed + twice;
+    let arrived = arrivals.packets()?;
+    let measured =
+        format!("{seen} seen = {accounted} accounted + {unaccounted} lost + {unparsed} unparsed + {twice} forwarded");
+    Ok(Outcome { measured, holds: seen == parts && unaccounted > 0 && arrived == packets })
+}
+
+/// The counters that must add up: seen, accounted, unaccounted, unparsed, met twice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ledger(pub [u64; 5]);
+
+impl Ledger {
+    /// Returns what was counted since `before`.
+    #[must_use]
+    pub fn since(&self, before: &Self) -> Self {
+        Self(std::array::from_fn(|index| self.0[index] - before.0[index]))
+    }
+
+    /// Reads the counters once they no longer change.
+    ///
+    /// # Errors
+    ///
+    /// When they never come to rest.
+    pub fn settled(daemon: &Daemon) -> Result<Self> {
+        let mut last = None;
+        // A snapshot is taken each second; two that agree are of a network at rest.
+        for _ in 0..40 {
+            std::thread::sleep(Duration::from_millis(1_200));
+            let status = daemon.api().get("/api/v1/status")?;
+            let packets = |name: &str| status["packets"][name].as_u64().unwrap_or_default();
+            let unparsed = status["unparsed"].as_object().map_or(0, |all| all.values().filter_map(Value::as_u64).sum());
+            let counters = [
+                packets("ingress") + packets("egress"),
+                packets("accounted"),
+                packets("unaccounted"),
+                unparsed,
+                packets("forwarded_twice"),
+            ];
+            let now = (counters, status["engine"].clone());
+            if last.as_ref() == Some(&now) {
+                return Ok(Self(counters));
+            }
+            last = Some(now);
+        }
+        anyhow::bail!("the counters never come to rest")
+    }
+}
+
+fn spoofed(setting: Setting) -> Result<Outcome> {
+    let packets = setting.amount(10_000_000, 200_000);
+    let lab = Lab::gateway()?;
+    let policy = fs::read_to_string(crate::binary::root().join("policies/enforce.yaml"))
+        .context("run it from the project's folder: it reads policies/enforce.yaml")?;
+    let daemon = Daemon::start(&lab, Setup { policy: Some(&policy), ..Setup::default() })?;
+    let pace = Pace::count(packets / 4, Duration::from_secs(600));
+    let mut sent = 0;
+    for octet in 0..4_u8 {
+        // Nobody has these addresses.
+        let from = IpAddr::from(Ipv4Addr::new(10, 77, 0, 200 + octet));
+        let flood = FlowFlood { hop: lab.first_hop(), from, to: NOWHERE.into(), first: 0, flows: 500, pace };
+        sent += flood.start(lab.lan())?.join()?.packets;
+    }
+    // What they led to is said within a few snapshots.
+    Ledger::settled(&daemon)?;
+    let verdicts = daemon.api().items("/api/v1/verdicts")?.len();
+    Ok(Outcome { measured: format!("{verdicts} verdicts from {sent} packets"), holds: verdicts == 0 })
+}

@@ -1,0 +1,94 @@
+//! `/api/v1/allowlists`: what passes whatever is listed or decided, replaced as a whole.
+
+use axum::Json;
+use axum::body::Body;
+use axum::extract::State;
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::{IntoResponse as _, Response};
+use netd_engine::time::Timestamp;
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+
+use super::Context;
+use super::blocklists::{changed, if_match, list_name, read_list, set_tag, text_of};
+use super::entries::confirm_time;
+use super::input::{Name, Params};
+use super::problem::Problem;
+use crate::time;
+use crate::verdicts::{AllowListView, ListOptions, Refusal};
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct Query {
+    dry_run: bool,
+    force: bool,
+    confirm: Option<String>,
+}
+
+/// A list as it is shown, without its entries.
+#[derive(Serialize)]
+struct View {
+    name: String,
+    entries: u64,
+    entries_v4: u64,
+    entries_v6: u64,
+    names: u64,
+    single_entries: u64,
+    tag: String,
+    #[serde(serialize_with = "time::serialize")]
+    updated: Timestamp,
+}
+
+pub(super) async fn list(State(context): State<Context>) -> Result<Response, Problem> {
+    let items: Vec<_> = context.verdicts.allow_lists().await?.into_iter().map(view).collect();
+    Ok(Json(json!({"items": items, "next_cursor": null})).into_response())
+}
+
+/// The entries as plain text, as they can be uploaded again.
+pub(super) async fn get(State(context): State<Context>, name: Name, headers: HeaderMap) -> Result<Response, Problem> {
+    let (view, list, singles) = context.verdicts.allow_list(list_name(name)?).await?;
+    let known = headers.get(header::IF_NONE_MATCH).and_then(|value| value.to_str().ok());
+    let is_known = known.is_some_and(|tags| tags.split(',').any(|tag| tag.trim() == view.tag || tag.trim() == "*"));
+    let mut answer = match is_known {
+        true => StatusCode::NOT_MODIFIED.into_response(),
+        false => text_of(&list, &singles).into_response(),
+    };
+    set_tag(&mut answer, &view.tag);
+    Ok(answer)
+}
+
+pub(super) async fn replace(
+    State(context): State<Context>,
+    name: Name,
+    Params(query): Params<Query>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, Problem> {
+    let name = list_name(name)?;
+    let options = ListOptions {
+        force: query.force,
+        dry_run: query.dry_run,
+        if_match: if_match(&headers)?,
+        confirm: confirm_time(query.confirm.as_deref())?,
+        ..ListOptions::default()
+    };
+    let (list, read) = read_list(&headers, body).await?;
+    let is_new = matches!(context.verdicts.allow_list(name.clone()).await, Err(Refusal::NoAllowList { .. }));
+    let change = context.verdicts.replace_allow_list(name.clone(), list, options).await?;
+    changed(&context, name, is_new, read, change, None).await
+}
+
+pub(super) async fn remove(
+    State(context): State<Context>,
+    name: Name,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    let removed = context.verdicts.remove_allow_list(list_name(name)?, if_match(&headers)?).await?;
+    Ok(Json(view(removed)).into_response())
+}
+
+fn view(list: AllowListView) -> View {
+    let AllowListView { name, entries_v4, entries_v6, names, singles, tag, updated } = list;
+    let entries = entries_v4 + entries_v6 + names;
+    View { name, entries, entries_v4, entries_v6, names, single_entries: singles, tag, updated }
+}

@@ -1,0 +1,190 @@
+//! Who asks, and whether they may: nothing is answered that a route's need does not allow.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Instant;
+
+use axum::extract::{Request, State};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use axum::middleware::Next;
+use axum::response::{IntoResponse as _, Response};
+
+use super::attempts::Attempts;
+use super::problem::Problem;
+use crate::store::audit::{Actor, Caller, as_caller};
+use crate::store::tokens::{Rejected, Scope, Tokens};
+use crate::time;
+
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+const API_KEY: HeaderName = HeaderName::from_static("x-api-key");
+
+/// The other end of a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Peer {
+    /// A process, as the kernel names it.
+    Unix { uid: u32, pid: Option<i32> },
+    /// Plain TCP from this host.
+    Loopback { address: IpAddr },
+    /// TLS.
+    Remote { address: IpAddr },
+}
+
+/// What a route asks of who calls it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Need {
+    /// Nothing: it tells nothing.
+    Nothing,
+    Scope(Scope),
+}
+
+/// What is granted without a token.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Access {
+    /// Whoever reaches a loopback address.
+    pub loopback: Option<Scope>,
+    /// Whoever may open the unix socket and is neither root nor netd's own user.
+    pub group: Option<Scope>,
+}
+
+/// Decides about requests.
+#[derive(Clone, Debug)]
+pub struct Doorkeeper(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    access: Access,
+    tokens: Arc<Tokens>,
+    attempts: Attempts,
+    /// The daemon's own user.
+    uid: u32,
+}
+
+/// A doorkeeper at one route.
+#[derive(Clone)]
+pub(super) struct Gate {
+    pub(super) doorkeeper: Doorkeeper,
+    pub(super) need: Need,
+}
+
+/// Why somebody does not get in.
+enum Refused {
+    Unknown { detail: String },
+    Locked { seconds: u64 },
+    Lacks { scope: Scope, way: &'static str },
+}
+
+impl Doorkeeper {
+    #[must_use]
+    pub fn new(access: Access, tokens: Arc<Tokens>) -> Self {
+        let uid = rustix::process::geteuid().as_raw();
+        Self(Arc::new(Inner { access, tokens, attempts: Attempts::new(Instant::now()), uid }))
+    }
+
+    /// Returns who asks, if they may. A token that is presented counts, and nothing beside it.
+    fn identify(&self, need: Need, peer: Option<Peer>, headers: &HeaderMap) -> Result<Actor, Refused> {
+        let Inner { access, tokens, attempts, uid: own } = &*self.0;
+        if let Some(presented) = presented(headers) {
+            let address = match peer {
+                Some(Peer::Loopback { address } | Peer::Remote { address }) => Some(address),
+                // The socket's file mode keeps strangers out: nobody on it is ever locked out.
+                Some(Peer::Unix { .. }) | None => None,
+            };
+            let now = Instant::now();
+            if let Some(wait) = address.and_then(|address| attempts.wait(address, now)) {
+                return Err(Refused::Locked { seconds: wait.as_secs() + 1 });
+            }
+            let checked = presented.ok_or(Rejected::Malformed).and_then(|text| tokens.check(text, time::now()));
+            let token = checked.map_err(|rejected| {
+                if let Some(address) = address {
+                    attempts.failed(address, now);
+                }
+                Refused::Unknown { detail: format!("the token is not accepted: {rejected}") }
+            })?;
+            if let Some(address) = address {
+                attempts.succeeded(address, now);
+            }
+            let actor = Actor::Token { id: token.id.into() };
+            return permit(need, &token.scopes, actor, "the token");
+        }
+        match peer {
+            Some(Peer::Unix { uid, pid }) if uid == 0 || uid == *own => {
+                permit(need, &[Scope::Admin], Actor::Peer { uid, pid }, "root")
+            }
+            Some(Peer::Unix { uid, pid }) => {
+                permit(need, access.group.as_slice(), Actor::Peer { uid, pid }, "your user (api.group_scope)")
+            }
+            Some(Peer::Loopback { .. }) => {
+                permit(need, access.loopback.as_slice(), Actor::Loopback, "loopback (api.loopback)")
+            }
+            Some(Peer::Remote { .. }) | None if need == Need::Nothing => Ok(Actor::Loopback),
+            Some(Peer::Remote { .. }) | None => {
+                let detail = "a token is needed: Authorization: Bearer ntd_…; `netd token create` makes one";
+                Err(Refused::Unknown { detail: detail.to_owned() })
+            }
+        }
+    }
+}
+
+fn permit(need: Need, scopes: &[Scope], actor: Actor, way: &'static str) -> Result<Actor, Refused> {
+    match need {
+        Need::Nothing => Ok(actor),
+        Need::Scope(needed) if scopes.iter().any(|scope| scope.covers(needed)) => Ok(actor),
+        Need::Scope(scope) => Err(Refused::Lacks { scope, way }),
+    }
+}
+
+/// Returns the token that is presented, `Some(None)` when it is not written as one. `X-Api-Key` is how bouncers do it.
+fn presented(headers: &HeaderMap) -> Option<Option<&str>> {
+    let of_header = headers.get(header::AUTHORIZATION).map(bearer);
+    of_header.or_else(|| headers.get(API_KEY).map(|value| value.to_str().ok().map(str::trim)))
+}
+
+fn bearer(value: &HeaderValue) -> Option<&str> {
+    let (scheme, text) = value.to_str().ok()?.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then_some(text.trim())
+}
+
+/// Lets a request pass that may, as asked for by whoever asks; every answer names the request.
+pub(super) async fn require(State(gate): State<Gate>, request: Request, next: Next) -> Response {
+    let id = uuid::Uuid::now_v7().to_string();
+    let peer = request.extensions().get::<Peer>().copied();
+    let mut response = match gate.doorkeeper.identify(gate.need, peer, request.headers()) {
+        Ok(actor) => as_caller(Caller { actor, request: Some(id.as_str().into()) }, next.run(request)).await,
+        Err(refused) => refused.into_response(),
+    };
+    if let Ok(id) = HeaderValue::from_str(&id) {
+        response.headers_mut().insert(REQUEST_ID, id);
+    }
+    response
+}
+
+impl Refused {
+    fn into_response(self) -> Response {
+        let (problem, header) = match self {
+            Self::Unknown { detail } => {
+                let problem = Problem::new(StatusCode::UNAUTHORIZED, "unauthorized", "Who are you?", detail);
+                (problem, Some((header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"netd\""))))
+            }
+            Self::Locked { seconds } => {
+                let detail = format!("too many tokens that were none; the next is looked at in {seconds} s");
+                let problem = Problem::new(StatusCode::TOO_MANY_REQUESTS, "locked", "Too many attempts", detail);
+                (problem, Some((header::RETRY_AFTER, HeaderValue::from(seconds))))
+            }
+            Self::Lacks { scope, way } => {
+                let scope = scope.name();
+                let detail = format!(
+                    "this needs the scope '{scope}', which {way} does not have; use the unix socket as root (sudo), or \
+                     a token of `netd token create --scope {scope}`"
+                );
+                (Problem::new(StatusCode::FORBIDDEN, "forbidden", "Not allowed", detail), None)
+            }
+        };
+        let mut response = problem.into_response();
+        if let Some((name, value)) = header {
+            response.headers_mut().insert(name, value);
+        }
+        // A body that was not wanted is not waited for.
+        response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+        response
+    }
+}

@@ -1,0 +1,93 @@
+//! `/api/v1/feeds`: the lists that are fetched, and their update.
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::{IntoResponse as _, Response};
+use netd_engine::time::Timestamp;
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+
+use super::Context;
+use super::input::{Name, Params};
+use super::problem::Problem;
+use crate::config::feeds::Action;
+use crate::feeds::board::{NotAsked, State as Feed};
+use crate::time;
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct Query {
+    /// Takes a list of any size, and asks for it even if it is known.
+    force: bool,
+}
+
+#[derive(Serialize)]
+struct View {
+    name: String,
+    url: String,
+    action: Action,
+    every_s: u64,
+    is_signed: bool,
+    entries: Option<u64>,
+    serial: Option<u64>,
+    #[serde(serialize_with = "time::serialize_option")]
+    last_success: Option<Timestamp>,
+    #[serde(serialize_with = "time::serialize_option")]
+    last_attempt: Option<Timestamp>,
+    /// Why the last attempt brought nothing.
+    failure: Option<Failure>,
+    failures: u64,
+    /// Entries that were not taken, because they must not be cut.
+    refused: u64,
+}
+
+#[derive(Serialize)]
+struct Failure {
+    reason: &'static str,
+    detail: String,
+}
+
+pub(super) async fn list(State(context): State<Context>) -> Response {
+    let items: Vec<_> = context.feeds.list().into_iter().map(view).collect();
+    Json(json!({"items": items, "next_cursor": null})).into_response()
+}
+
+/// `POST /api/v1/feeds/{name}:update` answers when the update is over.
+pub(super) async fn act(
+    State(context): State<Context>,
+    Name(target): Name,
+    Params(query): Params<Query>,
+) -> Result<Response, Problem> {
+    let Some(name) = target.strip_suffix(":update") else {
+        return Err(Problem::not_found(format!("there is nothing to do at {target}; {target}:update updates a feed")));
+    };
+    match context.feeds.update(name, query.force).await {
+        Ok(feed) => Ok(Json(view(feed)).into_response()),
+        Err(NotAsked::NoSuchFeed) => {
+            Err(Problem::not_found(format!("there is no feed {name}; the configuration names them")))
+        }
+        Err(NotAsked::Busy) => {
+            let detail = "others wait for an update of this feed already";
+            Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, "busy", "Busy", detail))
+        }
+    }
+}
+
+fn view(feed: Feed) -> View {
+    let Feed { name, url, action, every_s, is_signed, entries, serial, last_success, last_attempt, .. } = feed;
+    View {
+        name,
+        url,
+        action,
+        every_s,
+        is_signed,
+        entries,
+        serial,
+        last_success,
+        last_attempt,
+        failure: feed.failure.map(|(reason, detail)| Failure { reason, detail }),
+        failures: feed.failures.values().sum(),
+        refused: feed.refused,
+    }
+}
