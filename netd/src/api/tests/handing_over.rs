@@ -93,6 +93,7 @@ async fn a_finding_is_handed_over_with_its_payload() {
 
     let json = api.get("/api/v1/findings/4/evidence.json").await.json();
     let request = Request::builder().uri("/api/v1/findings/4/evidence.pcapng").header("host", "localhost");
+    let request = request.extension(Peer::Unix { uid: 0, pid: None });
     let response = api.router.clone().oneshot(request.body(Body::empty()).unwrap()).await.unwrap();
 
     assert_eq!((&json["finding"]["id"], &json["packets"]["payload_bytes"]), (&4.into(), &5.into()));
