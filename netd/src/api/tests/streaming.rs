@@ -210,13 +210,13 @@ async fn a_stream_takes_the_query_language_and_tells_items_as_the_list_does() {
     for port in 1..=3 {
         api.flows.end(conversation(port, EndReason::Closed));
     }
-    api.findings.report(finding(1, Severity::Low, 0.5));
-    api.findings.report(finding(2, Severity::High, 0.9));
-
     let told = flows.event().await.2;
     assert_eq!(told["originator_port"], 2);
     let list = api.get("/api/v1/flows?port=2&fields=id,originator_port").await.json();
     assert_eq!(told, list["items"][0]);
+
+    api.findings.report(finding(1, Severity::Low, 0.5));
+    api.findings.report(finding(2, Severity::High, 0.9));
     let told = findings.event().await.2;
     assert_eq!(told, api.get("/api/v1/findings?severity=high").await.json()["items"][0]);
     for path in ["flows/stream?q=sort:score-desc", "findings/stream?q=sort:score-desc", "flows/stream?q=nothing:1"] {
