@@ -1,6 +1,6 @@
 # netd. The two commands of a newcomer: `make run` and `make test`.
 .DEFAULT_GOAL := help
-.PHONY: help run test check bench bench-history captures pcaps accuracy calibrate redteam redteam-tools attribution torture fuzz fuzz-short ebpf ebpf-tools ebpf-check fmt deps install-deny clean
+.PHONY: help run test check bench bench-history captures pcaps accuracy calibrate redteam redteam-tools attribution torture fuzz fuzz-short api-tools api-fuzz openapi ebpf ebpf-tools ebpf-check fmt deps install-deny clean
 
 SHELL := bash
 CARGO ?= cargo
@@ -78,6 +78,16 @@ fuzz: deps ## Fuzzes every parser that sees the network, FUZZ_SECONDS (600) each
 
 fuzz-short: ## The same for three seconds each
 	@$(MAKE) --no-print-directory fuzz FUZZ_SECONDS=3
+
+api-tools: ## Installs the programs of others that are held against the API, into target/api-tools (needs PyPI)
+	@test -x target/api-tools/bin/st || { python3 -m venv target/api-tools && target/api-tools/bin/pip install -q -r integration/api/requirements.txt; }
+
+api-fuzz: api-tools ## Fuzzes the API by its schema, generates a client, reads it with a CrowdSec bouncer's (EXAMPLES=100)
+	NETD_API_TOOLS="$(CURDIR)/target/api-tools" NETD_API_EXAMPLES=$(or $(EXAMPLES),100) \
+		$(CARGO) test --locked -p netd --lib api::tests::tools -- --nocapture
+
+openapi: ## Writes docs/openapi.json, the API's document, anew
+	NETD_WRITE_OPENAPI=1 $(CARGO) test --locked -p netd --lib api::tests::documented::the_committed
 
 ebpf: ## Builds netd-ebpf/netd.bpf.o from source, with its provenance
 	netd-ebpf/build.sh

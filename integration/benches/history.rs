@@ -233,5 +233,5 @@ fn row(at: u64, dice: &mut ChaCha8Rng) -> Arc<Row> {
         ifindex: 2,
         rule: 0,
     };
-    Arc::new(Row { sequence: start.0 / 1_000, conversation, written: Written::default() })
+    Arc::new(Row { sequence: start.0 / 1_000, conversation, ended: None, written: Written::default() })
 }

@@ -16,6 +16,7 @@ use crate::store::tokens::{Rejected, Scope, Tokens};
 use crate::time;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+const API_KEY: HeaderName = HeaderName::from_static("x-api-key");
 
 /// The other end of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -82,7 +83,7 @@ impl Doorkeeper {
     /// Returns who asks, if they may. A token that is presented counts, and nothing beside it.
     fn identify(&self, need: Need, peer: Option<Peer>, headers: &HeaderMap) -> Result<Actor, Refused> {
         let Inner { access, tokens, attempts, uid: own } = &*self.0;
-        if let Some(value) = headers.get(header::AUTHORIZATION) {
+        if let Some(presented) = presented(headers) {
             let address = match peer {
                 Some(Peer::Loopback { address } | Peer::Remote { address }) => Some(address),
                 // The socket's file mode keeps strangers out: nobody on it is ever locked out.
@@ -92,7 +93,7 @@ impl Doorkeeper {
             if let Some(wait) = address.and_then(|address| attempts.wait(address, now)) {
                 return Err(Refused::Locked { seconds: wait.as_secs() + 1 });
             }
-            let checked = bearer(value).ok_or(Rejected::Malformed).and_then(|text| tokens.check(text, time::now()));
+            let checked = presented.ok_or(Rejected::Malformed).and_then(|text| tokens.check(text, time::now()));
             let token = checked.map_err(|rejected| {
                 if let Some(address) = address {
                     attempts.failed(address, now);
@@ -130,6 +131,12 @@ fn permit(need: Need, scopes: &[Scope], actor: Actor, way: &'static str) -> Resu
         Need::Scope(needed) if scopes.iter().any(|scope| scope.covers(needed)) => Ok(actor),
         Need::Scope(scope) => Err(Refused::Lacks { scope, way }),
     }
+}
+
+/// Returns the token that is presented, `Some(None)` when it is not written as one. `X-Api-Key` is how bouncers do it.
+fn presented(headers: &HeaderMap) -> Option<Option<&str>> {
+    let of_header = headers.get(header::AUTHORIZATION).map(bearer);
+    of_header.or_else(|| headers.get(API_KEY).map(|value| value.to_str().ok().map(str::trim)))
 }
 
 fn bearer(value: &HeaderValue) -> Option<&str> {

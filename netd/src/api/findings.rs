@@ -5,7 +5,7 @@ use axum::body::Body;
 use axum::extract::State;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, Uri, header};
 use axum::response::{IntoResponse as _, Response};
-use netd_engine::finding::{Finding, Severity};
+use netd_engine::finding::Severity;
 use netd_engine::time::Timestamp;
 use serde::{Deserialize, Deserializer, Serialize};
 
@@ -52,6 +52,11 @@ enum Suppressed {
 }
 
 impl Parameters {
+    /// Reads what is asked for.
+    pub(super) fn filter(&self) -> Result<Filter, Problem> {
+        Ok(Filter { query: self.query()?, suppressed: self.suppressed })
+    }
+
     fn query(&self) -> Result<Query, Problem> {
         let text = self.q.as_deref().unwrap_or_default();
         let mut query = Query::parse(Table::Findings, text, time::now()).map_err(|error| bad_query("q", &error))?;
@@ -66,6 +71,25 @@ impl Parameters {
         add(&mut query, &terms)?;
         between(&mut query, self.since.as_deref(), self.until.as_deref())?;
         Ok(query)
+    }
+}
+
+/// Which findings are asked for.
+pub(super) struct Filter {
+    pub(super) query: Query,
+    suppressed: Suppressed,
+}
+
+impl Filter {
+    pub(super) fn accepts(&self, context: &Context, stored: &Stored, now: Timestamp) -> bool {
+        let finding = &stored.finding;
+        let is_suppressed = || finding.is_suppressed() || context.suppressions.covering(finding, now).is_some();
+        self.query.accepts(stored)
+            && match self.suppressed {
+                Suppressed::Show => true,
+                Suppressed::Hide => !is_suppressed(),
+                Suppressed::Only => is_suppressed(),
+            }
     }
 }
 
@@ -94,7 +118,7 @@ fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Option<S
 
 /// A finding as the API shows it: the words of `netd replay -o jsonl`, and how its severity rose.
 #[derive(Serialize)]
-struct View<'a> {
+pub(super) struct View<'a> {
     #[serde(flatten)]
     finding: FindingView<'a>,
     history: Vec<RiseView>,
@@ -133,18 +157,11 @@ pub(super) async fn list(
     Params(parameters): Params<Parameters>,
 ) -> Result<Response, Problem> {
     let limit = page::limit(parameters.limit)?;
-    let query = parameters.query()?;
-    let sort = query.sort;
+    let filter = parameters.filter()?;
+    let sort = filter.query.sort;
     let after = page::place_in(sort, 'i', parameters.cursor.as_deref())?;
     let now = time::now();
-    let is_suppressed =
-        |finding: &Finding| finding.is_suppressed() || context.suppressions.covering(finding, now).is_some();
-    let is_shown = |finding: &Finding| match parameters.suppressed {
-        Suppressed::Show => true,
-        Suppressed::Hide => !is_suppressed(finding),
-        Suppressed::Only => is_suppressed(finding),
-    };
-    let keep = |stored: &Stored| query.accepts(stored) && is_shown(&stored.finding);
+    let keep = |stored: &Stored| filter.accepts(&context, stored, now);
     let place = |stored: &Stored| sort.place(stored.finding.id, stored);
     let (stored, more): (Vec<(Place, Stored)>, bool) = match sort == Sort::default() {
         true => {
@@ -243,7 +260,7 @@ fn tagged(context: &Context, stored: &Stored) -> Response {
     response
 }
 
-fn view<'a>(context: &Context, stored: &'a Stored) -> View<'a> {
+pub(super) fn view<'a>(context: &Context, stored: &'a Stored) -> View<'a> {
     let suppression = context.suppressions.covering(&stored.finding, time::now());
     let history = stored.rises.iter();
     View {

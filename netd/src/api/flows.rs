@@ -7,6 +7,7 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::Uri;
 use axum::response::{IntoResponse as _, Response};
+use netd_engine::finding::Pair;
 use netd_engine::flow::protocol_name;
 use serde_json::Value;
 
@@ -17,7 +18,7 @@ use super::page;
 use super::problem::Problem;
 use crate::query::{Field, Place, Query, Sort, Table};
 use crate::store::Row;
-use crate::store::history::{Flow, Live, Scores};
+use crate::store::history::{self, Flow, Live, Scores};
 use crate::time;
 
 /// Declares the parameters of a request about flows: the query language, what stands for one of its terms each, and the
@@ -55,7 +56,7 @@ macro_rules! parameters {
 
         impl $name {
             /// Returns the query that they amount to.
-            fn query(&self) -> Result<crate::query::Query, Problem> {
+            pub(super) fn query(&self) -> Result<crate::query::Query, Problem> {
                 use crate::query::Field;
                 let least = self.min_score.as_ref().map(|score| format!(">={score}"));
                 let terms = [
@@ -94,6 +95,13 @@ parameters! {
         fields: Option<String>,
         limit: Option<usize>,
         cursor: Option<String>,
+    }
+}
+
+impl Parameters {
+    /// Returns the fields that are told; without it all.
+    pub(super) fn chosen(&self) -> Result<Option<Vec<&'static str>>, Problem> {
+        self.fields.as_deref().map(fields).transpose()
     }
 }
 
@@ -147,7 +155,7 @@ pub(super) async fn list(
     let limit = page::limit(parameters.limit)?;
     let query = parameters.query()?;
     let after = page::place_in(query.sort, 'f', parameters.cursor.as_deref())?;
-    let fields = parameters.fields.as_deref().map(fields).transpose()?;
+    let fields = parameters.chosen()?;
 
     let (flows, more) = page(&context, query.clone(), after, limit).await?;
     let next = flows.last().filter(|_| more).map(|(place, _)| page::cursor(query.sort, 'f', *place));
@@ -167,6 +175,21 @@ pub(super) async fn get(State(context): State<Context>, name: Name) -> Result<Re
         None => None,
     };
     kept.map(|flow| Json(flow).into_response()).ok_or_else(|| Problem::not_found(format!("there is no flow {id}")))
+}
+
+/// Returns the pair of a flow in memory or on disk.
+pub(super) async fn pair_of(context: &Context, id: u64) -> Result<Option<Pair>, Problem> {
+    if let Some(row) = context.flows.get(id) {
+        return Ok(Some(history::pair(&row.conversation)));
+    }
+    let Some(kept) = &context.history else { return Ok(None) };
+    let kept = ask(kept, move |history, late| history.reader.flow(id, &Scores::default(), late)).await?;
+    let pair = |flow: Flow| {
+        let proto = protocol_number(&flow.protocol)?;
+        let Flow { originator, responder, responder_port, .. } = flow;
+        Ok(Pair { originator, responder, responder_port, proto })
+    };
+    kept.map(pair).transpose()
 }
 
 /// Returns a page of memory and files together.
@@ -230,7 +253,7 @@ pub(super) fn as_asked<'r>(context: &Context, query: &Query, row: &'r Row, score
 }
 
 /// A region is looked up when it is asked for: a database that was replaced meanwhile answers, too.
-fn shown(context: &Context, row: &Row, scores: &Scores) -> Flow {
+pub(super) fn shown(context: &Context, row: &Row, scores: &Scores) -> Flow {
     Flow::of(row, context.databases.lookup(row.conversation.responder), scores)
 }
 
@@ -278,7 +301,7 @@ fn fields(text: &str) -> Result<Vec<&'static str>, Problem> {
     text.split(',').take(FIELDS.len()).map(read).collect()
 }
 
-fn chosen(flow: &Flow, fields: Option<&[&str]>) -> Result<Value, Problem> {
+pub(super) fn chosen(flow: &Flow, fields: Option<&[&str]>) -> Result<Value, Problem> {
     let mut value = serde_json::to_value(flow).map_err(|_| Problem::internal())?;
     if let (Some(fields), Value::Object(object)) = (fields, &mut value) {
         object.retain(|name, _| fields.contains(&name.as_str()));

@@ -89,9 +89,13 @@ pub(crate) async fn limit_time(request: Request, next: Next) -> Response {
 
 /// Adds what keeps a browser from making more of an answer than data.
 pub(crate) async fn harden(request: Request, next: Next) -> Response {
+    let policy = match request.uri().path().starts_with(super::openapi::DOCS) {
+        true => super::openapi::CONTENT_SECURITY_POLICY,
+        false => "default-src 'none'; frame-ancestors 'none'",
+    };
     let mut response = next.run(request).await;
     let headers = [
-        (header::CONTENT_SECURITY_POLICY, "default-src 'none'; frame-ancestors 'none'"),
+        (header::CONTENT_SECURITY_POLICY, policy),
         (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
         (header::REFERRER_POLICY, "no-referrer"),
         (HeaderName::from_static("cross-origin-resource-policy"), "same-origin"),

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use axum::body::{Body, Bytes};
+use axum::extract::rejection::QueryRejection;
 use axum::extract::{FromRequestParts, Path, Query};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, StatusCode, header};
@@ -31,13 +32,16 @@ impl<T: DeserializeOwned, S: Sync> FromRequestParts<S> for Params<T> {
     async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, Problem> {
         match Query::try_from_uri(&parts.uri) {
             Ok(Query(params)) => Ok(Self(params)),
-            Err(rejection) => {
-                let cause = std::error::Error::source(&rejection).map(ToString::to_string);
-                let detail = cause.unwrap_or_else(|| rejection.body_text());
-                Err(Problem::new(StatusCode::BAD_REQUEST, "bad-parameter", "Bad parameter", detail))
-            }
+            Err(rejection) => Err(rejected(rejection)),
         }
     }
+}
+
+/// Says why query parameters were not understood.
+pub(crate) fn rejected(rejection: QueryRejection) -> Problem {
+    let cause = std::error::Error::source(&rejection).map(ToString::to_string);
+    let detail = cause.unwrap_or_else(|| rejection.body_text());
+    Problem::new(StatusCode::BAD_REQUEST, "bad-parameter", "Bad parameter", detail)
 }
 
 /// The one parameter of a path.

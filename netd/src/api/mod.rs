@@ -9,7 +9,10 @@ mod audit;
 mod auth;
 mod blocklists;
 mod confirmations;
+mod decisions;
+mod entities;
 mod entries;
+mod evidence;
 mod explain;
 mod feeds;
 mod findings;
@@ -20,7 +23,9 @@ mod history;
 mod input;
 mod live;
 mod metrics;
+mod openapi;
 mod page;
+mod patient;
 mod policies;
 mod problem;
 mod routes;
@@ -28,6 +33,7 @@ mod serve;
 mod slots;
 mod stats;
 mod status;
+mod stream;
 mod suppressions;
 mod tls;
 mod tokens;
@@ -50,6 +56,7 @@ use crate::feeds::board::Board;
 use crate::privileges::Held;
 use crate::store::audit::Audit;
 use crate::store::events::Events;
+use crate::store::evidence::Evidence;
 use crate::store::history::History;
 use crate::store::policies::Book;
 use crate::store::questions::Asker;
@@ -60,7 +67,9 @@ use crate::store::{Findings, Flows};
 use crate::verdicts::Handle;
 
 pub use auth::{Access, Doorkeeper};
+pub use decisions::Bouncers;
 pub use serve::{Error, Listen, Listener, Means, serve};
+pub use stream::Slots;
 pub use tls::{Source as TlsSource, Tls, own_authority};
 
 /// What the API tells of.
@@ -75,6 +84,16 @@ pub struct Context {
     pub suppressions: Arc<Suppressions>,
     pub policies: Arc<Book>,
     pub asker: Asker,
+    /// First payload of conversations.
+    pub evidence: Arc<Evidence>,
+    /// What bouncers were told.
+    pub bouncers: Bouncers,
+    /// Places for who reads a stream.
+    pub streams: Slots,
+    /// Whether `/docs` is served.
+    pub docs: bool,
+    /// What the configuration file sets, without secrets.
+    pub config: Arc<serde_json::Value>,
     /// Lists that are fetched.
     pub feeds: Board,
     /// Names the API may be called by, besides `localhost` and loopback addresses.

@@ -9,10 +9,13 @@ use std::os::unix::fs::{DirBuilderExt as _, FileTypeExt as _, PermissionsExt as 
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
+use axum::extract::FromRequestParts;
+use axum::http::request::Parts;
 use axum::http::{Request, StatusCode};
 use axum::response::{IntoResponse as _, Response};
 use hyper::body::Incoming;
@@ -27,6 +30,7 @@ use tokio_util::sync::CancellationToken;
 use tower::ServiceExt as _;
 
 use super::auth::Peer;
+use super::patient::Patient;
 use super::problem::Problem;
 use super::slots::{Held, Place, Slots};
 use super::tls::{self, Tls};
@@ -41,6 +45,8 @@ const LAST_REQUEST_TIME: Duration = Duration::from_secs(180);
 const DRAIN_TIME: Duration = Duration::from_secs(5);
 /// Longest request head, in bytes.
 const HEAD_LIMIT: usize = 32 << 10;
+/// A reader that takes nothing of what is sent to it for this long is given up.
+const STALLED: Duration = Duration::from_secs(30);
 
 /// Why the API cannot listen.
 #[derive(Debug, thiserror::Error)]
@@ -239,7 +245,8 @@ pub async fn serve(listener: Listener, router: Router, shutdown: CancellationTok
         match accepted {
             Ok((stream, peer)) => {
                 let place = slots.enter();
-                let caller = Caller { peer, place: Arc::clone(&place), router: router.clone() };
+                let served = Served { shutdown: shutdown.clone(), is_lasting: Arc::default() };
+                let caller = Caller { peer, place: Arc::clone(&place), served, router: router.clone() };
                 let shutdown = shutdown.clone();
                 connections.spawn(async move {
                     tokio::select! {
@@ -262,23 +269,52 @@ pub async fn serve(listener: Listener, router: Router, shutdown: CancellationTok
     }
 }
 
+/// What a request may know of the connection it came by.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Served {
+    shutdown: CancellationToken,
+    is_lasting: Arc<AtomicBool>,
+}
+
+impl Served {
+    /// The answer goes on for as long as its reader wants: the connection's limit of time is not for it.
+    pub(super) fn lasts(&self) {
+        self.is_lasting.store(true, Ordering::Relaxed);
+    }
+
+    /// Returns what is cancelled when netd ends.
+    pub(super) fn shutdown(&self) -> CancellationToken {
+        self.shutdown.clone()
+    }
+}
+
+impl<S: Sync> FromRequestParts<S> for Served {
+    type Rejection = std::convert::Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, Self::Rejection> {
+        Ok(parts.extensions.get().cloned().unwrap_or_default())
+    }
+}
+
 /// Who is at the other end of a connection, and what answers it.
 #[derive(Clone)]
 struct Caller {
     peer: Peer,
     place: Arc<Place>,
+    served: Served,
     router: Router,
 }
 
 impl Caller {
     /// Answers a request whose head is there.
     async fn answer(self, mut request: Request<Incoming>) -> Response {
-        let Self { peer, place, router } = self;
+        let Self { peer, place, served, router } = self;
         let Some(busy) = place.begin().await else {
             let detail = "too many requests are under way; try again";
             return Problem::new(StatusCode::SERVICE_UNAVAILABLE, "busy", "Busy", detail).into_response();
         };
         request.extensions_mut().insert(peer);
+        request.extensions_mut().insert(served);
         let Ok(response) = router.oneshot(request.map(Body::new)).await;
         response.map(|body| Body::new(Held::new(body, busy)))
     }
@@ -307,11 +343,12 @@ async fn open(stream: Stream, caller: Caller, shutdown: CancellationToken) {
 async fn connection(stream: impl AsyncRead + AsyncWrite + Unpin, caller: Caller, shutdown: CancellationToken) {
     let mut builder = hyper::server::conn::http1::Builder::new();
     builder.timer(TokioTimer::new()).header_read_timeout(HEAD_TIME).max_buf_size(HEAD_LIMIT).max_headers(64);
+    let is_lasting = Arc::clone(&caller.served.is_lasting);
     let service = service_fn(move |request| {
         let caller = caller.clone();
         async move { Ok::<_, Infallible>(caller.answer(request).await) }
     });
-    let serving = builder.serve_connection(TokioIo::new(stream), service);
+    let serving = builder.serve_connection(TokioIo::new(Patient::new(stream, STALLED)), service);
     let mut serving = std::pin::pin!(serving);
     let ended = tokio::select! {
         ended = serving.as_mut() => Some(ended),
@@ -322,7 +359,12 @@ async fn connection(stream: impl AsyncRead + AsyncWrite + Unpin, caller: Caller,
         Some(ended) => ended,
         None => {
             serving.as_mut().graceful_shutdown();
-            timeout(LAST_REQUEST_TIME, serving).await.unwrap_or(Ok(()))
+            match timeout(LAST_REQUEST_TIME, serving.as_mut()).await {
+                Ok(ended) => ended,
+                // A stream ends with its reader, or with netd.
+                Err(_) if is_lasting.load(Ordering::Relaxed) => serving.await,
+                Err(_) => Ok(()),
+            }
         }
     };
     if let Err(error) = ended {

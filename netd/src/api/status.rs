@@ -117,6 +117,11 @@ pub(super) async fn get(State(context): State<Context>) -> Result<Response, Prob
     Ok(Json(body).into_response())
 }
 
+/// What the configuration file sets; every other key has its default.
+pub(super) async fn config(State(context): State<Context>) -> Response {
+    Json(json!({"set": *context.config})).into_response()
+}
+
 pub(super) async fn get_kill_switch(State(context): State<Context>) -> Result<Response, Problem> {
     Ok(Json(switch(&context.verdicts.status().await?)).into_response())
 }

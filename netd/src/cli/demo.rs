@@ -1,4 +1,4 @@
-//! `netd demo`: a beacon found, explained and cut, live, in a laboratory of this machine's own.
+//! `netd demo`: a beacon found, explained, cut and let go again, live, in a laboratory of this machine's own.
 //!
 //! The laboratory is three network namespaces without a route to anywhere. The daemon is this very binary, its
 //! programs run in the kernel, and what is claimed at the end was measured at the laboratory's ends, not asked of it.
@@ -12,16 +12,17 @@ use std::{
 };
 
 use anyhow::{Context as _, bail};
+use hyper::Method;
 use netd_lab::{
     demo::{C2_PORT, Demo, Facts, TIMER},
     lab::{C2, IMPLANT},
     process::Process,
 };
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::{
     client::{Client, Server},
-    replay,
+    explain, replay,
     shown::Shown,
 };
 use crate::time;
@@ -45,6 +46,9 @@ const CAPTURE: &[u8] = include_bytes!("../../../pcaps/beacon-tls.pcap");
 const LOOK: Duration = Duration::from_millis(200);
 /// Traffic goes on after the cut for so long: several check-ins that must not arrive.
 const AFTER: Duration = Duration::from_secs(10);
+/// Longest time until a check-in is answered again once the verdict has been undone: the implant's TCP connection
+/// attempts are further apart the longer they failed.
+const UNDONE: Duration = Duration::from_secs(40);
 
 /// Runs the demo.
 ///
@@ -76,10 +80,13 @@ pub(super) fn run(args: &Args, out: &mut dyn Write) -> anyhow::Result<()> {
     watch.line_end()?;
     let after = watch.after()?;
     watch.line_end()?;
+    let explanation = watch.explain()?;
+    let undone = watch.undo(&cut)?;
+    watch.line_end()?;
 
     let status = daemon.terminate(Duration::from_secs(20)).context("the daemon did not end")?;
     let ended = demo.stop()?;
-    let result = Outcome { finding, at_finding, cut, after, ended };
+    let result = Outcome { finding, at_finding, cut, after, explanation, undone, ended };
     result.write(out)?;
     if !status.success() {
         bail!("the daemon ended with {status}");
@@ -155,6 +162,12 @@ struct Watch<'a> {
 struct Cut {
     seen: Facts,
     verdict: u64,
+}
+
+/// The verdict's release, as the laboratory's ends saw it.
+struct Undone {
+    /// Until a check-in was answered again.
+    took: Duration,
 }
 
 impl Watch<'_> {
@@ -241,6 +254,34 @@ impl Watch<'_> {
         Ok(facts)
     }
 
+    /// Returns what `netd explain` says of the address that was cut.
+    fn explain(&self) -> anyhow::Result<Vec<u8>> {
+        let explanation = self.ask(&format!("/api/v1/explain?ip={C2}"))?;
+        let mut text = Vec::new();
+        explain::write(&C2.to_string(), explanation, &mut text)?;
+        Ok(text)
+    }
+
+    /// Undoes the cut, as `netd unblock` does, and waits until a check-in is answered again.
+    fn undo(&mut self, cut: &Cut) -> anyhow::Result<Undone> {
+        let before = self.demo.facts()?;
+        let released = self.client()?.send_json(Method::POST, "/api/v1/unblock", &json!({"address": C2}))?;
+        let is_released = |verdict: &Value| verdict["id"].as_u64() == Some(cut.verdict);
+        if !released["verdicts"].as_array().is_some_and(|verdicts| verdicts.iter().any(is_released)) {
+            bail!("netd unblock {C2} did not release verdict {}", cut.verdict);
+        }
+        let began = Instant::now();
+        loop {
+            let facts = self.look("undone; waiting for the implant's next check-in")?;
+            if facts.answered > before.answered {
+                return Ok(Undone { took: began.elapsed() });
+            }
+            if began.elapsed() > UNDONE {
+                bail!("no check-in was answered within {} s of the verdict's release", UNDONE.as_secs());
+            }
+        }
+    }
+
     /// Waits a little and shows where things stand.
     fn look(&mut self, phase: &str) -> anyhow::Result<Facts> {
         std::thread::sleep(LOOK);
@@ -261,9 +302,13 @@ impl Watch<'_> {
     }
 
     fn ask(&self, path: &str) -> anyhow::Result<Value> {
+        Ok(self.client()?.get(path)?)
+    }
+
+    fn client(&self) -> anyhow::Result<Client> {
         // A unix socket is reachable across network namespaces.
         let server: Server = format!("unix:{}", self.folder.socket().display()).parse().map_err(anyhow::Error::msg)?;
-        Ok(Client::new(server)?.get(path)?)
+        Ok(Client::new(server)?)
     }
 
     fn line_end(&mut self) -> anyhow::Result<()> {
@@ -281,6 +326,9 @@ struct Outcome {
     cut: Cut,
     /// While the daemon still enforced: a check-in after its end arrives.
     after: Facts,
+    /// What `netd explain` said while the verdict was in force.
+    explanation: Vec<u8>,
+    undone: Undone,
     /// After the generators were stopped.
     ended: Facts,
 }
@@ -331,7 +379,15 @@ impl Outcome {
             ordinary.lost_bytes()
         )?;
         writeln!(out, "  verdict                            {} on {C2}:{C2_PORT}/tcp", self.cut.verdict)?;
+        writeln!(
+            out,
+            "  verdict undone                     a check-in was answered {:.1} s later",
+            self.undone.took.as_secs_f64()
+        )?;
         writeln!(out, "The daemon unloaded itself and the laboratory is gone.")?;
+        writeln!(out, "\nWhat `netd explain {C2}` said while the verdict was in force:\n")?;
+        out.write_all(&self.explanation)?;
+        writeln!(out, "\nOn a network of yours, one command undoes a block: sudo netd unblock {C2}")?;
         Ok(())
     }
 

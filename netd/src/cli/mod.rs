@@ -5,6 +5,7 @@ mod allow;
 mod audit;
 mod block;
 pub mod client;
+mod completions;
 mod config;
 mod confirm;
 mod demo;
@@ -16,6 +17,7 @@ mod flows;
 mod geoip;
 mod kill_switch;
 mod lists;
+mod man;
 mod observe;
 mod output;
 mod policy;
@@ -71,6 +73,8 @@ enum Command {
     Geoip(geoip::Args),
     Policy(policy::Args),
     Config(config::Args),
+    Completions(completions::Args),
+    Man(man::Args),
 }
 
 /// Why a subcommand did not do its work.
@@ -145,6 +149,8 @@ pub fn run(cli: &Cli, out: &mut dyn Write, err: &mut dyn Write) -> u8 {
         Command::Geoip(args) => geoip::run(args, out).map(|()| 0),
         Command::Policy(args) => policy::run(args, out),
         Command::Config(args) => config::run(args, out).map(|()| 0),
+        Command::Completions(args) => completions::run(args, out).map(|()| 0),
+        Command::Man(args) => man::run(args, out).map(|()| 0),
     };
     match done.and_then(|status| out.flush().map(|()| status).map_err(Error::from)) {
         Ok(status) => status,

@@ -1,6 +1,6 @@
 //! `netd run`: the daemon.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::Context as _;
@@ -71,10 +71,13 @@ pub(super) fn run(args: &Args) -> anyhow::Result<()> {
         (None, Interfaces::Named(names)) => Choice::Named(names.clone()),
     };
     log_to_stderr(&config.log)?;
-    pipeline::run(options(config, interfaces, args.keep)?)
+    // Read once more: what was parsed does not tell what the file sets from what is a default.
+    let path = args.config.as_deref().unwrap_or(Path::new(config::DEFAULT_PATH));
+    let shown = config::shown::shown(&std::fs::read_to_string(path).unwrap_or_default());
+    pipeline::run(options(config, interfaces, args.keep, shown)?)
 }
 
-fn options(config: Config, interfaces: Choice, keep: bool) -> anyhow::Result<Options> {
+fn options(config: Config, interfaces: Choice, keep: bool, shown: serde_json::Value) -> anyhow::Result<Options> {
     let Files { policies, services, weights, intel } = files::read(&config)?;
     let nets = |networks: &[Network]| networks.iter().map(|Network(net)| *net).collect::<Vec<_>>();
     Ok(Options {
@@ -117,6 +120,8 @@ fn options(config: Config, interfaces: Choice, keep: bool) -> anyhow::Result<Opt
         history: config.store.limits(),
         findings: config.limits.findings,
         blocklists: config.limits.blocklists,
+        config: shown,
+        evidence_ring: config.capture.evidence_ring,
         protect: nets(&config.protect),
         heartbeat_limit: config.heartbeat_limit,
         keep,

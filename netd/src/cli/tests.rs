@@ -25,6 +25,23 @@ fn a_capture_alone_can_be_replayed() {
 }
 
 #[test]
+fn a_shell_and_a_manual_are_told_of_every_subcommand() {
+    let names: Vec<_> = Cli::command().get_subcommands().map(|command| command.get_name().to_owned()).collect();
+    for words in [vec!["netd", "completions", "bash"], vec!["netd", "completions", "zsh"], vec!["netd", "man"]] {
+        let mut out = Vec::new();
+
+        assert_eq!(run(&Cli::try_parse_from(&words).unwrap(), &mut out, &mut Vec::new()), 0);
+
+        let text = String::from_utf8(out).unwrap().replace("\\-", "-");
+        assert!(names.iter().all(|name| text.contains(name.as_str())), "{words:?}");
+    }
+    let directory = tempfile::tempdir().unwrap();
+    let cli = Cli::try_parse_from(["netd", "man", "--all", directory.path().to_str().unwrap()]).unwrap();
+    assert_eq!(run(&cli, &mut Vec::new(), &mut Vec::new()), 0);
+    assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), names.len() + 1);
+}
+
+#[test]
 fn a_reader_that_has_enough_is_no_failure() {
     struct Closed;
     impl Write for Closed {

@@ -18,6 +18,8 @@ pub struct Api {
     pub listen: Vec<Listen>,
     /// Names by which it may be called, besides `localhost` and loopback addresses.
     pub hosts: Vec<String>,
+    /// Whether it shows its documentation at `/docs`.
+    pub docs: bool,
     /// What whoever reaches a loopback address may do without a token.
     pub loopback: Grant,
     /// Group of unix sockets; empty: the daemon's own.
@@ -70,6 +72,7 @@ impl Default for Api {
                 Listen::Tcp(([127, 0, 0, 1], 9_443).into()),
             ],
             hosts: Vec::new(),
+            docs: true,
             loopback: Grant::Read,
             group: String::new(),
             group_scope: Grant::Read,

@@ -1,10 +1,12 @@
 //! The daemon's configuration: a TOML file in which every key is optional.
 
 mod api;
+mod capture;
 pub mod feeds;
 pub mod files;
 mod geoip;
 pub mod policies;
+pub mod shown;
 mod sinks;
 mod store;
 
@@ -20,6 +22,7 @@ use serde::de::{Error as _, Visitor};
 use serde::{Deserialize, Deserializer};
 
 pub use self::api::{Api, Grant, Tls, TlsMode};
+pub use self::capture::Capture;
 use self::files::IntelList;
 pub use self::geoip::Geoip;
 pub use self::store::Store;
@@ -66,6 +69,7 @@ pub struct Config {
     pub api: Api,
     pub privileges: Privileges,
     pub limits: Limits,
+    pub capture: Capture,
     pub geoip: Geoip,
     /// Where findings, flows and verdicts are written or sent.
     #[serde(deserialize_with = "sinks::deserialize")]
@@ -189,6 +193,7 @@ impl Default for Config {
             api: Api::default(),
             privileges: Privileges::default(),
             limits: Limits::default(),
+            capture: Capture::default(),
             geoip: Geoip::default(),
             sink: Vec::new(),
             store: Store::default(),
@@ -267,6 +272,9 @@ impl Config {
             .or_else(|| within("limits.conversations", conversations as u64, table.clone(), wanted))
             .or_else(|| within("limits.pairs", pairs as u64, table.clone(), wanted))
             .or_else(|| within("limits.findings", findings as u64, 1..=1_000_000, "from 1 to 1000000"))
+            .or_else(|| {
+                within("capture.evidence_ring", self.capture.evidence_ring as u64, 0..=1 << 30, "from 0 to 1073741824")
+            })
             .or_else(|| within("limits.blocklists", blocklists as u64, 1..=256, "from 1 to 256"))
             .or_else(|| within("limits.listed_hosts", listed_hosts.into(), table.clone(), wanted))
             .or_else(|| within("limits.listed_prefixes", listed_prefixes.into(), table.clone(), wanted))

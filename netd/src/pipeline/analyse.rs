@@ -26,7 +26,7 @@ use super::{
 };
 use crate::{
     kernel::{EventRef, Events, Steering},
-    store::{Findings, Flows, questions::Asked},
+    store::{Findings, Flows, evidence::Evidence, questions::Asked},
     time,
 };
 
@@ -62,6 +62,7 @@ pub(super) struct Analyst {
     pub(super) steering: Steering,
     pub(super) findings: Arc<Findings>,
     pub(super) flows: Arc<Flows>,
+    pub(super) evidence: Arc<Evidence>,
     pub(super) enforce: mpsc::Sender<Verdict>,
     pub(super) respond: mpsc::Sender<Order>,
     pub(super) resolve: mpsc::Sender<Box<Resolved>>,
@@ -147,13 +148,17 @@ impl Analyst {
     }
 
     fn take(&mut self) -> usize {
-        let Self { engine, host, shift, .. } = self;
+        let Self { engine, host, shift, evidence, .. } = self;
         // Who a process is comes before what its sockets do.
         let heard = host.take(engine, *shift);
         let taken = self.events.poll_batch(BATCH, |event| match event {
             EventRef::Flow(record) => engine.observe_flow(&shift.flow(record)),
             EventRef::Turn(record) => engine.observe_turn(&shift.turn(record)),
-            EventRef::Payload(record, bytes) => engine.observe_payload(&shift.payload(record), bytes),
+            EventRef::Payload(record, bytes) => {
+                let record = shift.payload(record);
+                evidence.take(&record, bytes);
+                engine.observe_payload(&record, bytes);
+            }
             EventRef::Socket(record) => {
                 host.meet(engine, &record.owner);
                 engine.observe_socket(&shift.socket(record));
@@ -180,6 +185,7 @@ impl Analyst {
                         block = finding.block,
                         "finding"
                     );
+                    self.evidence.put_aside(finding.id, &finding.pair);
                     self.findings.report(*finding);
                 }
                 Command::Update(finding) => self.findings.update(*finding),

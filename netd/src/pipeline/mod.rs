@@ -59,6 +59,7 @@ use crate::{
         audit::Audit,
         disk::StateDir,
         events::Events,
+        evidence::Evidence,
         history::{History, Limits},
         policies::{Book, Files},
         questions, status,
@@ -100,6 +101,10 @@ pub struct Options {
     /// Findings kept for the API, and block-lists there can be.
     pub findings: usize,
     pub blocklists: usize,
+    /// What the configuration file sets, without secrets.
+    pub config: serde_json::Value,
+    /// Bytes of first payload kept for evidence, and as many again for findings.
+    pub evidence_ring: usize,
     /// Prefixes that are never cut, besides those netd finds out itself.
     pub protect: Vec<IpNet>,
     /// Programs pass everything when the daemon has been silent this long; zero never.
@@ -186,6 +191,9 @@ struct Parts {
     findings: Arc<Findings>,
     flows: Arc<Flows>,
     events: Events,
+    evidence: Arc<Evidence>,
+    docs: bool,
+    config: Arc<serde_json::Value>,
     sources: status::Sources,
     hosts: Arc<[String]>,
     audit: Audit,
@@ -285,6 +293,7 @@ fn start(options: Options) -> anyhow::Result<(Kernel, Parts)> {
     let most_id = history.as_ref().map_or(0, |history| history.most_id());
     let flows = Flows::new(engine_config.flows.limit).numbered_after(most_id);
     let flows = Arc::new(flows.telling(events.clone()));
+    let evidence = Arc::new(Evidence::new(options.evidence_ring));
     let findings = Findings::new(options.findings).telling(events.clone());
     let mut past = past;
     let opened = past.as_mut().map(|past| std::mem::take(&mut past.opened)).unwrap_or_default();
@@ -314,6 +323,7 @@ fn start(options: Options) -> anyhow::Result<(Kernel, Parts)> {
         steering,
         findings: Arc::clone(&findings),
         flows: Arc::clone(&flows),
+        evidence: Arc::clone(&evidence),
         enforce,
         respond,
         resolve,
@@ -361,6 +371,9 @@ fn start(options: Options) -> anyhow::Result<(Kernel, Parts)> {
         findings,
         flows,
         events,
+        evidence,
+        docs: options.api.docs,
+        config: Arc::new(options.config),
         sources,
         hosts,
         audit,
@@ -404,6 +417,11 @@ impl Parts {
             suppressions: self.suppressions,
             policies: self.policies,
             asker: self.asker,
+            docs: self.docs,
+            config: self.config,
+            evidence: self.evidence,
+            bouncers: api::Bouncers::default(),
+            streams: api::Slots::default(),
             feeds: self.board,
             hosts: self.hosts,
             databases: Arc::clone(&self.databases),

@@ -71,14 +71,19 @@ fn surroundings() -> Surroundings {
 fn finding(id: u64, severity: Severity) -> Item {
     let mut finding = findings_for_tests::finding(id, severity, 0.9);
     finding.pair.responder_port = u16::try_from(id).unwrap();
-    let stored = Stored { finding, rises: Vec::new(), response: None, triage: Triage::default() };
+    let stored = Stored { sequence: 1, finding, rises: Vec::new(), response: None, triage: Triage::default() };
     Item::Event { event: Event::Finding(Arc::new(stored)), at: Timestamp(1) }
 }
 
 fn flow(port: u16) -> Item {
     let conversation = flows_for_tests::conversation(port, EndReason::Closed);
     Item::Event {
-        event: Event::Flow(Arc::new(Row { sequence: u64::from(port), conversation, written: Written::default() })),
+        event: Event::Flow(Arc::new(Row {
+            sequence: u64::from(port),
+            ended: Some(1),
+            conversation,
+            written: Written::default(),
+        })),
         at: Timestamp(1),
     }
 }
@@ -221,7 +226,7 @@ fn syslog_hears_rfc_5424_whenever_it_listens() {
     let told = Told::new(Output::Syslog { address: Address::Unix(path.clone()), format: None });
     let mut hostile = findings_for_tests::finding(443, Severity::Critical, 0.99);
     hostile.name = Some("a\"]b\\c\nd".into());
-    let stored = Stored { finding: hostile, rises: Vec::new(), response: None, triage: Triage::default() };
+    let stored = Stored { sequence: 1, finding: hostile, rises: Vec::new(), response: None, triage: Triage::default() };
     told.tell(Item::Event { event: Event::Finding(Arc::new(stored)), at: Timestamp(1) });
     until(|| told.tally.state().retries > 0);
 

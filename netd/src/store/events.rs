@@ -2,15 +2,19 @@
 //!
 //! Nobody who tells is ever held up: a listener that falls behind loses the oldest events, and hears how many.
 
-use std::sync::Arc;
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use serde::Serialize;
 use tokio::sync::broadcast;
 
-use super::{Row, Stored};
+use super::{Backlog, Row, Stored};
 use crate::verdicts::Entry;
 
 /// Events a listener may be behind before it loses some.
 const BEHIND: usize = 16_384;
+/// Changes of verdicts that are remembered for those who were away.
+const CHANGES: usize = 4_096;
 
 /// Something that happened.
 #[derive(Clone, Debug)]
@@ -25,11 +29,14 @@ pub enum Event {
 /// A verdict that came, or went.
 #[derive(Clone, Debug, PartialEq)]
 pub struct VerdictEvent {
+    /// Grows with every change, from 1 on.
+    pub sequence: u64,
     pub change: VerdictChange,
     pub entry: Entry,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
 pub enum VerdictChange {
     /// In force, or renewed.
     Began,
@@ -40,27 +47,69 @@ pub enum VerdictChange {
 
 /// Where events are told. Clones tell the same listeners.
 #[derive(Clone, Debug)]
-pub struct Events(broadcast::Sender<Event>);
+pub struct Events {
+    sender: broadcast::Sender<Event>,
+    changes: Arc<Mutex<Changes>>,
+}
+
+/// The last changes of verdicts, oldest first, and how many there have been.
+#[derive(Debug, Default)]
+struct Changes {
+    last: u64,
+    kept: VecDeque<Arc<VerdictEvent>>,
+}
 
 impl Default for Events {
     fn default() -> Self {
-        Self(broadcast::Sender::new(BEHIND))
+        Self { sender: broadcast::Sender::new(BEHIND), changes: Arc::default() }
     }
 }
 
 impl Events {
     /// Tells an event to everybody who listens now.
     pub fn tell(&self, event: impl FnOnce() -> Event) {
-        if self.0.receiver_count() > 0 {
+        if self.sender.receiver_count() > 0 {
             // Whoever listened may have gone since.
-            let _ = self.0.send(event());
+            let _ = self.sender.send(event());
         }
+    }
+
+    /// Tells that a verdict came or went, and remembers it for a while.
+    pub fn tell_verdict(&self, change: VerdictChange, entry: Entry) {
+        let mut changes = self.changes();
+        changes.last += 1;
+        let event = Arc::new(VerdictEvent { sequence: changes.last, change, entry });
+        if changes.kept.len() == CHANGES {
+            changes.kept.pop_front();
+        }
+        changes.kept.push_back(Arc::clone(&event));
+        // Under the lock: listeners hear changes in the order of their numbers.
+        self.tell(|| Event::Verdict(event));
+    }
+
+    /// Returns the changes of verdicts after one of them, the newest `limit` at most.
+    #[must_use]
+    pub fn verdicts_after(&self, sequence: u64, limit: usize) -> Backlog<Arc<VerdictEvent>> {
+        let changes = self.changes();
+        let events: Vec<_> = changes.kept.iter().filter(|event| event.sequence > sequence).cloned().collect();
+        let is_whole = events.len() as u64 >= changes.last.saturating_sub(sequence);
+        Backlog::newest(events, limit, is_whole)
+    }
+
+    /// Returns the newest `limit` changes of verdicts, oldest first.
+    #[must_use]
+    pub fn latest_verdicts(&self, limit: usize) -> Vec<Arc<VerdictEvent>> {
+        self.verdicts_after(0, limit).events
+    }
+
+    fn changes(&self) -> MutexGuard<'_, Changes> {
+        self.changes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Listens from now on.
     #[must_use]
     pub fn listen(&self) -> Listener {
-        Listener(self.0.subscribe())
+        Listener(self.sender.subscribe())
     }
 }
 
@@ -116,7 +165,7 @@ mod tests {
         let events = Events::default();
         let mut listener = events.listen();
         let conversation = flows_for_tests::conversation(1, EndReason::Closed);
-        let row = Arc::new(Row { sequence: 1, conversation, written: Default::default() });
+        let row = Arc::new(Row { sequence: 1, ended: Some(1), conversation, written: Default::default() });
 
         for _ in 0..BEHIND + 5 {
             events.tell(|| Event::Flow(Arc::clone(&row)));

@@ -7,6 +7,7 @@ use netd_engine::finding::{Finding, Pair, Severity};
 use netd_engine::time::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use super::Backlog;
 use super::events::{Event, Events};
 use super::responses::{Response, Timings};
 use super::triage::Triage;
@@ -22,6 +23,8 @@ pub struct Rise {
 /// A finding as it stands.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Stored {
+    /// Number of its last report among all reports of this run, from 1 on; what a former run left comes first.
+    pub sequence: u64,
     pub finding: Finding,
     /// First report and every rise since, oldest first.
     pub rises: Vec<Rise>,
@@ -50,6 +53,11 @@ pub struct Findings {
 #[derive(Debug, Default)]
 struct Inner {
     by_id: BTreeMap<u64, Stored>,
+    /// The finding of each report that is its last.
+    reports: BTreeMap<u64, u64>,
+    reported: u64,
+    /// The last report of any finding that gave way.
+    forgotten_report: u64,
     /// Reports by detector and severity, since the start.
     counts: BTreeMap<(&'static str, Severity), u64>,
     forgotten: u64,
@@ -59,6 +67,14 @@ struct Inner {
 
 /// Rises kept of one finding; severity has five steps, so more means that it fell in between.
 const RISES: usize = 16;
+
+impl Inner {
+    /// Takes back the number of a finding that gave way.
+    fn forget_report(&mut self, stored: &Stored) {
+        self.reports.remove(&stored.sequence);
+        self.forgotten_report = self.forgotten_report.max(stored.sequence);
+    }
+}
 
 impl Findings {
     #[must_use]
@@ -78,9 +94,19 @@ impl Findings {
     pub fn restored(self, stored: Vec<Stored>) -> Self {
         {
             let mut inner = self.inner.write().unwrap_or_else(PoisonError::into_inner);
-            inner.by_id.extend(stored.into_iter().map(|stored| (stored.finding.id, stored)));
-            while inner.by_id.len() > self.limit {
-                inner.by_id.pop_first();
+            let mut stored = stored;
+            stored.sort_by_key(|stored| (stored.rises.last().map(|rise| rise.time), stored.finding.id));
+            for mut stored in stored {
+                inner.reported += 1;
+                stored.sequence = inner.reported;
+                let (sequence, id) = (stored.sequence, stored.finding.id);
+                inner.reports.insert(sequence, id);
+                inner.by_id.insert(id, stored);
+            }
+            while inner.by_id.len() > self.limit
+                && let Some((_, stored)) = inner.by_id.pop_first()
+            {
+                inner.forget_report(&stored);
             }
         }
         self
@@ -92,30 +118,35 @@ impl Findings {
         *inner.counts.entry((finding.detector, finding.severity)).or_default() += 1;
         let rise = Rise { time: finding.time, severity: finding.severity, score: finding.score };
         let id = finding.id;
+        inner.reported += 1;
+        let sequence = inner.reported;
         match inner.by_id.get_mut(&id) {
             Some(stored) => {
                 stored.finding = finding;
+                let before = std::mem::replace(&mut stored.sequence, sequence);
                 if stored.rises.len() == RISES {
                     stored.rises.remove(1);
                 }
                 stored.rises.push(rise);
+                inner.reports.remove(&before);
             }
             None => {
                 if let Some(host) = &finding.host {
                     self.timings.found(finding.detector, host.latency_s);
                 }
-                inner
-                    .by_id
-                    .insert(id, Stored { finding, rises: vec![rise], response: None, triage: Triage::default() });
+                let stored = Stored { sequence, finding, rises: vec![rise], response: None, triage: Triage::default() };
+                inner.by_id.insert(id, stored);
             }
         }
+        inner.reports.insert(sequence, id);
         inner.changed.insert(id);
         if let Some(stored) = inner.by_id.get(&id) {
             self.events.tell(|| Event::Finding(Arc::new(stored.clone())));
         }
         if inner.by_id.len() > self.limit
-            && let Some((id, _)) = inner.by_id.pop_first()
+            && let Some((id, stored)) = inner.by_id.pop_first()
         {
+            inner.forget_report(&stored);
             inner.changed.remove(&id);
             inner.forgotten += 1;
         }
@@ -223,6 +254,19 @@ impl Findings {
             let page: Vec<_> = kept.by_ref().take(limit).cloned().collect();
             let more = kept.next().is_some();
             (page, more)
+        })
+    }
+
+    /// Returns the findings reported after the report `sequence`, by their last report, the newest `limit` at most.
+    #[must_use]
+    pub fn reported_after(&self, sequence: u64, limit: usize) -> Backlog<Stored> {
+        self.read(|inner| {
+            let newer = inner.reports.range(sequence.saturating_add(1)..).rev();
+            let mut ids = newer.map(|(_, id)| id);
+            let mut events: Vec<_> = ids.by_ref().take(limit).filter_map(|id| inner.by_id.get(id).cloned()).collect();
+            events.reverse();
+            let is_whole = ids.next().is_none() && inner.forgotten_report <= sequence && sequence <= inner.reported;
+            Backlog { events, is_whole }
         })
     }
 
@@ -351,5 +395,20 @@ pub(crate) mod tests {
         assert!(more);
         let ids: Vec<_> = first.iter().chain(&second).map(|stored| stored.finding.id).collect();
         assert_eq!(ids, [5, 4, 3, 2]);
+    }
+
+    #[test]
+    fn what_a_former_run_left_comes_before_what_is_reported() {
+        let former = Findings::new(10);
+        former.report(finding(1, Severity::Low, 0.5));
+        former.report(finding(2, Severity::Low, 0.5));
+        former.report(Finding { time: finding(9, Severity::Low, 0.5).time, ..finding(1, Severity::High, 0.9) });
+        let findings = Findings::new(10).restored(former.take_changed());
+
+        findings.report(finding(3, Severity::Low, 0.5));
+
+        let backlog = findings.reported_after(0, 10);
+        let ids: Vec<_> = backlog.events.iter().map(|stored| stored.finding.id).collect();
+        assert_eq!((ids, backlog.is_whole), (vec![2, 1, 3], true));
     }
 }

@@ -8,6 +8,7 @@ use dashmap::DashMap;
 use netd_common::key::{ConversationKey, FlowKey};
 use netd_engine::flow::Conversation;
 
+use super::Backlog;
 use super::ended::Ended;
 use super::events::{Event, Events};
 
@@ -17,6 +18,8 @@ pub struct Row {
     /// Grows with every conversation that is first heard of, over restarts too; never below its start in microseconds
     /// of Unix time. Stays when the conversation changes.
     pub sequence: u64,
+    /// Its number among those that ended, from 1 on; none while it may still change.
+    pub ended: Option<u64>,
     pub conversation: Conversation,
     pub written: Written,
 }
@@ -61,7 +64,10 @@ struct Order {
     /// By sequence: the key of a live one, `None` for an ended one.
     sequences: BTreeMap<u64, Option<ConversationKey>>,
     live: std::collections::HashMap<ConversationKey, u64>,
+    /// Sequences, in the order in which they ended.
     ended: VecDeque<u64>,
+    /// How many have ended: the number of the last in `ended`.
+    endings: u64,
     evicted: u64,
 }
 
@@ -107,17 +113,15 @@ impl Flows {
 
     fn place(&self, conversation: Conversation, has_ended: bool) {
         let key = key(&conversation);
-        let (sequence, evicted) = self.order(|order| {
+        let (sequence, ended, evicted) = self.order(|order| {
             let sequence = match order.live.get(&key) {
                 Some(sequence) => *sequence,
                 None => order.begin(key, conversation.start.0 / 1_000),
             };
-            if has_ended {
-                order.end(sequence, &key);
-            }
-            (sequence, order.evict(self.limit))
+            let ended = has_ended.then(|| order.end(sequence, &key));
+            (sequence, ended, order.evict(self.limit))
         });
-        let row = Arc::new(Row { sequence, conversation, written: Written::default() });
+        let row = Arc::new(Row { sequence, ended, conversation, written: Written::default() });
         self.rows.insert(sequence, Arc::clone(&row));
         if has_ended {
             self.events.tell(|| Event::Flow(row));
@@ -173,6 +177,22 @@ impl Flows {
         }
     }
 
+    /// Returns the conversations that ended after the one with the number `ended`, in that order, the newest `limit`
+    /// at most.
+    #[must_use]
+    pub fn ended_after(&self, ended: u64, limit: usize) -> Backlog<Arc<Row>> {
+        let (sequences, wanted) = self.order(|order| {
+            let wanted = order.endings.saturating_sub(ended);
+            let count = usize::try_from(wanted).unwrap_or(usize::MAX).min(limit).min(order.ended.len());
+            let newest: Vec<u64> = order.ended.range(order.ended.len() - count..).copied().collect();
+            (newest, wanted)
+        });
+        let rows = sequences.iter().filter_map(|sequence| self.rows.get(sequence).map(|row| Arc::clone(&row)));
+        let events: Vec<_> = rows.filter(|row| row.ended.is_some()).collect();
+        let is_whole = events.len() as u64 >= wanted;
+        Backlog { events, is_whole }
+    }
+
     /// Returns how many conversations are alive, how many are held, and how many gave way.
     #[must_use]
     pub fn counts(&self) -> (usize, usize, u64) {
@@ -198,10 +218,12 @@ impl Order {
         self.last
     }
 
-    fn end(&mut self, sequence: u64, key: &ConversationKey) {
+    fn end(&mut self, sequence: u64, key: &ConversationKey) -> u64 {
         self.live.remove(key);
         self.sequences.insert(sequence, None);
         self.ended.push_back(sequence);
+        self.endings += 1;
+        self.endings
     }
 
     fn evict(&mut self, limit: usize) -> Vec<u64> {

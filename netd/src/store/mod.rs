@@ -1,9 +1,11 @@
 //! Remembers: the state directory, the findings, the live flows, and the state of the whole, as the API reads them.
 
 pub mod audit;
+mod backlog;
 pub mod disk;
 mod ended;
 pub mod events;
+pub mod evidence;
 mod findings;
 mod flows;
 pub mod history;
@@ -17,6 +19,7 @@ pub mod tokens;
 pub mod triage;
 pub mod view;
 
+pub use backlog::Backlog;
 pub use ended::Ended;
 pub use findings::{Findings, NotTriaged, Rise, Stored};
 pub use flows::{Flows, Row, Written};

@@ -8,7 +8,7 @@ use netd_engine::verdict::Verdict;
 use tracing::{info, warn};
 
 use super::blocklist::{EntryValue, List, ListName};
-use super::handle::{Handle, Reply, tell, tell_of};
+use super::handle::{Handle, Reply, tell};
 use super::maps::Maps;
 use super::protect::Guard;
 use super::recorded::{self, Recorder};
@@ -303,7 +303,7 @@ pub(super) fn answer<M: Maps>(service: &mut Service<M>, ask: Ask, recorder: &Rec
                         "verdict in force unless it is not confirmed"
                     );
                     if let Ok(entry) = service.verdict(added.id, now) {
-                        tell_of(events, VerdictChange::Began, &entry);
+                        events.tell_verdict(VerdictChange::Began, entry);
                     }
                 }
                 Err(refusal) => warn!(?target, %refusal, "verdict refused"),
@@ -334,7 +334,7 @@ pub(super) fn answer<M: Maps>(service: &mut Service<M>, ask: Ask, recorder: &Rec
                 let (verdicts, entries, lists) =
                     (released.verdicts.len(), released.entries.len(), released.lists.len());
                 info!(?address, verdicts, entries, lists, "unblocked");
-                released.verdicts.iter().for_each(|entry| tell_of(events, VerdictChange::Released, entry));
+                released.verdicts.iter().for_each(|entry| events.tell_verdict(VerdictChange::Released, entry.clone()));
             }
             tell(reply, released);
         }
@@ -349,7 +349,7 @@ pub(super) fn answer<M: Maps>(service: &mut Service<M>, ask: Ask, recorder: &Rec
                 && entry.created == now.wall
             {
                 info!(id, name = %resolved.name, address = %resolved.address, list = %resolved.list, "listed name has an address");
-                tell_of(events, VerdictChange::Began, &entry);
+                events.tell_verdict(VerdictChange::Began, entry);
             }
             tell(reply, done);
         }

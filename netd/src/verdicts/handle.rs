@@ -1,6 +1,7 @@
 //! The way to the verdict service from every other room, and the loop that owns it.
 
 use std::collections::VecDeque;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,9 +19,9 @@ use super::protect::Guard;
 use super::recorded::{self, Admitted, Recorder};
 use super::refusal::Refusal;
 use super::service::{Begun, Outcome, Service};
-use super::view::{Added, Entry, ListChange, ListOptions, ListView, Page, Status, VerdictPage};
+use super::view::{Added, Coverage, Entry, ListChange, ListOptions, ListView, Page, Status, VerdictPage};
 use crate::store::audit::{self, Audit, Caller};
-use crate::store::events::{Event, Events, VerdictChange, VerdictEvent};
+use crate::store::events::{Events, VerdictChange};
 
 /// How often the service looks for expired verdicts. Shorter than [`super::service::HANDOVER`], so that a key
 /// passes to its next claim before the kernel lets the old one lapse.
@@ -73,6 +74,10 @@ enum Ask {
     },
     Lists {
         reply: Reply<Vec<ListView>>,
+    },
+    Coverage {
+        address: IpAddr,
+        reply: Reply<Coverage>,
     },
     Protect {
         guard: Guard,
@@ -147,6 +152,11 @@ impl Handle {
     /// Returns every block-list, without the entries.
     pub async fn lists(&self) -> Result<Vec<ListView>, Refusal> {
         self.ask(|reply| Ask::Lists { reply }).await
+    }
+
+    /// Returns the verdicts, lists and guards that hold an address.
+    pub async fn coverage(&self, address: IpAddr) -> Result<Coverage, Refusal> {
+        self.ask(|reply| Ask::Coverage { address, reply }).await
     }
 
     /// Replaces the addresses one guard protects: they are allow-listed whatever a verdict or a list says.
@@ -251,6 +261,7 @@ impl<M: Maps> Server<M> {
             | Ask::Verdicts { .. }
             | Ask::List { .. }
             | Ask::Lists { .. }
+            | Ask::Coverage { .. }
             | Ask::Protect { .. }
             | Ask::KillSwitch { .. }
             | Ask::SetMode { .. }
@@ -305,6 +316,7 @@ impl<M: Maps> Server<M> {
             | Ask::KillSwitch { .. }
             | Ask::SetMode { .. }
             | Ask::Status { .. }
+            | Ask::Coverage { .. }
             | Ask::OfLists(_)) => answer(&mut self.service, ask, &recorder, &self.events),
         }
     }
@@ -371,7 +383,7 @@ fn tick<M: Maps>(service: &mut Service<M>, events: &Events, audit: &Audit) {
     audit.flush(now.wall);
     for entry in service.tick(now) {
         info!(id = entry.id, target = ?entry.verdict.target, "verdict expired");
-        tell_of(events, VerdictChange::Expired, &entry);
+        events.tell_verdict(VerdictChange::Expired, entry);
     }
 }
 
@@ -386,7 +398,7 @@ fn answer<M: Maps>(service: &mut Service<M>, ask: Ask, recorder: &Recorder<'_>, 
                 Ok(added) => {
                     info!(id = added.id, ?target, renewed = added.renewed, "verdict in force");
                     if let Ok(entry) = service.verdict(added.id, now) {
-                        tell_of(events, VerdictChange::Began, &entry);
+                        events.tell_verdict(VerdictChange::Began, entry);
                     }
                 }
                 Err(refusal) => warn!(?target, %refusal, "verdict refused"),
@@ -397,7 +409,7 @@ fn answer<M: Maps>(service: &mut Service<M>, ask: Ask, recorder: &Recorder<'_>, 
             let released = recorder.make(recorded::release(service, id, now), || service.release(id, now));
             if let Ok(entry) = &released {
                 info!(id, target = ?entry.verdict.target, "verdict released");
-                tell_of(events, VerdictChange::Released, entry);
+                events.tell_verdict(VerdictChange::Released, entry.clone());
             }
             tell(reply, released);
         }
@@ -412,6 +424,7 @@ fn answer<M: Maps>(service: &mut Service<M>, ask: Ask, recorder: &Recorder<'_>, 
         }
         Ask::List { name, reply } => tell(reply, service.list(&name)),
         Ask::Lists { reply } => tell(reply, Ok(service.lists())),
+        Ask::Coverage { address, reply } => tell(reply, Ok(service.coverage(address, now))),
         Ask::Protect { guard, prefixes, reply } => {
             let change = recorded::protect(guard, &prefixes);
             tell(reply, recorder.make(change, || service.protect(guard, &prefixes, now)));
@@ -433,10 +446,6 @@ fn answer<M: Maps>(service: &mut Service<M>, ask: Ask, recorder: &Recorder<'_>, 
         Ask::Status { reply } => tell(reply, service.status()),
         Ask::OfLists(ask) => super::ask::answer(service, ask, recorder, events),
     }
-}
-
-pub(super) fn tell_of(events: &Events, change: VerdictChange, entry: &Entry) {
-    events.tell(|| Event::Verdict(Arc::new(VerdictEvent { change, entry: entry.clone() })));
 }
 
 /// Answers. Whoever asked may have gone away; the change stands all the same.

@@ -39,7 +39,7 @@ pub use protect::Guard;
 pub use refusal::Refusal;
 pub use service::{Begun, HANDOVER, Outcome, Service, Settings};
 pub use view::{
-    Added, AllowListView, Confirmation, Entry, EntryChange, EntryOptions, EntryView, ListChange, ListMatch,
+    Added, AllowListView, Confirmation, Coverage, Entry, EntryChange, EntryOptions, EntryView, ListChange, ListMatch,
     ListOptions, ListView, NewEntry, Page, REMARKS, Reading, Released, Remark, ResolvedCounts, Status, TableFill,
     VerdictPage,
 };

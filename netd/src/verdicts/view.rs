@@ -41,6 +41,17 @@ pub struct Entry {
     pub hits: Hits,
 }
 
+/// What is enforced about one address.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Coverage {
+    /// Verdicts on it, one of its ports, or a prefix around it; newest first, a hundred at most.
+    pub verdicts: Vec<Entry>,
+    /// Block-lists that hold it.
+    pub lists: Vec<String>,
+    /// Set when it is never cut, whatever a verdict or a list says.
+    pub protected_by: Option<Guard>,
+}
+
 /// A part of the verdicts, newest first.
 #[derive(Clone, Copy, Debug)]
 pub struct Page {

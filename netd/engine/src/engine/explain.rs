@@ -22,6 +22,8 @@ pub enum Question {
     Address(IpAddr),
     /// The name or one below it.
     Name(String),
+    /// One of these.
+    Pairs(Vec<Pair>),
 }
 
 /// Everything that is known of it.
@@ -159,5 +161,6 @@ fn asks(question: &Question, pair: &Pair, name: Option<&str>) -> bool {
     match question {
         Question::Address(address) => pair.originator == *address || pair.responder == *address,
         Question::Name(wanted) => name.is_some_and(|name| within(name, wanted)),
+        Question::Pairs(pairs) => pairs.contains(pair),
     }
 }

@@ -7,6 +7,8 @@ const NO_BODY: &str = "no body of this API";
 
 async fn status(api: &Api, route: &routes::Route, token: &str) -> StatusCode {
     let path = route.path.replace("{id}", "999999").replace("{name}", "nobody");
+    // A stream would not end; one that is asked for nonsense is refused by its handler.
+    let path = if path.ends_with("/stream") { format!("{path}?last=nonsense") } else { path };
     let value = format!("Bearer {token}");
     let headers: &[(&str, &str)] = match token {
         "" => &[("authorization", "")],
@@ -143,5 +145,19 @@ async fn a_token_is_made_shown_without_its_secret_used_and_revoked() {
         r#"{"name":"x","scopes":["read"],"ttl":"soon"}"#,
     ] {
         api.post("/api/v1/tokens", body).await.problem(422);
+    }
+}
+
+#[tokio::test]
+async fn a_bouncer_presents_its_token_as_an_api_key() {
+    let api = Api::with(Audit::none(), None);
+    let now = crate::time::now();
+    let (_, read) = api.tokens.create("t".into(), vec![Scope::Read], now, None).unwrap();
+    let (_, metrics) = api.tokens.create("t".into(), vec![Scope::Metrics], now, None).unwrap();
+
+    for (key, status) in [(read.reveal(), 200), (metrics.reveal(), 403), ("ntd_x", 401), ("anything", 401)] {
+        // Root's own socket: what is presented counts, and nothing beside it.
+        let answer = api.send(Method::GET, "/v1/decisions", &[("x-api-key", key)], "").await;
+        assert_eq!(answer.status.as_u16(), status, "{}", answer.text);
     }
 }

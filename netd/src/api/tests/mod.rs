@@ -3,16 +3,22 @@
 mod auditing;
 mod authorising;
 mod blocklists;
+mod deciding;
+mod documented;
 mod enforcing;
+mod explaining;
+mod handing_over;
 mod history;
 mod listing;
 mod policies;
 mod reading;
 mod resolving;
 mod sockets;
+mod streaming;
 mod strictness;
 mod suppressing;
 mod tls;
+mod tools;
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -39,6 +45,7 @@ use crate::feeds::board::Board;
 use crate::sinks::SinkState;
 use crate::store::audit::Audit;
 use crate::store::events::Events;
+use crate::store::evidence::Evidence;
 use crate::store::history::History;
 use crate::store::policies::{Book, Files};
 use crate::store::questions::{self, Asked};
@@ -59,6 +66,7 @@ pub(crate) struct Api {
     listed: watch::Receiver<Arc<netd_engine::listed::Listed>>,
     pub(crate) findings: Arc<Findings>,
     pub(crate) flows: Arc<Flows>,
+    evidence: Arc<Evidence>,
     snapshots: watch::Sender<Arc<Snapshot>>,
     _service: JoinHandle<Service<Fake>>,
 }
@@ -148,6 +156,7 @@ impl Api {
             }
         });
         let tokens = Arc::new(Tokens::open(None));
+        let evidence = Arc::new(Evidence::new(1 << 20));
         let context = Context {
             verdicts: handle.clone(),
             findings: Arc::clone(&findings),
@@ -157,6 +166,11 @@ impl Api {
             suppressions: Arc::new(Suppressions::open(None)),
             policies,
             asker,
+            docs: true,
+            config: Arc::new(serde_json::json!({"mode": "enforce"})),
+            evidence: Arc::clone(&evidence),
+            bouncers: Default::default(),
+            streams: Default::default(),
             feeds: Board::default(),
             hosts: Arc::from(["netd.example".to_owned()]),
             databases: databases(),
@@ -176,6 +190,7 @@ impl Api {
             listed,
             findings,
             flows,
+            evidence,
             snapshots,
             _service: service,
         }

@@ -57,7 +57,7 @@ fn verdict() -> VerdictEvent {
         shielded_by: None,
         hits: Hits::default(),
     };
-    VerdictEvent { change: VerdictChange::Began, entry }
+    VerdictEvent { sequence: 1, change: VerdictChange::Began, entry }
 }
 
 fn lines(format: Format, record: &Record<'_>) -> Vec<String> {

@@ -182,6 +182,7 @@ fn stored(row: &Row<'_>) -> rusqlite::Result<Option<Stored>> {
     let response: Option<String> = row.get(3)?;
     let read = || {
         Some(Stored {
+            sequence: 0,
             finding: saved::finding(&finding)?,
             rises: serde_json::from_str(&rises).ok()?,
             response: match &response {

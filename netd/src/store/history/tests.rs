@@ -38,7 +38,7 @@ fn open(folder: &std::path::Path) -> (History, Writer) {
 }
 
 fn row(id: u64, conversation: Conversation) -> Arc<Row> {
-    Arc::new(Row { sequence: id, conversation, written: Default::default() })
+    Arc::new(Row { sequence: id, ended: Some(1), conversation, written: Default::default() })
 }
 
 /// A conversation that began `second` seconds after [`NOW`], under the id that it gets.

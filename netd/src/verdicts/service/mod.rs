@@ -6,6 +6,7 @@ mod audit;
 mod build;
 mod claims;
 mod confirm;
+mod coverage;
 mod entries;
 mod lists;
 mod names;

@@ -97,7 +97,7 @@ impl<M: Maps> Service<M> {
                 Ok(_) => {
                     self.out_of_step = None;
                     for rule in std::mem::take(&mut self.stranded_rules) {
-                        self.rules.free(rule);
+                        self.free_rule(rule, now);
                     }
                 }
                 Err(error) => self.note_out_of_step(&error, now),

@@ -1,0 +1,132 @@
+//! What the API can be asked, as an OpenAPI 3.1 document, and a viewer of it that needs nothing from elsewhere.
+//!
+//! [`operations`] has a line for each method of each path. Tests hold it against the router and against the parameters
+//! that handlers take; a schema fuzzer holds the answers against `schemas.json`.
+
+mod operations;
+mod parameter;
+mod viewer;
+
+use std::sync::LazyLock;
+
+use axum::Json;
+use axum::response::{IntoResponse as _, Response};
+use serde_json::{Map, Value, json};
+
+use operations::{Answer, Body, Operation};
+pub(super) use viewer::{CONTENT_SECURITY_POLICY, PATH as DOCS, file as docs_file, index as docs_index};
+
+/// The schemas of what is sent and answered.
+const SCHEMAS: &str = include_str!("schemas.json");
+
+static DOCUMENT: LazyLock<Value> = LazyLock::new(build);
+
+/// `GET /api/v1/openapi.json`.
+pub(super) async fn get() -> Response {
+    Json(&*DOCUMENT).into_response()
+}
+
+/// Returns the document.
+#[cfg(test)]
+pub(super) fn document() -> &'static Value {
+    &DOCUMENT
+}
+
+fn build() -> Value {
+    let mut paths = Map::new();
+    for operation in operations::all() {
+        let item = paths.entry(operation.path).or_insert_with(|| Value::Object(Map::new()));
+        item[operation.method.to_ascii_lowercase()] = describe(operation);
+    }
+    // The file is read by a test, too: a document without schemas would be noticed.
+    let schemas: Value = serde_json::from_str(SCHEMAS).unwrap_or_default();
+    json!({
+        "openapi": "3.1.0",
+        "info": {
+            "title": "netd",
+            "version": env!("CARGO_PKG_VERSION"),
+            "description": "Conversations, findings and verdicts of a host. Errors are RFC 9457 problems, times \
+                            RFC 3339, lists pages with opaque cursors.",
+            "license": {"name": "MIT OR Apache-2.0"},
+        },
+        "servers": [{"url": "/"}],
+        "security": [{"bearer": []}],
+        "tags": operations::TAGS.iter().map(|(name, text)| json!({"name": name, "description": text})).collect::<Vec<_>>(),
+        "paths": paths,
+        "components": {
+            "schemas": schemas,
+            "responses": {"Problem": {
+                "description": "What was wrong, and what to do",
+                "content": {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}},
+            }},
+            "securitySchemes": {
+                "bearer": {"type": "http", "scheme": "bearer"},
+                "bouncer": {"type": "apiKey", "in": "header", "name": "X-Api-Key"},
+            },
+        },
+    })
+}
+
+fn describe(operation: &Operation) -> Value {
+    let in_path = operation.path.split('/').filter_map(|part| part.strip_prefix('{')?.split('}').next());
+    let path_parameters = in_path.map(parameter::of_path);
+    let query = operation.query.iter().map(parameter::describe);
+    let mut responses = Map::new();
+    for status in operation.status {
+        responses.insert(status.to_string(), answer(operation, *status));
+    }
+    for range in ["4XX", "5XX"] {
+        responses.insert(range.to_owned(), json!({"$ref": "#/components/responses/Problem"}));
+    }
+    let mut described = json!({
+        "operationId": operation.id,
+        "tags": [operation.tag],
+        "summary": operation.summary,
+        "parameters": path_parameters.chain(query).collect::<Vec<_>>(),
+        "responses": responses,
+    });
+    match operation.body {
+        Body::None => {}
+        Body::Json(schema) => {
+            described["requestBody"] =
+                json!({"required": true, "content": {"application/json": {"schema": reference(schema)}}});
+        }
+        Body::Text => {
+            described["requestBody"] =
+                json!({"required": true, "content": {"text/plain": {"schema": {"type": "string"}}}});
+        }
+    }
+    if operation.path.starts_with("/v1/") {
+        described["security"] = json!([{"bouncer": []}, {"bearer": []}]);
+    }
+    if operation.is_open {
+        described["security"] = json!([]);
+    }
+    described
+}
+
+fn answer(operation: &Operation, status: u16) -> Value {
+    let content = match operation.answer {
+        _ if status == 304 => return json!({"description": "Not modified"}),
+        Answer::Json(schema) => json!({"application/json": {"schema": reference(schema)}}),
+        Answer::Page(schema) => json!({"application/json": {"schema": {
+            "type": "object",
+            "required": ["items"],
+            "properties": {
+                "items": {"type": "array", "items": reference(schema)},
+                "next_cursor": {"type": ["string", "null"]},
+            },
+        }}}),
+        Answer::Stream(schema) => json!({
+            "text/event-stream": {"schema": {"type": "string"}},
+            "application/x-ndjson": {"schema": reference(schema)},
+        }),
+        Answer::Bytes(media_type) => json!({media_type: {"schema": {"type": "string", "format": "binary"}}}),
+        Answer::Nothing => return json!({"description": "Done"}),
+    };
+    json!({"description": "Done", "content": content})
+}
+
+fn reference(schema: &str) -> Value {
+    json!({"$ref": format!("#/components/schemas/{schema}")})
+}

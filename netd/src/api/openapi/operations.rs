@@ -1,0 +1,437 @@
+//! Every method of every path.
+
+use super::parameter::Kind::{Address, Bool, Limit, Moment, Number, OneOf, Prefix, Score, Text};
+use super::parameter::{Parameter, parameter};
+
+/// One method of one path.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Operation {
+    pub(super) method: &'static str,
+    pub(super) path: &'static str,
+    /// What generated clients call it.
+    pub(super) id: &'static str,
+    pub(super) tag: &'static str,
+    pub(super) summary: &'static str,
+    pub(super) query: &'static [Parameter],
+    pub(super) body: Body,
+    pub(super) answer: Answer,
+    /// Statuses of answers that are no problems.
+    pub(super) status: &'static [u16],
+    /// Whether it asks nobody who they are.
+    pub(super) is_open: bool,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Body {
+    None,
+    /// By the name of its schema.
+    Json(&'static str),
+    Text,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Answer {
+    Json(&'static str),
+    /// A page of such items.
+    Page(&'static str),
+    Stream(&'static str),
+    /// By media type.
+    Bytes(&'static str),
+    Nothing,
+}
+
+/// What the document is ordered by.
+pub(super) const TAGS: [(&str, &str); 7] = [
+    ("findings", "What the detectors found, and why"),
+    ("flows", "Conversations, alive and ended"),
+    ("enforcement", "Verdicts, block-lists, the mode, the kill switch"),
+    ("decisions", "The same for CrowdSec's bouncers"),
+    ("entities", "One page about one thing"),
+    ("operation", "The daemon itself"),
+    ("access", "Who may ask, and who did"),
+];
+
+const LIMIT: Parameter = parameter("limit", Limit, "Items of a page");
+const CURSOR: Parameter = parameter("cursor", Text, "`next_cursor` of the page before");
+const Q: Parameter =
+    parameter("q", Text, "The query language: `dst:198.51.100.0/24 port:4444 -country:NL score:>=0.8`");
+const MIN_SCORE: Parameter = parameter("min_score", Score, "This score or a higher one");
+const FORCE: Parameter = parameter("force", Bool, "Accepts prefixes wider than /8 (IPv4) or /19 (IPv6)");
+const DRY_RUN: Parameter = parameter("dry_run", Bool, "Counts what would change, and changes nothing");
+const CONFIRM: Parameter = parameter("confirm", Text, "Undoes the change unless it is confirmed in this time");
+const LAST: Parameter = parameter("last", Number(1_000), "So many of the newest events come first");
+
+const ASKED: Operation = Operation {
+    method: "GET",
+    path: "",
+    id: "",
+    tag: "operation",
+    summary: "",
+    query: &[],
+    body: Body::None,
+    answer: Answer::Json("Object"),
+    status: &[200],
+    is_open: false,
+};
+
+const fn get(path: &'static str, id: &'static str, tag: &'static str, summary: &'static str) -> Operation {
+    Operation { path, id, tag, summary, ..ASKED }
+}
+
+impl Operation {
+    const fn with(self, method: &'static str) -> Self {
+        Self { method, ..self }
+    }
+
+    const fn query(self, query: &'static [Parameter]) -> Self {
+        Self { query, ..self }
+    }
+
+    const fn body(self, body: Body) -> Self {
+        Self { body, ..self }
+    }
+
+    const fn answer(self, answer: Answer) -> Self {
+        Self { answer, ..self }
+    }
+
+    const fn status(self, status: &'static [u16]) -> Self {
+        Self { status, ..self }
+    }
+
+    const fn open(self) -> Self {
+        Self { is_open: true, ..self }
+    }
+}
+
+/// Returns every operation, in the order of the document.
+pub(super) fn all() -> impl Iterator<Item = &'static Operation> {
+    [FINDINGS, FLOWS, ENFORCEMENT, DECISIONS, ENTITIES, OPERATION, ACCESS].into_iter().flatten()
+}
+
+const SEVERITY: Parameter =
+    parameter("severity", OneOf(&["info", "low", "medium", "high", "critical"]), "This severity or a higher one");
+
+macro_rules! finding_filters {
+    ($($more:expr),*) => {
+        &[
+            Q,
+            parameter("detector", Text, "The detector's name"),
+            SEVERITY,
+            parameter("status", Text, "What people made of it"),
+            parameter("ip", Address, "Either end"),
+            MIN_SCORE,
+            parameter("since", Moment, "Raised since"),
+            parameter("until", Moment, "Begun by then"),
+            parameter("suppressed", OneOf(&["hide", "only", "show"]), "Those that a suppression covers"),
+            $($more),*
+        ]
+    };
+}
+
+const FINDINGS: &[Operation] = &[
+    get("/api/v1/findings", "list_findings", "findings", "Findings, newest first")
+        .query(finding_filters!(LIMIT, CURSOR))
+        .answer(Answer::Page("Finding")),
+    get("/api/v1/findings/stream", "stream_findings", "findings", "Findings as they are reported or rise")
+        .query(finding_filters!(LAST))
+        .answer(Answer::Stream("Event")),
+    get("/api/v1/findings/{id}", "get_finding", "findings", "One finding").answer(Answer::Json("Finding")),
+    get("/api/v1/findings/{id}", "triage_finding", "findings", "Says what people made of it; If-Match names its ETag")
+        .with("PATCH")
+        .body(Body::Json("TriageWanted"))
+        .answer(Answer::Json("Finding")),
+    get("/api/v1/findings/{id}/evidence.json", "get_evidence", "findings", "A finding with flows and enforcement")
+        .answer(Answer::Json("Evidence")),
+    get("/api/v1/findings/{id}/evidence.pcapng", "get_evidence_capture", "findings", "Its first payload as a capture")
+        .answer(Answer::Bytes("application/x-pcapng")),
+    get("/api/v1/explain", "explain", "findings", "Why there is, or is not, a finding, and what is enforced")
+        .query(&[
+            parameter("ip", Address, "Either end"),
+            parameter("name", Text, "The name or one below it; `domain` means the same"),
+            parameter("pid", Number(u32::MAX as u64), "A process of this host"),
+            parameter("flow", Number(i64::MAX as u64), "A flow by its id"),
+        ])
+        .answer(Answer::Json("Explanation")),
+    get("/api/v1/suppressions", "list_suppressions", "findings", "Findings that nobody wants to see again")
+        .answer(Answer::Page("Suppression")),
+    get("/api/v1/suppressions", "add_suppression", "findings", "Hides findings, those of the past too")
+        .with("POST")
+        .body(Body::Json("SuppressionWanted"))
+        .answer(Answer::Json("Suppression"))
+        .status(&[201]),
+    get("/api/v1/suppressions/{id}", "remove_suppression", "findings", "Shows them again")
+        .with("DELETE")
+        .answer(Answer::Json("Suppression")),
+];
+
+macro_rules! flow_filters {
+    ($($more:expr),*) => {
+        &[
+            Q,
+            parameter("ip", Address, "Either end"),
+            parameter("src", Address, "The originator"),
+            parameter("dst", Address, "The responder"),
+            parameter("cidr", Prefix, "A prefix that holds either end"),
+            parameter("port", Text, "Either port"),
+            parameter("proto", Text, "A protocol's name or number"),
+            parameter("pid", Text, "The process's number"),
+            parameter("exe", Text, "The process's program"),
+            parameter("comm", Text, "The process's name"),
+            parameter("user", Text, "The process's user"),
+            parameter("container", Text, "The process's container"),
+            parameter("ns", Text, "The namespace of its pod"),
+            parameter("pod", Text, "Its pod"),
+            parameter("country", Text, "The responder's country"),
+            parameter("asn", Text, "The responder's autonomous system"),
+            parameter("name", Text, "The name asked for, or the end of it"),
+            parameter("service", Text, "The service"),
+            parameter("verdict", Text, "`block`, `alert`, `allow`"),
+            parameter("community_id", Text, "Community ID"),
+            MIN_SCORE,
+            parameter("since", Moment, "Not over before"),
+            parameter("until", Moment, "Begun by then"),
+            $($more),*
+        ]
+    };
+}
+
+const FIELDS: Parameter = parameter("fields", Text, "Names of fields, separated by commas; all when it is not there");
+
+const FLOWS: &[Operation] = &[
+    get("/api/v1/flows", "list_flows", "flows", "Conversations, newest first")
+        .query(flow_filters!(FIELDS, LIMIT, CURSOR))
+        .answer(Answer::Page("Flow")),
+    get("/api/v1/flows/stream", "stream_flows", "flows", "Conversations as they end")
+        .query(flow_filters!(FIELDS, LAST))
+        .answer(Answer::Stream("Event")),
+    get("/api/v1/flows/stats", "flow_statistics", "flows", "Conversations added up by one property, and over time")
+        .query(flow_filters!(
+            parameter(
+                "group_by",
+                OneOf(&["src", "dst", "port", "proto", "proc", "country", "asn", "name", "service", "verdict"]),
+                "The property"
+            ),
+            parameter("metric", OneOf(&["flows", "bytes", "bytes_in", "bytes_out"]), "What is added up"),
+            parameter("top", Number(1_000), "So many groups"),
+            parameter("bucket", Text, "A duration: each group has a series over time")
+        )),
+    get("/api/v1/flows/{id}", "get_flow", "flows", "One conversation, in memory or on disk")
+        .answer(Answer::Json("Flow")),
+];
+
+const LIST_OPTIONS: &[Parameter] = &[
+    DRY_RUN,
+    FORCE,
+    parameter("aggregate", Bool, "Merges entries that mean the same"),
+    CONFIRM,
+    parameter("shadow", Bool, "Counts what would be cut, and lets it pass"),
+    parameter("action", OneOf(&["observe", "throttle", "drop", "reset"]), "What to do with the packets"),
+    parameter("bytes_per_second", Number(i64::MAX as u64), "With throttle"),
+    parameter("burst_bytes", Number(i64::MAX as u64), "With throttle"),
+];
+
+const ENTRY_OPTIONS: &[Parameter] = &[DRY_RUN, FORCE, CONFIRM];
+const VALUE: Parameter = parameter("value", Text, "The entry: an address, a prefix or a name");
+
+const ENFORCEMENT: &[Operation] = &[
+    get("/api/v1/verdicts", "list_verdicts", "enforcement", "Verdicts in force, newest first")
+        .query(&[LIMIT, CURSOR])
+        .answer(Answer::Page("Verdict")),
+    get("/api/v1/verdicts", "add_verdict", "enforcement", "Puts a verdict in force, or renews it")
+        .with("POST")
+        .body(Body::Json("VerdictWanted"))
+        .answer(Answer::Json("Verdict"))
+        .status(&[200, 201]),
+    get("/api/v1/verdicts/stream", "stream_verdicts", "enforcement", "Verdicts as they come and go")
+        .query(&[LAST])
+        .answer(Answer::Stream("Event")),
+    get("/api/v1/verdicts/{id}", "get_verdict", "enforcement", "One verdict").answer(Answer::Json("Verdict")),
+    get("/api/v1/verdicts/{id}", "release_verdict", "enforcement", "Ends a verdict")
+        .with("DELETE")
+        .answer(Answer::Json("Verdict")),
+    get("/api/v1/blocklists", "list_blocklists", "enforcement", "Block-lists, without their entries")
+        .answer(Answer::Page("Blocklist")),
+    get("/api/v1/blocklists/{name}", "get_blocklist", "enforcement", "A block-list's entries, one a line")
+        .answer(Answer::Bytes("text/plain; charset=utf-8"))
+        .status(&[200, 304]),
+    get("/api/v1/blocklists/{name}", "replace_blocklist", "enforcement", "Replaces a block-list as a whole")
+        .with("PUT")
+        .query(LIST_OPTIONS)
+        .body(Body::Text)
+        .answer(Answer::Json("BlocklistChange"))
+        .status(&[200, 201]),
+    get("/api/v1/blocklists/{name}", "remove_blocklist", "enforcement", "Removes a block-list")
+        .with("DELETE")
+        .answer(Answer::Json("Blocklist")),
+    get("/api/v1/blocklists/{name}/entries", "list_blocklist_entries", "enforcement", "Single entries of a block-list")
+        .query(&[LIMIT, CURSOR])
+        .answer(Answer::Page("Entry")),
+    get("/api/v1/blocklists/{name}/entries", "add_blocklist_entry", "enforcement", "Adds an entry, or renews it")
+        .with("POST")
+        .query(ENTRY_OPTIONS)
+        .body(Body::Json("EntryWanted"))
+        .answer(Answer::Json("EntryChange"))
+        .status(&[200, 201]),
+    get(
+        "/api/v1/blocklists/{name}/entries",
+        "remove_blocklist_entry",
+        "enforcement",
+        "Removes the entry that is named",
+    )
+    .with("DELETE")
+    .query(&[VALUE])
+    .answer(Answer::Json("EntryChange")),
+    get("/api/v1/blocklists/{name}/entries/{*value}", "remove_blocklist_value", "enforcement", "Removes an entry")
+        .with("DELETE")
+        .answer(Answer::Json("EntryChange")),
+    get("/api/v1/allowlists", "list_allowlists", "enforcement", "Allow-lists, without their entries")
+        .answer(Answer::Page("Allowlist")),
+    get("/api/v1/allowlists/{name}", "get_allowlist", "enforcement", "An allow-list's entries, one a line")
+        .answer(Answer::Bytes("text/plain; charset=utf-8"))
+        .status(&[200, 304]),
+    get("/api/v1/allowlists/{name}", "replace_allowlist", "enforcement", "Replaces an allow-list as a whole")
+        .with("PUT")
+        .query(&[DRY_RUN, FORCE, CONFIRM])
+        .body(Body::Text)
+        .answer(Answer::Json("BlocklistChange"))
+        .status(&[200, 201]),
+    get("/api/v1/allowlists/{name}", "remove_allowlist", "enforcement", "Removes an allow-list")
+        .with("DELETE")
+        .answer(Answer::Json("Allowlist")),
+    get(
+        "/api/v1/allowlists/{name}/entries",
+        "list_allowlist_entries",
+        "enforcement",
+        "Single entries of an allow-list",
+    )
+    .query(&[LIMIT, CURSOR])
+    .answer(Answer::Page("Entry")),
+    get("/api/v1/allowlists/{name}/entries", "add_allowlist_entry", "enforcement", "Adds an entry, or renews it")
+        .with("POST")
+        .query(ENTRY_OPTIONS)
+        .body(Body::Json("EntryWanted"))
+        .answer(Answer::Json("EntryChange"))
+        .status(&[200, 201]),
+    get(
+        "/api/v1/allowlists/{name}/entries",
+        "remove_allowlist_entry",
+        "enforcement",
+        "Removes the entry that is named",
+    )
+    .with("DELETE")
+    .query(&[VALUE])
+    .answer(Answer::Json("EntryChange")),
+    get("/api/v1/allowlists/{name}/entries/{*value}", "remove_allowlist_value", "enforcement", "Removes an entry")
+        .with("DELETE")
+        .answer(Answer::Json("EntryChange")),
+    get("/api/v1/confirmations", "list_confirmations", "enforcement", "Changes that undo themselves unless confirmed")
+        .answer(Answer::Page("Confirmation")),
+    get("/api/v1/confirmations/{id}", "confirm", "enforcement", "Keeps a change")
+        .with("POST")
+        .answer(Answer::Json("Confirmation")),
+    get("/api/v1/confirmations/{id}", "revert", "enforcement", "Undoes a change at once")
+        .with("DELETE")
+        .answer(Answer::Json("Confirmation")),
+    get("/api/v1/unblock", "unblock", "enforcement", "Undoes everything that hits an address, or everything")
+        .with("POST")
+        .body(Body::Json("UnblockWanted"))
+        .answer(Answer::Json("Unblocked")),
+    get("/api/v1/feeds", "list_feeds", "enforcement", "Lists that are fetched").answer(Answer::Page("Feed")),
+    get("/api/v1/feeds/{target}", "update_feed", "enforcement", "`NAME:update` fetches a list")
+        .with("POST")
+        .query(&[parameter("force", Bool, "Takes a list of any size, and asks for it even if it is known")])
+        .answer(Answer::Json("Feed")),
+    get("/api/v1/policies", "list_policies", "enforcement", "Policies, in the order in which they are asked")
+        .answer(Answer::Page("Policy")),
+    get("/api/v1/policies/{name}", "get_policy", "enforcement", "One policy").answer(Answer::Json("Policy")),
+    get("/api/v1/policies:validate", "validate_policies", "enforcement", "Says what a text of policies would change")
+        .with("POST")
+        .body(Body::Text),
+    get("/api/v1/config:reload", "reload_policies", "enforcement", "Reads policies and services again").with("POST"),
+    get("/api/v1/kill-switch", "get_kill_switch", "enforcement", "Whether everything passes")
+        .answer(Answer::Json("KillSwitch")),
+    get("/api/v1/kill-switch", "set_kill_switch", "enforcement", "Makes everything pass, or netd act again")
+        .with("PUT")
+        .body(Body::Json("KillSwitchWanted"))
+        .answer(Answer::Json("KillSwitch")),
+    get("/api/v1/mode", "set_mode", "enforcement", "Sets how far netd goes")
+        .with("PUT")
+        .body(Body::Json("ModeWanted"))
+        .answer(Answer::Json("Mode")),
+];
+
+macro_rules! decision_filters {
+    ($($more:expr),*) => {
+        &[
+            parameter("scopes", Text, "`ip`, `range`, `endpoint`, separated by commas; `ip,range` when empty"),
+            parameter("scope", Text, "One scope"),
+            parameter("value", Text, "The decision's value"),
+            parameter("type", Text, "`ban` is all there is"),
+            parameter("ip", Address, "Decisions that hold this address"),
+            parameter("range", Prefix, "Decisions that hold this prefix"),
+            parameter("origins", Text, "`netd` is all there is"),
+            parameter("scenarios_containing", Text, "Parts of scenarios, separated by commas"),
+            parameter("scenarios_not_containing", Text, "Parts of scenarios, separated by commas"),
+            $($more),*
+        ]
+    };
+}
+
+const DECISIONS: &[Operation] = &[
+    get("/api/v1/decisions", "list_decisions", "decisions", "What netd cuts, newest first")
+        .query(&[
+            parameter("scopes", Text, "`ip`, `range`, `endpoint`, separated by commas; all when empty"),
+            parameter("ip", Address, "Decisions that hold this address"),
+            LIMIT,
+            CURSOR,
+        ])
+        .answer(Answer::Page("Decision")),
+    get("/v1/decisions", "query_decisions", "decisions", "CrowdSec's local API: decisions in force, or null")
+        .query(decision_filters!())
+        .answer(Answer::Json("Decisions")),
+    get(
+        "/v1/decisions/stream",
+        "pull_decisions",
+        "decisions",
+        "CrowdSec's local API: what changed since the last call",
+    )
+    .query(decision_filters!(parameter("startup", Bool, "Everything, and deltas from here on")))
+    .answer(Answer::Json("DecisionDelta")),
+];
+
+const ENTITIES: &[Operation] = &[
+    get("/api/v1/hosts/{ip}", "get_host", "entities", "An address").answer(Answer::Json("Entity")),
+    get("/api/v1/domains/{name}", "get_domain", "entities", "A name and all below it").answer(Answer::Json("Entity")),
+    get("/api/v1/processes/{pid}", "get_process", "entities", "A process of this host").answer(Answer::Json("Entity")),
+    get("/api/v1/containers/{id}", "get_container", "entities", "A container, by twelve characters of its id or more")
+        .answer(Answer::Json("Entity")),
+];
+
+const OPERATION: &[Operation] = &[
+    get("/livez", "get_liveness", "operation", "Whether netd lives").open(),
+    get("/readyz", "get_readiness", "operation", "Whether netd does its work").open(),
+    get("/metrics", "get_metrics", "operation", "Counters for Prometheus")
+        .answer(Answer::Bytes("application/openmetrics-text; version=1.0.0; charset=utf-8")),
+    get("/docs", "get_docs", "operation", "A viewer of this document").answer(Answer::Nothing).status(&[308]),
+    get("/docs/", "get_docs_index", "operation", "The viewer's page").answer(Answer::Bytes("text/html")),
+    get("/docs/{*path}", "get_docs_file", "operation", "The viewer's files").answer(Answer::Bytes("*/*")),
+    get("/api/v1/version", "get_version", "operation", "Which netd this is").answer(Answer::Json("Version")),
+    get("/api/v1/openapi.json", "get_openapi", "operation", "This document"),
+    get("/api/v1/status", "get_status", "operation", "Mode, counters, losses, tables").answer(Answer::Json("Status")),
+    get("/api/v1/config", "get_config", "operation", "What the configuration file sets, without secrets")
+        .answer(Answer::Json("Config")),
+];
+
+const ACCESS: &[Operation] = &[
+    get("/api/v1/audit", "list_audit", "access", "Who changed what, newest first")
+        .query(&[LIMIT, CURSOR])
+        .answer(Answer::Page("Object")),
+    get("/api/v1/tokens", "list_tokens", "access", "Tokens, without their secrets").answer(Answer::Page("Token")),
+    get("/api/v1/tokens", "create_token", "access", "Makes a token; its secret is in this answer and nowhere else")
+        .with("POST")
+        .body(Body::Json("TokenWanted"))
+        .answer(Answer::Json("Token"))
+        .status(&[201]),
+    get("/api/v1/tokens/{id}", "revoke_token", "access", "Ends a token").with("DELETE").answer(Answer::Json("Token")),
+];
