@@ -1,5 +1,7 @@
 //! Whether what was fetched looks like the list that it was.
 
+use std::hash::{BuildHasher as _, RandomState};
+
 use netd_engine::feed::{Found, Reader};
 use netd_engine::time::Timestamp;
 
@@ -39,6 +41,8 @@ pub enum Refused {
     Empty,
     #[error("a web page came where the list was expected")]
     Page,
+    #[error("it is a document without its end: it was cut short")]
+    CutShort,
     #[error("{rejected} lines of it are no entries and {entries} are: it is something else, or cut short")]
     NotAList { entries: u64, rejected: u64 },
     #[error("it has {entries} entries, fewer than min_entries = {least}")]
@@ -62,6 +66,7 @@ impl Refused {
         match self {
             Self::Empty => "empty",
             Self::Page => "page",
+            Self::CutShort => "cut_short",
             Self::NotAList { .. } => "not_a_list",
             Self::TooFew { .. } => "too_few",
             Self::TooMany { .. } => "too_many",
@@ -84,6 +89,9 @@ pub fn judge(
 ) -> Result<Counted, Refused> {
     if is_page(bytes) {
         return Err(Refused::Page);
+    }
+    if is_cut_short(bytes) {
+        return Err(Refused::CutShort);
     }
     let counted = count(bytes, now);
     let Counted { entries, rejected } = counted;
@@ -117,15 +125,32 @@ fn is_page(bytes: &[u8]) -> bool {
     start.starts_with(b"<")
 }
 
+/// Returns whether a text begins as a JSON document and does not end as one.
+fn is_cut_short(bytes: &[u8]) -> bool {
+    let text = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes).trim_ascii();
+    match text {
+        [b'{', ..] => !text.ends_with(b"}"),
+        [b'[', rest @ ..] => {
+            let is_document = rest.trim_ascii_start().first().is_none_or(|next| b"{[\"".contains(next));
+            is_document && !text.ends_with(b"]")
+        }
+        _ => false,
+    }
+}
+
 fn count(bytes: &[u8], now: Timestamp) -> Counted {
-    let (mut counted, mut reader) = (Counted::default(), Reader::new(now));
+    let (mut rejected, mut reader) = (0, Reader::new(now));
+    // A list that says one thing a thousand times holds one entry; digests suffice to tell.
+    let (mut seen, state) = (Vec::<u64>::new(), RandomState::new());
     let mut take = |found: Found| match found {
-        Ok(_) => counted.entries += 1,
-        Err(_) => counted.rejected += 1,
+        Ok(entry) => seen.push(state.hash_one(format!("{:?}", entry.value))),
+        Err(_) => rejected += 1,
     };
     reader.push(bytes, &mut take);
     _ = reader.finish(&mut take);
-    counted
+    seen.sort_unstable();
+    seen.dedup();
+    Counted { entries: seen.len() as u64, rejected }
 }
 
 #[cfg(test)]
@@ -144,7 +169,7 @@ mod tests {
     #[test]
     fn no_bad_generation_takes_the_place_of_a_good_one() {
         let json: String = format!("[{}]", ["\"192.0.2.1\""; 100].join(","));
-        let table: [(&str, Vec<u8>, &str); 14] = [
+        let table: [(&str, Vec<u8>, &str); 15] = [
             ("nothing", Vec::new(), "empty"),
             ("blanks", b" \n\n\t\n".to_vec(), "empty"),
             ("comments", b"# all quiet\n; nothing\n".to_vec(), "empty"),
@@ -154,7 +179,8 @@ mod tests {
             ("XML", b"<?xml version=\"1.0\"?><Error>AccessDenied</Error>".to_vec(), "page"),
             ("a message", b"Rate limit exceeded, try again later\n".to_vec(), "not_a_list"),
             ("a JSON error", b"{\"error\":\"rate limited\"}\n".to_vec(), "not_a_list"),
-            ("a document cut short", json.as_bytes()[..json.len() - 1].to_vec(), "shrank"),
+            ("a document cut short", json.as_bytes()[..json.len() - 1].to_vec(), "cut_short"),
+            ("one entry many times", json.clone().into_bytes(), "shrank"),
             ("bytes", (0..=255).cycle().take(4_096).collect(), "not_a_list"),
             ("a tenth", list(100), "shrank"),
             ("less than half", list(499), "shrank"),
