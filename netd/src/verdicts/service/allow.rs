@@ -71,7 +71,7 @@ impl<M: Maps> Service<M> {
         if options.dry_run || !change.changed {
             return Ok(change);
         }
-        let undo = Undo::AllowList { list: name.to_string(), before: self.allow_list_text(name) };
+        let undo = |service: &Self| Undo::AllowList { list: name.to_string(), before: service.allow_list_text(name) };
         change.confirmation = self.promise(options.confirm, &Subject::Allow(name.clone()), undo, now)?;
         if let Err(refusal) = self.put_allow_list(name, Some(new), now) {
             self.break_promise(change.confirmation);
@@ -142,7 +142,7 @@ impl<M: Maps> Service<M> {
         if options.dry_run {
             return Ok(change);
         }
-        let undo = Undo::AllowList { list: name.to_string(), before: self.allow_list_text(name) };
+        let undo = |service: &Self| Undo::AllowList { list: name.to_string(), before: service.allow_list_text(name) };
         change.confirmation = self.promise(options.confirm, &Subject::Allow(name.clone()), undo, now)?;
         if let Err(refusal) = self.put_allow_list(name, Some(held), now) {
             self.break_promise(change.confirmation);

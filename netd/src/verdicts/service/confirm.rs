@@ -117,11 +117,12 @@ impl<M: Maps> Service<M> {
     }
 
     /// Notes how a change is to be undone, before it is made; on disk, too, so that a restart does not make it last.
+    /// What was before is written out only where a confirmation is asked for.
     pub(super) fn promise(
         &mut self,
         within: Option<Duration>,
         subject: &Subject,
-        undo: Undo,
+        undo: impl FnOnce(&Self) -> Undo,
         now: Now,
     ) -> Result<Option<(u64, Timestamp)>, Refusal> {
         self.check_waiting(subject)?;
@@ -133,7 +134,7 @@ impl<M: Maps> Service<M> {
             return Err(Refusal::ManyUnconfirmed { limit: MOST });
         }
         let (id, until) = (self.next_id, now.plus(within).wall);
-        let waiting = Waiting { until, undo, except: BTreeSet::new() };
+        let waiting = Waiting { until, undo: undo(self), except: BTreeSet::new() };
         self.write_undo(id, &waiting)?;
         self.next_id += 1;
         self.pending.verdicts = true;

@@ -53,7 +53,8 @@ impl<M: Maps> Service<M> {
         if options.dry_run {
             return Ok(change);
         }
-        let undo = Undo::Entry { list: list.to_string(), value: new.value.to_string(), before, is_new_list };
+        let value = new.value.to_string();
+        let undo = |_: &Self| Undo::Entry { list: list.to_string(), value, before, is_new_list };
         change.confirmation = self.promise(options.confirm, &Subject::Block(list.clone()), undo, now)?;
         if let Err(refusal) = self.put_entry(list, new, now) {
             self.break_promise(change.confirmation);

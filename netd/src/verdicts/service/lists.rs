@@ -103,7 +103,7 @@ impl<M: Maps> Service<M> {
             self.check_room(name, Some(&new))?;
             return Ok(Begun::Done(Box::new(Outcome::Replaced(change))));
         }
-        let undo = self.undo_of_list(name);
+        let undo = |service: &Self| service.undo_of_list(name);
         change.confirmation = self.promise(options.confirm, &Subject::Block(name.clone()), undo, now)?;
         let promised = change.confirmation;
         let begun = self.put_content(name, new, keeps_entries, change, now);

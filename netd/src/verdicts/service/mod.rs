@@ -131,7 +131,7 @@ impl<M: Maps> Service<M> {
         // The confirmation takes the next number, a new verdict the one after it.
         let id = twin.as_ref().map_or(self.next_id + 1, |(id, _)| *id);
         let undo = Undo::Verdict { id, before: twin.map(|(_, before)| before) };
-        let promised = self.promise(Some(within), &Subject::Verdict(id), undo, now)?;
+        let promised = self.promise(Some(within), &Subject::Verdict(id), |_| undo, now)?;
         match (self.put_verdict(verdict, force, now), promised) {
             (Ok(added), Some((id, until))) => {
                 self.save(now);
