@@ -34,6 +34,9 @@ pub(super) struct Args {
     /// Leaves enforcement in place when stopped; `netd unload` removes it.
     #[arg(long)]
     pub keep: bool,
+    /// Version under which maps are pinned: for tests of upgrades, which have one version of the program.
+    #[arg(long, value_name = "NUMBER", hide = true, default_value_t = netd_common::names::ABI)]
+    pub layout: u32,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -74,7 +77,9 @@ pub(super) fn run(args: &Args) -> anyhow::Result<()> {
     // Read once more: what was parsed does not tell what the file sets from what is a default.
     let path = args.config.as_deref().unwrap_or(Path::new(config::DEFAULT_PATH));
     let shown = config::shown::shown(&std::fs::read_to_string(path).unwrap_or_default());
-    pipeline::run(options(config, interfaces, args.keep, shown)?)
+    let mut options = options(config, interfaces, args.keep, shown)?;
+    options.kernel.layout = args.layout;
+    pipeline::run(options)
 }
 
 fn options(config: Config, interfaces: Choice, keep: bool, shown: serde_json::Value) -> anyhow::Result<Options> {

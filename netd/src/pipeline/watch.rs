@@ -189,7 +189,11 @@ impl Watcher {
             stores: self.stores.clone(),
             sinks: self.shared.sinks.iter().map(|tally| tally.state()).collect(),
             not_ready,
-            programs: status::Programs { missing: kernel.missing(), reattached: kernel.reattached().clone() },
+            programs: status::Programs {
+                missing: kernel.missing(),
+                reattached: kernel.reattached().clone(),
+                repinned: kernel.repinned().clone(),
+            },
             enforce_refused: self.shared.refused.load(Ordering::Relaxed),
         }));
         Ok(())

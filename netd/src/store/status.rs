@@ -59,6 +59,8 @@ pub struct Programs {
     pub missing: u64,
     /// Programs attached again since the start, by kind of hook: `tcx`, `clsact`, `xdp`, `cgroup`.
     pub reattached: BTreeMap<&'static str, u64>,
+    /// Pins made again since the start because somebody had removed them: `link`, `map`.
+    pub repinned: BTreeMap<&'static str, u64>,
 }
 
 /// A watched interface.

@@ -89,6 +89,12 @@ impl Front {
         written
     }
 
+    /// Returns the words from `first` on that the kernel holds otherwise than they should be.
+    pub(super) fn differing(&self, first: u32, held: &[u64]) -> Vec<u32> {
+        let wanted = self.words.get(first as usize..).unwrap_or_default();
+        (first..).zip(wanted.iter().zip(held)).filter(|(_, (wanted, held))| wanted != held).map(|(at, _)| at).collect()
+    }
+
     /// Notes that keys are gone, and returns whether a rebuild is worth its while.
     pub(super) fn note_removed(&mut self, count: u64, remaining: u64) -> bool {
         self.removed += count;
@@ -117,7 +123,8 @@ impl Front {
         Ok(())
     }
 
-    fn write<M: Maps>(&self, maps: &mut M, changed: &[u32]) -> Result<(), Error> {
+    /// Writes words as they should be.
+    pub(super) fn write<M: Maps>(&self, maps: &mut M, changed: &[u32]) -> Result<(), Error> {
         let words: Vec<_> = changed.iter().map(|word| (*word, self.words[*word as usize])).collect();
         match words.is_empty() {
             true => Ok(()),
