@@ -27,6 +27,7 @@ mod perf;
 mod pins;
 mod programs;
 mod proof;
+pub mod runs;
 mod succession;
 mod sys;
 mod table;
@@ -53,6 +54,7 @@ use health::Health;
 pub use maps::VerdictMaps;
 pub use offsets::find as find_offsets;
 use pins::Pins;
+pub use runs::Runs;
 use table::Table;
 
 /// Where netd's directory is unless told otherwise.

@@ -18,8 +18,12 @@ const MOST: u64 = 16_384;
 /// Ticks in which a round is to be done, as long as [`MOST`] allows it.
 const TICKS: u64 = 120;
 
-/// Words of the front that a tick reads back: a round takes as many ticks as there are such slices in it, 64.
-const FRONT: u32 = 16_384;
+/// Words of the front that a tick reads back, whatever they are: all of it in a minute.
+const FRONT: u32 = 8_192;
+/// Words in which something is listed, which come more often: a tick looks for them in a quarter of the front, and reads
+/// so many back.
+const FRONT_SCANNED: u32 = FRONT_WORDS / 4;
+const FRONT_LISTED: u32 = 4_096;
 
 /// Where the comparison stands.
 #[derive(Debug, Default)]
@@ -32,8 +36,9 @@ pub(super) struct Audit {
     after: u64,
     walk: Option<Walk>,
     lists_version: u64,
-    /// The next word of the front.
+    /// The next word of the front, and the next in which something may be listed.
     front: u32,
+    front_listed: u32,
     begun_ns: u64,
     reading: Reading,
 }
@@ -188,12 +193,19 @@ impl<M: Maps> Service<M> {
 
     /// Compares the next words of the front. A bit too few lets a listed address pass, one too many costs look-ups.
     fn look_at_front(&self, audit: &mut Audit, slice: &mut Slice) -> Result<(), Error> {
-        let first = audit.front;
-        let mut held = vec![0; FRONT.min(FRONT_WORDS - first) as usize];
-        self.maps.read_front(first, &mut held)?;
-        slice.front = self.front.differing(first, &held);
+        let (mut runs, next) = self.front.listed(audit.front_listed, FRONT_SCANNED, FRONT_LISTED);
+        audit.front_listed = next;
+        runs.push(audit.front..FRONT_WORDS.min(audit.front + FRONT));
+        audit.front = (audit.front + FRONT) % FRONT_WORDS;
+        let mut held = Vec::new();
+        for run in runs {
+            held.resize(run.len(), 0);
+            self.maps.read_front(run.start, &mut held)?;
+            slice.front.extend(self.front.differing(run.start, &held));
+        }
+        slice.front.sort_unstable();
+        slice.front.dedup();
         slice.drift.front = slice.front.len() as u64;
-        audit.front = (first + held.len() as u32) % FRONT_WORDS;
         Ok(())
     }
 
