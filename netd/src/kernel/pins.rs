@@ -104,11 +104,10 @@ impl Pins {
 
     /// Returns what is pinned in the links of another layout.
     pub(super) fn former_links(&self) -> Result<Vec<PathBuf>, Error> {
-        let mut links = Vec::new();
-        for version in &self.former {
-            links.extend(entries(&version.join("links")).map_err(listing(version))?);
-        }
-        Ok(links)
+        // One that was killed at its beginning has no links yet.
+        let mut listed = Clearing::default();
+        let links = self.former.iter().flat_map(|version| listed.entries(&version.join("links"))).collect();
+        listed.failure.map_or(Ok(links), Err)
     }
 
     /// Detaches every link of other layouts and removes their pins. What fails is returned and stays, to be tried again

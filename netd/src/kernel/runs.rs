@@ -26,7 +26,7 @@ impl Kernel {
     /// Returns the runs of every program that has been seen running.
     #[must_use]
     pub fn runs(&self) -> Vec<Runs> {
-        let runs = self.programs.iter().filter_map(|(program, fd)| {
+        let runs = self.programs.iter().filter_map(|(&program, fd)| {
             // Who cannot be asked has nothing to tell.
             let info = sys::program_info(fd).ok()?;
             Some(Runs { program, runs: info.runs, time: Duration::from_nanos(info.run_time_ns) })

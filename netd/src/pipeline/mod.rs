@@ -10,6 +10,7 @@
 //! Only the sources listen for shutdown. Each later stage ends when its input does, so nothing that was read is lost.
 
 mod analyse;
+mod boot;
 mod door;
 mod feeds;
 mod geoip;
@@ -69,6 +70,8 @@ use crate::{
     },
     verdicts::{self, Guard, Handle, Now, Service, Settings},
 };
+
+pub use boot::{Before, Booted, boot};
 
 /// Everything `netd run` is told.
 #[derive(Clone, Debug)]

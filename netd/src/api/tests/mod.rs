@@ -49,7 +49,7 @@ use crate::store::evidence::Evidence;
 use crate::store::history::History;
 use crate::store::policies::{Book, Files};
 use crate::store::questions::{self, Asked};
-use crate::store::status::{self, Degraded, Fill, Interface, Loss, Snapshot};
+use crate::store::status::{self, Degraded, Fill, Interface, Loss, Programs, Runs, Snapshot};
 use crate::store::suppressions::Suppressions;
 use crate::store::tokens::{Scope, Tokens};
 use crate::store::{Findings, Flows};
