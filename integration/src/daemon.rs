@@ -93,11 +93,7 @@ impl Daemon {
     ///
     /// As [`Daemon::start`].
     pub fn again(&mut self, arguments: &[&str]) -> Result<()> {
-        let log = fs::File::create(self.folder.0.join("log")).context("cannot create the daemon's log")?;
-        let mut command = Command::new(binary::netd()?);
-        command.arg("run").arg("--config").arg(self.folder.0.join("netd.toml")).args(arguments);
-        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
-        let mut process = Process::start(&self.namespace, &mut command)?;
+        let mut process = self.begin(arguments)?;
         let deadline = Instant::now() + PATIENCE;
         while self.api().get("/readyz").is_err() {
             if let Some(status) = process.child().try_wait()? {
@@ -110,6 +106,25 @@ impl Daemon {
         }
         self.process = Some(process);
         Ok(())
+    }
+
+    /// Starts it and kills it `after` a while, wherever it is by then.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be started, or ends by itself before.
+    pub fn cut_short(&mut self, arguments: &[&str], after: Duration) -> Result<()> {
+        let process = self.begin(arguments)?;
+        std::thread::sleep(after);
+        process.kill().with_context(|| self.log())
+    }
+
+    fn begin(&self, arguments: &[&str]) -> Result<Process> {
+        let log = fs::File::create(self.folder.0.join("log")).context("cannot create the daemon's log")?;
+        let mut command = Command::new(binary::netd()?);
+        command.arg("run").arg("--config").arg(self.folder.0.join("netd.toml")).args(arguments);
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
+        Process::start(&self.namespace, &mut command)
     }
 
     #[must_use]

@@ -1,10 +1,12 @@
 //! Faults of the daemon itself and of what it is attached to: enforcement goes on.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail, ensure};
+use netd_common::key::Address;
+use netd_common::verdict::front_bit;
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 
@@ -25,12 +27,13 @@ pub const ROWS: &[Row] = &[
     Row { id: "T03", fault: "programs exchanged under a flood", goal: "0 leaked, 0 lost", play: exchanged },
     Row { id: "T05", fault: "a start that fails", goal: "what was enforced still is; exit code not 0", play: refused },
     Row { id: "T06", fault: "links made, renamed, flapped, deleted", goal: "attached < 500 ms, 0 missed", play: links },
-    Row { id: "T07", fault: "links detached, keys deleted by others", goal: "healed < 5 s, counted", play: meddled },
+    Row { id: "T07", fault: "links detached, keys deleted, front cleared, pins removed by others", goal: "healed < 5 s, counted", play: meddled },
     Row { id: "T08", fault: "pins lost while the daemon is down", goal: "verdicts back from disk", play: unpinned },
     Row { id: "T09", fault: "SIGSTOP under a flood", goal: "the verdict ends within 1 s of its time", play: hung },
 ];
 
-const PINS: &str = "/sys/fs/bpf/netd";
+/// Where the daemon pins.
+pub const PINS: &str = "/sys/fs/bpf/netd";
 /// Between two ends of the daemon.
 const PERIOD: Duration = Duration::from_secs(3);
 const LONGEST: Duration = Duration::from_secs(25 * 60);
@@ -288,11 +291,35 @@ fn meddled(_: Setting) -> Result<Outcome> {
     let healed = begun.elapsed();
     let cut = cut && is_cut(&lab)? == Passage::Cut;
 
+    let front = pins(&lab, "maps")?.into_iter().find(|pin| pin.ends_with("/FRONT")).context("no front is pinned")?;
+    let word = (front_bit(&Address::from(IpAddr::from(NOWHERE))) / 64).to_ne_bytes().map(|byte| byte.to_string());
+    let mut clear = vec!["map", "update", "pinned", front.as_str(), "key"];
+    clear.extend(word.iter().map(String::as_str));
+    clear.extend(["value", "0", "0", "0", "0", "0", "0", "0", "0"]);
+    let begun = Instant::now();
+    bpftool(&lab, &clear)?;
+    api.until("/api/v1/status", PATIENCE, |status| (number(status, "/enforced/drift/front") == 1).then_some(()))?;
+    let front = begun.elapsed();
+    let cut = cut && is_cut(&lab)? == Passage::Cut;
+
+    let pinned = [pins(&lab, "links")?, pins(&lab, "maps")?].concat();
+    let begun = Instant::now();
+    lab.watched().run(|| pinned.iter().try_for_each(|pin| Ok(std::fs::remove_file(pin)?)))?;
+    api.until("/api/v1/status", PATIENCE, |status| {
+        let paths = ["/programs/repinned/link", "/programs/repinned/map", "/enforced/drift/unpinned"];
+        (paths.map(|path| number(status, path)).iter().sum::<u64>() == pinned.len() as u64).then_some(())
+    })?;
+    let repinned = begun.elapsed();
+    let again = [pins(&lab, "links")?, pins(&lab, "maps")?].concat();
+    let cut = cut && is_cut(&lab)? == Passage::Cut && again == pinned;
+
     let limit = Duration::from_secs(5);
     let measured = format!(
-        "{wanted} links attached again in {attached:.1?}, 2 keys put right in {healed:.1?}, cut after each: {cut}"
+        "{wanted} links attached again in {attached:.1?}, 2 keys put right in {healed:.1?}, the front in {front:.1?}, {} \
+         pins made again in {repinned:.1?}, cut after each: {cut}",
+        pinned.len()
     );
-    Ok(Outcome { measured, holds: cut && attached < limit && healed < limit })
+    Ok(Outcome { measured, holds: cut && [attached, healed, front, repinned].iter().all(|took| *took < limit) })
 }
 
 /// Returns the paths of what is pinned in a folder of the present layout.
@@ -300,7 +327,9 @@ fn pins(lab: &Lab, folder: &str) -> Result<Vec<String>> {
     lab.watched().run(|| {
         let version = std::fs::read_dir(PINS)?.flatten().next().context("nothing is pinned")?.path();
         let entries = std::fs::read_dir(version.join(folder))?.flatten();
-        Ok(entries.map(|entry| entry.path().display().to_string()).collect())
+        let mut paths: Vec<_> = entries.map(|entry| entry.path().display().to_string()).collect();
+        paths.sort();
+        Ok(paths)
     })
 }
 

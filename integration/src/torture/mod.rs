@@ -9,6 +9,7 @@ pub mod lists;
 pub mod outputs;
 pub mod overload;
 pub mod policy;
+pub mod upgrade;
 
 use std::time::{Duration, Instant};
 
@@ -67,8 +68,16 @@ impl Played {
 /// Returns every row, by number. Each room of faults adds its own.
 #[must_use]
 pub fn rows() -> Vec<Row> {
-    let rooms: [&[Row]; 7] =
-        [continuity::ROWS, control::ROWS, history::ROWS, lists::ROWS, outputs::ROWS, overload::ROWS, policy::ROWS];
+    let rooms: [&[Row]; 8] = [
+        continuity::ROWS,
+        control::ROWS,
+        history::ROWS,
+        lists::ROWS,
+        outputs::ROWS,
+        overload::ROWS,
+        policy::ROWS,
+        upgrade::ROWS,
+    ];
     let mut rows: Vec<_> = rooms.concat();
     rows.sort_by_key(|row| row.id);
     rows

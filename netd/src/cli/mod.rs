@@ -4,6 +4,7 @@
 mod allow;
 mod audit;
 mod block;
+mod boot;
 pub mod client;
 mod completions;
 mod config;
@@ -69,6 +70,7 @@ enum Command {
     Token(token::Args),
     Audit(audit::Args),
     KillSwitch(kill_switch::Args),
+    Boot(boot::Args),
     Unload(unload::Args),
     Geoip(geoip::Args),
     Policy(policy::Args),
@@ -128,6 +130,7 @@ pub fn run(cli: &Cli, out: &mut dyn Write, err: &mut dyn Write) -> u8 {
     let done = match &cli.command {
         Command::Run(args) => run::run(args).map(|()| 0).map_err(Error::from),
         Command::Demo(args) => demo::run(args, out).map(|()| 0).map_err(Error::from),
+        Command::Boot(args) => boot::run(args, out).map(|()| 0).map_err(Error::from),
         Command::Unload(args) => unload::run(args, out).map(|()| 0).map_err(Error::from),
         Command::Replay(args) => replay::run(args, out, err),
         Command::Flows(args) => flows::run(args, out).map(|()| 0),

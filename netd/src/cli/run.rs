@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::Context as _;
+use ipnet::IpNet;
 use netd_engine::config::{Config as EngineConfig, Flows, Histories, Networks};
 
 use crate::{
@@ -34,6 +35,9 @@ pub(super) struct Args {
     /// Leaves enforcement in place when stopped; `netd unload` removes it.
     #[arg(long)]
     pub keep: bool,
+    /// Version under which maps are pinned: for tests of upgrades, which have one version of the program.
+    #[arg(long, value_name = "NUMBER", hide = true, default_value_t = netd_common::names::ABI)]
+    pub layout: u32,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -65,36 +69,20 @@ pub(super) fn run(args: &Args) -> anyhow::Result<()> {
     if let Some(policy) = &args.policy {
         config.policy.clone_from(policy);
     }
-    let interfaces = match (&args.interfaces, &config.interfaces) {
-        (Some(names), _) => Choice::parse(names),
-        (None, Interfaces::Auto) => Choice::Auto,
-        (None, Interfaces::Named(names)) => Choice::Named(names.clone()),
-    };
+    let interfaces = args.interfaces.as_deref().map_or_else(|| choice(&config.interfaces), Choice::parse);
     log_to_stderr(&config.log)?;
     // Read once more: what was parsed does not tell what the file sets from what is a default.
     let path = args.config.as_deref().unwrap_or(Path::new(config::DEFAULT_PATH));
     let shown = config::shown::shown(&std::fs::read_to_string(path).unwrap_or_default());
-    pipeline::run(options(config, interfaces, args.keep, shown)?)
+    let mut options = options(config, interfaces, args.keep, shown)?;
+    options.kernel.layout = args.layout;
+    pipeline::run(options)
 }
 
 fn options(config: Config, interfaces: Choice, keep: bool, shown: serde_json::Value) -> anyhow::Result<Options> {
     let Files { policies, services, weights, intel } = files::read(&config)?;
-    let nets = |networks: &[Network]| networks.iter().map(|Network(net)| *net).collect::<Vec<_>>();
     Ok(Options {
-        kernel: kernel::Options {
-            bpffs: config.bpffs,
-            flows_per_cpu: config.limits.flows_per_cpu,
-            hosts: config.limits.listed_hosts,
-            prefixes: config.limits.listed_prefixes,
-            xdp: match config.xdp {
-                Xdp::Auto => kernel::Xdp::Auto,
-                Xdp::Native => kernel::Xdp::Native,
-                Xdp::Generic => kernel::Xdp::Generic,
-                Xdp::Off => kernel::Xdp::Off,
-            },
-            cgroup: config.cgroup,
-            ..kernel::Options::default()
-        },
+        kernel: kernel_options(&config),
         interfaces,
         mode: config.mode.control(),
         engine: EngineConfig {
@@ -128,7 +116,37 @@ fn options(config: Config, interfaces: Choice, keep: bool, shown: serde_json::Va
     })
 }
 
-fn log_to_stderr(log: &config::Log) -> anyhow::Result<()> {
+/// Returns how to load.
+pub(super) fn kernel_options(config: &Config) -> kernel::Options {
+    kernel::Options {
+        bpffs: config.bpffs.clone(),
+        flows_per_cpu: config.limits.flows_per_cpu,
+        hosts: config.limits.listed_hosts,
+        prefixes: config.limits.listed_prefixes,
+        xdp: match config.xdp {
+            Xdp::Auto => kernel::Xdp::Auto,
+            Xdp::Native => kernel::Xdp::Native,
+            Xdp::Generic => kernel::Xdp::Generic,
+            Xdp::Off => kernel::Xdp::Off,
+        },
+        cgroup: config.cgroup,
+        ..kernel::Options::default()
+    }
+}
+
+/// Returns which interfaces are meant.
+pub(super) fn choice(interfaces: &Interfaces) -> Choice {
+    match interfaces {
+        Interfaces::Auto => Choice::Auto,
+        Interfaces::Named(names) => Choice::Named(names.clone()),
+    }
+}
+
+pub(super) fn nets(networks: &[Network]) -> Vec<IpNet> {
+    networks.iter().map(|Network(net)| *net).collect()
+}
+
+pub(super) fn log_to_stderr(log: &config::Log) -> anyhow::Result<()> {
     let filter = tracing_subscriber::EnvFilter::try_new(&log.level)
         .with_context(|| format!("log.level '{}' is neither a level nor a filter", log.level))?;
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);

@@ -1,6 +1,7 @@
 //! The daemon's configuration: a TOML file in which every key is optional.
 
 mod api;
+mod boot;
 mod capture;
 pub mod feeds;
 pub mod files;
@@ -21,6 +22,7 @@ use ipnet::IpNet;
 use serde::de::{Error as _, Visitor};
 use serde::{Deserialize, Deserializer};
 
+pub use self::boot::Boot;
 pub use self::api::{Api, Grant, Tls, TlsMode};
 pub use self::capture::Capture;
 use self::files::IntelList;
@@ -66,6 +68,8 @@ pub struct Config {
     /// Programs pass everything when the daemon has been silent for longer; zero: never.
     #[serde(deserialize_with = "duration")]
     pub heartbeat_limit: Duration,
+    /// What `netd boot` does when it cannot do its work.
+    pub boot: Boot,
     pub api: Api,
     pub privileges: Privileges,
     pub limits: Limits,
@@ -190,6 +194,7 @@ impl Default for Config {
             protect: Vec::new(),
             local_networks: Vec::new(),
             heartbeat_limit: Duration::from_secs(600),
+            boot: Boot::default(),
             api: Api::default(),
             privileges: Privileges::default(),
             limits: Limits::default(),

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use super::{Check, offloads};
 use crate::kernel::interfaces::{Choice, Watch};
+use crate::kernel::runs;
 
 /// What loading takes.
 const LOADING: [caps::Capability; 3] =
@@ -14,6 +15,7 @@ const LITTLE: u64 = 64 << 20;
 
 pub(super) fn checks(state_dir: &Path, is_running: bool) -> Vec<Check> {
     let mut checks = vec![kernel(&read("/proc/sys/kernel/osrelease")), btf(), bpf_file_system(), cgroups(), lsm()];
+    checks.push(statistics());
     checks.push(privileges(is_running));
     checks.extend(interfaces());
     checks.push(clock());
@@ -75,6 +77,14 @@ fn cgroups() -> Check {
             "a blocked connect hangs, where it could fail at once, and owners are found in /proc only",
         ),
     }
+}
+
+fn statistics() -> Check {
+    let found = match runs::are_counted() {
+        true => "on: metrics say how often netd's programs run and what they take",
+        false => "off: sysctl kernel.bpf_stats_enabled=1 counts runs of programs, everybody's, at some ns a run",
+    };
+    Check::ok("BPF stats", found)
 }
 
 fn lsm() -> Check {

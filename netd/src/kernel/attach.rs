@@ -70,6 +70,25 @@ impl Hook {
             Self::Filter(direction) => format!("clsact-{}", direction.name()),
         }
     }
+
+    pub(super) fn is_xdp(&self) -> bool {
+        match self {
+            Self::Link { pin, .. } => pin.contains("-xdp-"),
+            Self::Filter(_) => false,
+        }
+    }
+
+    /// Returns whether it is the link of a direction.
+    pub(super) fn is_tcx(&self, direction: Direction) -> bool {
+        match self {
+            Self::Link { pin, .. } => pin.ends_with(&tcx_suffix(direction)),
+            Self::Filter(_) => false,
+        }
+    }
+}
+
+fn tcx_suffix(direction: Direction) -> String {
+    format!("tcx-{}", direction.name())
 }
 
 const XDP_PINS: [(&str, u32, Xdp); 2] =
@@ -96,7 +115,8 @@ impl Kernel {
     ///
     /// # Errors
     ///
-    /// When there are interfaces and none could be attached to. What was attached before is then still attached.
+    /// When there are interfaces and none could be attached to, or not all while another version's programs are. What was
+    /// attached before is then still attached.
     pub fn attach<'a>(&mut self, interfaces: impl IntoIterator<Item = &'a Interface>) -> Result<Vec<Degraded>, Error> {
         let mut degraded = Vec::new();
         let mut failure = None;
@@ -107,7 +127,7 @@ impl Kernel {
             }
         }
         match failure {
-            Some(error) if self.attached.is_empty() => return Err(error),
+            Some(error) if self.attached.is_empty() || self.succeeds() => return Err(error),
             None if self.attached.is_empty() => {
                 degraded.push(Degraded::new("interfaces", "none to watch is up", "nothing is seen until one comes up"))
             }
@@ -120,7 +140,9 @@ impl Kernel {
             self.attach_tracepoints(&mut degraded);
         }
         self.count_interfaces()?;
-        self.detach_leftovers(&mut degraded);
+        if !self.succeeds() {
+            self.detach_leftovers(&mut degraded);
+        }
         Ok(degraded)
     }
 
@@ -188,7 +210,8 @@ impl Kernel {
             self.watched.remove(&interface.index)?;
             return Err(error);
         }
-        if interface.link_layer == LinkLayer::Ethernet {
+        // Another version may have XDP's place.
+        if interface.link_layer == LinkLayer::Ethernet && !self.succeeds() {
             hooks.extend(self.attach_xdp(interface, degraded));
         }
         self.attached.insert(interface.index, Attached { interface: interface.clone(), hooks });
@@ -209,7 +232,7 @@ impl Kernel {
         };
         let program = self.programs.get(name).ok_or(Error::Missing { what: "loaded program", name })?;
         if self.tcx {
-            let pin = self.pin(interface.index, &format!("tcx-{}", direction.name()));
+            let pin = self.pin(interface.index, &tcx_suffix(direction));
             let index = interface.index;
             let placed = self.place_link(
                 &pin,
@@ -220,8 +243,10 @@ impl Kernel {
             );
             match placed {
                 Ok(link) => {
-                    // A former run may have been told to use filters.
-                    self.place.detach(index, direction).map_err(failed)?;
+                    // A former run may have been told to use filters; another version's are its own until it is done.
+                    if !self.succeeds() {
+                        self.place.detach(index, direction).map_err(failed)?;
+                    }
                     return Ok(Hook::Link { pin, link });
                 }
                 Err(PlaceError::Create(error)) if is_unsupported(&error) => {
@@ -285,6 +310,21 @@ impl Kernel {
         None
     }
 
+    /// Attaches XDP where an interface can have it and does not.
+    pub(super) fn attach_vacant_xdp(&mut self, degraded: &mut Vec<Degraded>) {
+        let vacant = |attached: &&Attached| {
+            attached.interface.link_layer == LinkLayer::Ethernet && !attached.hooks.iter().any(Hook::is_xdp)
+        };
+        let interfaces: Vec<_> =
+            self.attached.values().filter(vacant).map(|attached| attached.interface.clone()).collect();
+        for interface in interfaces {
+            let hook = self.attach_xdp(&interface, degraded);
+            if let (Some(hook), Some(attached)) = (hook, self.attached.get_mut(&interface.index)) {
+                attached.hooks.push(hook);
+            }
+        }
+    }
+
     pub(super) fn attach_cgroup(&mut self, degraded: &mut Vec<Degraded>) {
         let root = match cgroup::Root::find() {
             Ok(Some(root)) => root,
@@ -308,7 +348,9 @@ impl Kernel {
                 || sys::link_cgroup(program, &root.directory, attach_type),
             );
             match placed {
-                Ok(_) => self.cgroup_links.push(pin),
+                Ok(link) => {
+                    self.cgroup_links.insert(pin, link);
+                }
                 Err(error) => degraded.push(Degraded::new(
                     format!("program {name} on {}", root.path.display()),
                     error.text(),
@@ -362,7 +404,7 @@ impl Kernel {
     }
 
     /// Detaches pinned links that this run has no use for: of interfaces not chosen any more, of a mode not wanted.
-    fn detach_leftovers(&self, degraded: &mut Vec<Degraded>) {
+    pub(super) fn detach_leftovers(&self, degraded: &mut Vec<Degraded>) {
         let used: BTreeSet<&str> = self
             .attached
             .values()
@@ -371,7 +413,7 @@ impl Kernel {
                 Hook::Link { pin, .. } => Some(pin.as_str()),
                 Hook::Filter(_) => None,
             })
-            .chain(self.cgroup_links.iter().map(String::as_str))
+            .chain(self.cgroup_links.keys().map(String::as_str))
             .collect();
         let names = match self.pins.link_names() {
             Ok(names) => names,
@@ -461,6 +503,6 @@ fn unwatched(interface: &Interface, error: &Error) -> Degraded {
     Degraded::new(format!("interface {}", interface.name), super::chain(error), "its packets pass unseen")
 }
 
-fn leftover(what: &str, error: &Error) -> Degraded {
+pub(super) fn leftover(what: &str, error: &Error) -> Degraded {
     Degraded::new(what, super::chain(error), "something of a former run may still be attached")
 }

@@ -4,14 +4,13 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    os::fd::AsFd as _,
+    os::fd::OwnedFd,
 };
 
 use super::{
     Degraded, Error, Kernel, Xdp,
     attach::{Attached, Direction, Hook},
     interfaces::{self, Interface, LinkLayer},
-    pins::open_pin,
     sys,
 };
 
@@ -23,6 +22,7 @@ const BACK_OFF: u32 = 15;
 pub(super) struct Health {
     look: u32,
     missing: u64,
+    repinned: BTreeMap<&'static str, u64>,
     reattached: BTreeMap<&'static str, u64>,
     /// By hook, the look before which it is left alone.
     rests: BTreeMap<String, u32>,
@@ -31,11 +31,16 @@ pub(super) struct Health {
 impl Health {
     /// Returns whether `hook` may be tried at this look; the next time is a while off.
     fn may_try(&mut self, hook: String) -> bool {
-        let rested = self.rests.get(&hook).is_none_or(|until| *until <= self.look);
+        let rested = !self.rests(&hook);
         if rested {
             self.rests.insert(hook, self.look + BACK_OFF);
         }
         rested
+    }
+
+    /// Returns whether `hook` is left alone for a while.
+    fn rests(&self, hook: &str) -> bool {
+        self.rests.get(hook).is_some_and(|until| *until > self.look)
     }
 
     fn count(&mut self, hook: &'static str, reattached: u64) {
@@ -54,6 +59,7 @@ impl Kernel {
         self.health.look += 1;
         let existing: BTreeSet<u32> = interfaces::indices()?.into_iter().collect();
         let mut degraded = Vec::new();
+        self.heal_pins(&mut degraded);
         let mut missing = 0;
         for attached in self.attached.values().filter(|attached| existing.contains(&attached.interface.index)) {
             missing += attached.hooks.iter().filter(|hook| !self.holds(&attached.interface, hook)).count();
@@ -80,6 +86,43 @@ impl Kernel {
     #[must_use]
     pub const fn reattached(&self) -> &BTreeMap<&'static str, u64> {
         &self.health.reattached
+    }
+
+    /// Returns how often something was pinned again since loading: `link`, `map`.
+    #[must_use]
+    pub const fn repinned(&self) -> &BTreeMap<&'static str, u64> {
+        &self.health.repinned
+    }
+
+    /// Pins again what somebody has unpinned: without its pin a link would end with this daemon, and a successor would not
+    /// find the maps.
+    fn heal_pins(&mut self, degraded: &mut Vec<Degraded>) {
+        let hooks = self.attached.values().flat_map(|attached| &attached.hooks);
+        let links = hooks.filter_map(|hook| match hook {
+            Hook::Link { pin, link } => Some((pin, link)),
+            Hook::Filter(_) => None,
+        });
+        let links = links.chain(&self.cgroup_links).map(|(pin, link)| ("link", self.pins.link(pin), link));
+        let maps = self.maps.iter().map(|(name, map)| ("map", self.pins.map(name), map));
+        let lost: Vec<_> = links.chain(maps).filter(|(_, path, _)| !path.exists()).collect();
+        if lost.is_empty() || self.health.rests("pins") {
+            return;
+        }
+        let repinned = self.pins.restore_directories().and_then(|()| {
+            lost.into_iter().try_for_each(|(kind, path, object)| match sys::object_pin(object, &path) {
+                Ok(()) => {
+                    tracing::warn!(pin = %path.display(), "somebody removed a pin; made again");
+                    *self.health.repinned.entry(kind).or_default() += 1;
+                    Ok(())
+                }
+                Err(source) => Err(Error::Pin { doing: "make again", path, source }),
+            })
+        });
+        if let Err(error) = repinned {
+            self.health.may_try("pins".to_owned());
+            let consequence = "what is not pinned ends with this daemon";
+            degraded.push(Degraded::new("pins", super::chain(&error), consequence));
+        }
     }
 
     fn holds(&self, interface: &Interface, hook: &Hook) -> bool {
@@ -188,13 +231,9 @@ impl Kernel {
 
     /// Attaches to the cgroup tree again; returns how many links were gone.
     fn heal_cgroup(&mut self, degraded: &mut Vec<Degraded>) -> usize {
-        let is_gone = |pin: &&String| match open_pin(&self.pins.link(pin)) {
-            Ok(Some(link)) => sys::link_info(link.as_fd()).is_ok_and(|info| info.cgroup() == 0),
-            Ok(None) => true,
-            // When the kernel does not answer, suspect nobody.
-            Err(_) => false,
-        };
-        let gone = self.cgroup_links.iter().filter(is_gone).count();
+        // When the kernel does not answer, suspect nobody.
+        let is_gone = |link: &&OwnedFd| sys::link_info(link).is_ok_and(|info| info.cgroup() == 0);
+        let gone = self.cgroup_links.values().filter(is_gone).count();
         if gone > 0 && self.health.may_try("cgroup".to_owned()) {
             tracing::warn!(gone, "somebody detached netd from the cgroup tree; attaching again");
             self.attach_cgroup(degraded);
@@ -212,7 +251,7 @@ impl Kernel {
 /// Returns the kind of a hook, as metrics call it.
 fn kind(hook: &Hook) -> &'static str {
     match hook {
-        Hook::Link { pin, .. } if pin.contains("-xdp-") => "xdp",
+        Hook::Link { .. } if hook.is_xdp() => "xdp",
         Hook::Link { .. } => "tcx",
         Hook::Filter(_) => "clsact",
     }

@@ -49,6 +49,8 @@ pub enum Choice {
     /// All that are up, except loopback.
     #[default]
     Auto,
+    /// All except loopback, up or not: before the network is up.
+    Every,
     /// These, up or not.
     Named(Vec<String>),
 }
@@ -256,6 +258,7 @@ fn choose(choice: &Choice, found: Vec<Found>) -> BTreeMap<u32, Interface> {
         Choice::Auto => {
             found.flags & libc::IFF_UP.cast_unsigned() != 0 && found.flags & libc::IFF_LOOPBACK.cast_unsigned() == 0
         }
+        Choice::Every => found.flags & libc::IFF_LOOPBACK.cast_unsigned() == 0,
         Choice::Named(names) => names.contains(&found.name),
     };
     found

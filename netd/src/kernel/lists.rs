@@ -181,6 +181,26 @@ impl Lists {
         self.steering.bump_generation()
     }
 
+    /// Pins the generation that answers where somebody has unpinned it; returns how many pins were gone. Without them a
+    /// successor would begin with empty lists.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be pinned.
+    pub(super) fn restore_pins(&self) -> Result<u64, Error> {
+        let at = self.present.number as usize;
+        let mut restored = 0;
+        for (map, home) in
+            [(self.present.hosts.as_fd(), &self.homes.hosts[at]), (self.present.prefixes.as_fd(), &self.homes.prefixes[at])]
+        {
+            if !home.exists() {
+                pin(&map, home)?;
+                restored += 1;
+            }
+        }
+        Ok(restored)
+    }
+
     /// Gives up the generation being filled.
     pub(super) fn abandon(&mut self) {
         if let Some(coming) = self.coming.take() {

@@ -77,13 +77,13 @@ impl Kernel {
     ///
     /// When netd cannot work at all; what was attached before is then as it was.
     pub fn load(options: &Options) -> Result<(Self, Vec<Degraded>), Error> {
-        let pins = Pins::open(&options.bpffs)?;
+        let pins = Pins::open(&options.bpffs, options.layout)?;
         match load(&pins, options) {
             Ok(loaded) => loaded.finish(pins, options),
             Err(error) => {
-                // Maps that nobody uses yet would only stay in the way.
+                // Maps that nobody uses yet would only stay in the way; another layout's are in use.
                 if pins.is_new
-                    && let Err(error) = pins.clear()
+                    && let Err(error) = pins.withdraw()
                 {
                     tracing::warn!(error = chain(&error), "could not remove what the failed loading had pinned");
                 }
@@ -211,7 +211,7 @@ impl Loaded {
             steering,
             watched,
             attached: BTreeMap::new(),
-            cgroup_links: Vec::new(),
+            cgroup_links: BTreeMap::new(),
             health: Health::default(),
             tracepoints: Vec::new(),
             xdp: options.xdp,

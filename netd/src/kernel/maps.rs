@@ -159,6 +159,10 @@ impl Maps for VerdictMaps {
         self.lists.swap().map_err(failed("swap the generations of lists"))
     }
 
+    fn restore_pins(&mut self) -> Result<u64, MapsError> {
+        self.lists.restore_pins().map_err(failed("pin BLOCK_HOSTS and BLOCK_PREFIXES again"))
+    }
+
     fn abandon(&mut self) {
         self.lists.abandon();
     }
@@ -234,6 +238,10 @@ impl Maps for VerdictMaps {
         });
         read.map_err(failed("read FRONT"))?;
         Ok(words)
+    }
+
+    fn read_front(&self, first: u32, words: &mut [u64]) -> Result<(), MapsError> {
+        self.front.read_from(self.lists.present().front_word(first), words).map_err(failed("read FRONT"))
     }
 
     fn write_front(&mut self, words: &[(u32, u64)]) -> Result<(), MapsError> {

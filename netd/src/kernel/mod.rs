@@ -5,8 +5,8 @@
 //! next adopts both. Programs are exchanged under the packets (`BPF_LINK_UPDATE`, filter replacement), never detached
 //! and attached again.
 //!
-//! Order of use: [`Kernel::load`], [`Kernel::steering`] to set limits, [`Kernel::attach`], then [`Kernel::follow`]
-//! and [`Kernel::heal`] while it runs. Dropping a [`Kernel`] unloads it, unless [`Kernel::keep`] was called.
+//! Order of use: [`Kernel::load`], [`Kernel::steering`] to set limits, [`Kernel::attach`], [`Kernel::take_over`], then
+//! [`Kernel::follow`] and [`Kernel::heal`] while it runs. Dropping a [`Kernel`] unloads it, unless [`Kernel::keep`] was called.
 //! Everything here belongs to the network namespace of the thread that calls.
 
 mod attach;
@@ -27,6 +27,8 @@ mod perf;
 mod pins;
 mod programs;
 mod proof;
+pub mod runs;
+mod succession;
 mod sys;
 mod table;
 mod tracepoints;
@@ -52,6 +54,7 @@ use health::Health;
 pub use maps::VerdictMaps;
 pub use offsets::find as find_offsets;
 use pins::Pins;
+pub use runs::Runs;
 use table::Table;
 
 /// Where netd's directory is unless told otherwise.
@@ -70,6 +73,10 @@ pub enum Error {
     ForeignDirectory { path: PathBuf },
     #[error("another netd is using {}", path.display())]
     InUse { path: PathBuf },
+    #[error("{} is of a version unknown to this netd, and goes on enforcing: `netd unload` removes it", path.display())]
+    UnknownLayout { path: PathBuf },
+    #[error("what another version is attached to cannot be taken over: {what}; it goes on enforcing")]
+    NotTakenOver { what: String },
     #[error("cannot {doing} the pin {}", path.display())]
     Pin { doing: &'static str, path: PathBuf, source: io::Error },
     #[error("cannot tell which network namespace this is")]
@@ -173,6 +180,8 @@ pub struct Options {
     pub offsets: bool,
     /// Use filters even where there are TCX links.
     pub force_clsact: bool,
+    /// Version under which the maps are pinned: [`netd_common::names::ABI`], unless a test wants to be another version.
+    pub layout: u32,
 }
 
 impl Default for Options {
@@ -194,6 +203,7 @@ impl Default for Options {
             returns: true,
             offsets: true,
             force_clsact: false,
+            layout: netd_common::names::ABI,
         }
     }
 }
@@ -212,8 +222,8 @@ pub struct Kernel {
     list_limits: lists::Limits,
     watched: Table<u32, u32>,
     attached: BTreeMap<u32, Attached>,
-    /// Pins of links to the cgroup tree.
-    cgroup_links: Vec<String>,
+    /// Links to the cgroup tree, by pin.
+    cgroup_links: BTreeMap<String, OwnedFd>,
     health: Health,
     /// What holds the programs that see processes.
     tracepoints: Vec<OwnedFd>,
@@ -253,7 +263,9 @@ impl Kernel {
     /// The first failure; the rest is removed all the same.
     pub fn unload(mut self) -> Result<Unloaded, Error> {
         self.keep = true;
-        self.unload_now()
+        let unloaded = self.unload_now();
+        self.pins.forget_former();
+        unloaded
     }
 
     fn unload_now(&mut self) -> Result<Unloaded, Error> {
@@ -264,6 +276,10 @@ impl Kernel {
 
 impl Drop for Kernel {
     fn drop(&mut self) {
+        if self.succeeds() {
+            self.give_back();
+            return;
+        }
         if self.keep {
             return;
         }

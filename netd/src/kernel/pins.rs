@@ -4,6 +4,7 @@
 //! /sys/fs/bpf/netd/        0700, locked by the daemon that uses it
 //!     v1/maps/CONTROL      0600, by the layout's version, so that no daemon adopts maps it would misread
 //!     v1/links/...         0600
+//!     gone-v1              a layout's maps on their way out: nothing is attached to them
 //! ```
 //! Permission to open a pin is permission to switch enforcement off, hence the modes; and bpffs itself is often
 //! writable for everyone, hence the look at who owns a directory that is already there.
@@ -18,7 +19,6 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use netd_common::names::ABI;
 use nix::mount::{MsFlags, mount};
 use rustix::fs::{FlockOperation, flock, statfs};
 
@@ -27,28 +27,37 @@ use super::{Error, sys};
 const BPF_FS_MAGIC: u64 = 0xcafe_4a11;
 const MOUNT_POINT: &str = "/sys/fs/bpf";
 
+/// What a version's directory is called while it is removed.
+const GONE: &str = "gone-";
+
 /// The directory, held exclusively.
 #[derive(Debug)]
 pub(super) struct Pins {
     root: PathBuf,
+    /// Of this daemon's layout.
+    version: PathBuf,
     /// Its lock goes with the process, however that ends.
     _lock: File,
-    /// Nobody had pinned anything here.
+    /// Nobody had pinned anything in this layout.
     pub(super) is_new: bool,
+    /// Other layouts that are pinned here.
+    former: Vec<PathBuf>,
 }
 
 impl Pins {
-    /// Opens the directory, and makes it and mounts bpffs where they are missing.
-    pub(super) fn open(root: &Path) -> Result<Self, Error> {
+    /// Opens the directory for maps of `layout`, and makes it and mounts bpffs where they are missing.
+    pub(super) fn open(root: &Path, layout: u32) -> Result<Self, Error> {
         mount_bpffs(root)?;
-        let version = root.join(format!("v{ABI}"));
         make_directory(root)?;
         let lock = lock(root)?;
+        let version = root.join(format!("v{layout}"));
+        let former = other_layouts(root, &version)?;
+        remove_gone(root)?;
         let is_new = !version.exists();
         for directory in [&version, &version.join("maps"), &version.join("links")] {
             make_directory(directory)?;
         }
-        Ok(Self { root: root.to_owned(), _lock: lock, is_new })
+        Ok(Self { root: root.to_owned(), version, _lock: lock, is_new, former })
     }
 
     /// Opens the directory if there is one, to clear it.
@@ -57,11 +66,12 @@ impl Pins {
             return Ok(None);
         }
         check_owner(root)?;
-        Ok(Some(Self { root: root.to_owned(), _lock: lock(root)?, is_new: false }))
+        let (version, former) = (root.to_owned(), Vec::new());
+        Ok(Some(Self { root: root.to_owned(), version, _lock: lock(root)?, is_new: false, former }))
     }
 
     pub(super) fn map(&self, name: &str) -> PathBuf {
-        self.root.join(format!("v{ABI}/maps/{name}"))
+        self.version.join("maps").join(name)
     }
 
     pub(super) fn link(&self, name: &str) -> PathBuf {
@@ -69,13 +79,84 @@ impl Pins {
     }
 
     fn links(&self) -> PathBuf {
-        self.root.join(format!("v{ABI}/links"))
+        self.version.join("links")
+    }
+
+    /// Returns the directories of other layouts.
+    pub(super) fn former(&self) -> &[PathBuf] {
+        &self.former
+    }
+
+    /// Makes directories again that somebody has removed.
+    pub(super) fn restore_directories(&mut self) -> Result<(), Error> {
+        if !self.root.exists() {
+            make_directory(&self.root)?;
+            // The lock was on the directory that is gone.
+            self._lock = lock(&self.root)?;
+        }
+        [self.version.clone(), self.version.join("maps"), self.links()].iter().try_for_each(|path| make_directory(path))
+    }
+
+    /// Forgets other layouts, which have been cleared.
+    pub(super) fn forget_former(&mut self) {
+        self.former.clear();
+    }
+
+    /// Returns what is pinned in the links of another layout.
+    pub(super) fn former_links(&self) -> Result<Vec<PathBuf>, Error> {
+        // One that was killed at its beginning has no links yet.
+        let mut listed = Clearing::default();
+        let links = self.former.iter().flat_map(|version| listed.entries(&version.join("links"))).collect();
+        listed.failure.map_or(Ok(links), Err)
+    }
+
+    /// Detaches every link of other layouts and removes their pins. What fails is returned and stays, to be tried again
+    /// at the next start.
+    pub(super) fn remove_former(&mut self) -> Vec<Error> {
+        let mut failures = Vec::new();
+        for version in std::mem::take(&mut self.former) {
+            if let Err(error) = self.remove_version(&version) {
+                failures.push(error);
+            }
+        }
+        failures
+    }
+
+    fn remove_version(&self, version: &Path) -> Result<(), Error> {
+        let mut cleared = Clearing::default();
+        cleared.detach_all(version);
+        if let Some(error) = cleared.failure {
+            return Err(error);
+        }
+        // In one step: half of a layout's maps must not be adopted by whoever comes back to it.
+        let name = version.file_name().unwrap_or_default().to_string_lossy();
+        let gone = self.root.join(format!("{GONE}{name}"));
+        fs::rename(version, &gone).map_err(|source| Error::Directory {
+            doing: "rename",
+            path: version.to_owned(),
+            source,
+        })?;
+        remove_gone(&self.root)
+    }
+
+    /// Detaches and removes this layout alone.
+    pub(super) fn withdraw(&self) -> Result<(), Error> {
+        self.remove_version(&self.version)?;
+        if self.former.is_empty() {
+            fs::remove_dir(&self.root).map_err(|source| Error::Directory {
+                doing: "remove",
+                path: self.root.clone(),
+                source,
+            })?;
+        }
+        Ok(())
     }
 
     /// Returns the names of all pinned links.
     pub(super) fn link_names(&self) -> Result<Vec<String>, Error> {
         let path = self.links();
-        entries(&path).map_err(|source| Error::Directory { doing: "list", path, source })
+        let names = entries(&path).map_err(listing(&path))?;
+        Ok(names.iter().filter_map(|path| name_of(path)).collect())
     }
 
     /// Detaches the link pinned as `name` and removes the pin. Removing the pin alone would not detach while anybody
@@ -89,18 +170,10 @@ impl Pins {
     /// Goes on after a failure, and returns the first.
     pub(super) fn clear(&self) -> Result<usize, Error> {
         let mut cleared = Clearing::default();
-        let versions = cleared.entries(&self.root);
-        for version in versions.iter().filter(|name| name.starts_with('v')) {
-            let version = self.root.join(version);
-            for link in cleared.entries(&version.join("links")) {
-                cleared.links += 1;
-                cleared.note(detach(&version.join("links").join(link)));
-            }
-            for map in cleared.entries(&version.join("maps")) {
-                cleared.remove(&version.join("maps").join(map), |path| fs::remove_file(path));
-            }
-            for directory in [version.join("links"), version.join("maps"), version] {
-                cleared.remove(&directory, |path| fs::remove_dir(path));
+        for version in cleared.entries(&self.root) {
+            if name_of(&version).is_some_and(|name| name.starts_with('v') || name.starts_with(GONE)) {
+                cleared.detach_all(&version);
+                cleared.remove_all(&version);
             }
         }
         cleared.remove(&self.root, |path| fs::remove_dir(path));
@@ -115,6 +188,24 @@ struct Clearing {
 }
 
 impl Clearing {
+    /// Detaches a layout's links.
+    fn detach_all(&mut self, version: &Path) {
+        for link in self.entries(&version.join("links")) {
+            self.links += 1;
+            self.note(detach(&link));
+        }
+    }
+
+    /// Removes a layout's maps and directories; nothing may be attached to them.
+    fn remove_all(&mut self, version: &Path) {
+        for map in self.entries(&version.join("maps")) {
+            self.remove(&map, |path| fs::remove_file(path));
+        }
+        for directory in [version.join("links"), version.join("maps"), version.to_owned()] {
+            self.remove(&directory, |path| fs::remove_dir(path));
+        }
+    }
+
     fn note<T>(&mut self, result: Result<T, Error>) -> Option<T> {
         match result {
             Ok(value) => Some(value),
@@ -125,13 +216,12 @@ impl Clearing {
         }
     }
 
-    fn entries(&mut self, path: &Path) -> Vec<String> {
-        let names = match entries(path) {
+    fn entries(&mut self, path: &Path) -> Vec<PathBuf> {
+        let paths = match entries(path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
-            names => names,
+            paths => paths,
         };
-        let names = names.map_err(|source| Error::Directory { doing: "list", path: path.to_owned(), source });
-        self.note(names).unwrap_or_default()
+        self.note(paths.map_err(listing(path))).unwrap_or_default()
     }
 
     fn remove(&mut self, path: &Path, remove: impl FnOnce(&Path) -> io::Result<()>) {
@@ -169,8 +259,49 @@ fn detach(path: &Path) -> Result<(), Error> {
     }
 }
 
-fn entries(path: &Path) -> io::Result<Vec<String>> {
-    fs::read_dir(path)?.map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned())).collect()
+/// Returns the directories of layouts other than `own`'s.
+fn other_layouts(root: &Path, own: &Path) -> Result<Vec<PathBuf>, Error> {
+    let mut others = Vec::new();
+    for path in entries(root).map_err(listing(root))? {
+        let name = name_of(&path).unwrap_or_default();
+        let Some(number) = name.strip_prefix('v') else { continue };
+        let is_known = number.parse::<u32>().is_ok()
+            && entries(&path)
+                .map_err(listing(&path))?
+                .iter()
+                .all(|entry| matches!(name_of(entry).as_deref(), Some("maps" | "links")));
+        if !is_known {
+            return Err(Error::UnknownLayout { path });
+        }
+        if path != own {
+            others.push(path);
+        }
+    }
+    Ok(others)
+}
+
+/// Finishes a removal that was cut short.
+fn remove_gone(root: &Path) -> Result<(), Error> {
+    let mut cleared = Clearing::default();
+    for path in cleared.entries(root) {
+        if name_of(&path).is_some_and(|name| name.starts_with(GONE)) {
+            cleared.remove_all(&path);
+        }
+    }
+    cleared.failure.map_or(Ok(()), Err)
+}
+
+fn entries(path: &Path) -> io::Result<Vec<PathBuf>> {
+    fs::read_dir(path)?.map(|entry| Ok(entry?.path())).collect()
+}
+
+fn name_of(path: &Path) -> Option<String> {
+    Some(path.file_name()?.to_string_lossy().into_owned())
+}
+
+fn listing(path: &Path) -> impl FnOnce(io::Error) -> Error + use<> {
+    let path = path.to_owned();
+    move |source| Error::Directory { doing: "list", path, source }
 }
 
 /// Mounts bpffs at its usual place, where `root` belongs there and nobody has done so: in a container or a fresh

@@ -82,6 +82,16 @@ pub(super) struct MapInfo {
     name: [u8; 16],
 }
 
+/// What the kernel says of a program (`struct bpf_prog_info`): how often it ran and for how long, which is counted only
+/// while somebody has statistics on.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, Immutable, KnownLayout)]
+pub(super) struct ProgramInfo {
+    identity: [u64; 24],
+    pub(super) run_time_ns: u64,
+    pub(super) runs: u64,
+}
+
 /// What the kernel says of a link; the last two words depend on its kind.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, Immutable, KnownLayout)]
@@ -286,6 +296,12 @@ pub(super) fn object_pin(object: impl AsFd, path: &Path) -> io::Result<()> {
 pub(super) fn map_info(map: impl AsFd) -> io::Result<MapInfo> {
     let mut info = MapInfo::default();
     object_info(&map, &mut info)?;
+    Ok(info)
+}
+
+pub(super) fn program_info(program: impl AsFd) -> io::Result<ProgramInfo> {
+    let mut info = ProgramInfo::default();
+    object_info(&program, &mut info)?;
     Ok(info)
 }
 

@@ -285,6 +285,36 @@ impl<K: Plain, V: Plain> Table<K, V> {
     }
 }
 
+impl<V: Plain> Table<u32, V> {
+    /// Reads an array's values from `first` on, as many as `values` has room for.
+    pub(super) fn read_from(&self, first: u32, values: &mut [V]) -> Result<(), Error> {
+        debug_assert_eq!(self.values, 1);
+        // The cursor of an array is the index before.
+        let before = first.checked_sub(1).map(u32::to_ne_bytes);
+        let (mut keys, mut next) = (vec![0_u32; values.len()], [0_u8; 4]);
+        let count = values.len() as u32;
+        let chunk = sys::Chunk {
+            cursor_in: before.as_ref().map(<[u8; 4]>::as_slice),
+            cursor_out: &mut next,
+            keys: keys.as_mut_slice().as_mut_bytes(),
+            values: values.as_mut_bytes(),
+            count,
+        };
+        // SAFETY: `open` made sure of the sizes; the buffers hold `count` elements, the cursors a key.
+        let step = unsafe { sys::lookup_batch(&self.fd, chunk) };
+        match step.result {
+            Ok(()) => {}
+            // The end of the array, or a kernel without batches: one by one from there.
+            Err(error) if unsupported(&error) || error.raw_os_error() == Some(libc::ENOENT) => {}
+            Err(error) => return Err(self.error("reading", error)),
+        }
+        for (index, value) in (first..).zip(values).skip(step.done as usize) {
+            *value = self.get(&index)?.unwrap_or_else(V::new_zeroed);
+        }
+        Ok(())
+    }
+}
+
 impl<K, V> AsFd for Table<K, V> {
     fn as_fd(&self) -> std::os::fd::BorrowedFd<'_> {
         self.fd.as_fd()

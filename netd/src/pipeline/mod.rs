@@ -10,6 +10,7 @@
 //! Only the sources listen for shutdown. Each later stage ends when its input does, so nothing that was read is lost.
 
 mod analyse;
+mod boot;
 mod door;
 mod feeds;
 mod geoip;
@@ -22,6 +23,7 @@ mod respond;
 mod shift;
 mod sinks;
 mod snapshot;
+mod succession;
 mod supervision;
 mod sweep;
 mod watch;
@@ -68,6 +70,8 @@ use crate::{
     },
     verdicts::{self, Guard, Handle, Now, Service, Settings},
 };
+
+pub use boot::{Before, Booted, boot};
 
 /// Everything `netd run` is told.
 #[derive(Clone, Debug)]
@@ -269,12 +273,20 @@ fn start(options: Options) -> anyhow::Result<(Kernel, Parts)> {
     };
     let tokens = Arc::new(Tokens::open(disk.clone()));
     let doorkeeper = api::Doorkeeper::new(options.api.access(), Arc::clone(&tokens));
+    let is_saved = disk.is_some();
     let mut service = Service::start(kernel.verdict_maps()?, disk, settings, Now::read())
         .context("cannot take over the verdicts in the kernel")?;
+    if kernel.succeeds() {
+        succession::check_filled(&service, is_saved)?;
+    }
 
     let interfaces = interfaces::Watch::new(options.interfaces)?;
     degraded.extend(kernel.attach(interfaces.current()).context("cannot attach the kernel programs")?);
     degraded.extend(prove(&mut service)?);
+    if kernel.succeeds() {
+        succession::check_proved(&service)?;
+        degraded.extend(kernel.take_over().context("cannot take over from another version")?);
+    }
     for missing in &degraded {
         warn!(what = missing.what, why = missing.why, consequence = missing.consequence, "going on without it");
     }

@@ -16,7 +16,7 @@ use tracing::{info, warn};
 
 use super::analyse;
 use crate::{
-    kernel::{Counters, Degraded, FlowTable, Kernel, interfaces::Watch},
+    kernel::{Counters, Degraded, FlowTable, Kernel, Runs, interfaces::Watch},
     sinks::Tally,
     store::{
         disk::StateDir,
@@ -153,6 +153,11 @@ impl Watcher {
             why: missing.why.clone(),
             consequence: missing.consequence.clone(),
         });
+        let runs = kernel.runs().into_iter().map(|Runs { program, runs, time }| status::Runs {
+            program,
+            runs,
+            time_ns: super::nanoseconds(time),
+        });
         let history = self.shared.history.as_ref().map(|history| history.report());
         self.snapshots.send_replace(Arc::new(Snapshot {
             started: self.started,
@@ -189,7 +194,12 @@ impl Watcher {
             stores: self.stores.clone(),
             sinks: self.shared.sinks.iter().map(|tally| tally.state()).collect(),
             not_ready,
-            programs: status::Programs { missing: kernel.missing(), reattached: kernel.reattached().clone() },
+            programs: status::Programs {
+                missing: kernel.missing(),
+                reattached: kernel.reattached().clone(),
+                repinned: kernel.repinned().clone(),
+                runs: runs.collect(),
+            },
             enforce_refused: self.shared.refused.load(Ordering::Relaxed),
         }));
         Ok(())

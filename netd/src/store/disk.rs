@@ -9,6 +9,7 @@ use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::verdicts::blocklist::ListName;
 
@@ -44,6 +45,7 @@ pub struct StateDir {
     path: PathBuf,
     /// Locked as long as a clone lives.
     _lock: Arc<fs::File>,
+    unread: Arc<AtomicU64>,
 }
 
 const FOLDERS: [&str; 4] = ["lists", "allowlists", "undo", "feeds"];
@@ -63,7 +65,7 @@ impl StateDir {
         let lock_path = path.join("lock");
         let lock = options().open(&lock_path).map_err(io_error("open", &lock_path))?;
         match lock.try_lock() {
-            Ok(()) => Ok(Self { path: path.to_owned(), _lock: Arc::new(lock) }),
+            Ok(()) => Ok(Self { path: path.to_owned(), _lock: Arc::new(lock), unread: Arc::default() }),
             Err(fs::TryLockError::WouldBlock) => Err(Error::InUse { path: path.to_owned() }),
             Err(fs::TryLockError::Error(source)) => Err(io_error("lock", &lock_path)(source)),
         }
@@ -101,11 +103,13 @@ impl StateDir {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return None,
             Err(error) => {
                 tracing::warn!(path = %path.display(), %error, "saved state cannot be read; going on without it");
+                self.unread.fetch_add(1, Ordering::Relaxed);
                 return None;
             }
         };
         let decoded = checked(&bytes).and_then(decode);
         if decoded.is_none() {
+            self.unread.fetch_add(1, Ordering::Relaxed);
             let aside = aside(&path);
             match fs::rename(&path, &aside) {
                 Ok(()) => tracing::warn!(
@@ -118,6 +122,12 @@ impl StateDir {
             }
         }
         decoded
+    }
+
+    /// Returns how many files could not be read or were set aside.
+    #[must_use]
+    pub fn unread(&self) -> u64 {
+        self.unread.load(Ordering::Relaxed)
     }
 
     /// Returns the folder of the audit log, which has its own way of writing.

@@ -59,6 +59,18 @@ pub struct Programs {
     pub missing: u64,
     /// Programs attached again since the start, by kind of hook: `tcx`, `clsact`, `xdp`, `cgroup`.
     pub reattached: BTreeMap<&'static str, u64>,
+    /// Pins made again since the start because somebody had removed them: `link`, `map`.
+    pub repinned: BTreeMap<&'static str, u64>,
+    /// Runs of programs, where the host counts them.
+    pub runs: Vec<Runs>,
+}
+
+/// How often a program ran since it was loaded, and for how long in all.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Runs {
+    pub program: &'static str,
+    pub runs: u64,
+    pub time_ns: u64,
 }
 
 /// A watched interface.

@@ -62,6 +62,13 @@ impl Fake {
         self.0.lock().unwrap()
     }
 
+    /// Sets what the front says of an address's neighbourhood, as somebody else's hand would.
+    pub fn meddle_with_front(&self, address: &str, near: u8) {
+        let bit = front_bit(&Address::from(address.parse::<IpAddr>().unwrap()));
+        let word = &mut self.lock().front[bit as usize / 64];
+        *word = *word & !(u64::from(near::ANYTHING) << (bit % 64)) | u64::from(near) << (bit % 64);
+    }
+
     pub fn short_v6_prefixes(&self) -> bool {
         self.lock().short_v6
     }
@@ -273,6 +280,17 @@ impl Maps for Fake {
         let mut front = self.lock().front.clone();
         front.resize(FRONT_WORDS as usize, 0);
         Ok(front)
+    }
+
+    fn restore_pins(&mut self) -> Result<u64, Error> {
+        Ok(0)
+    }
+
+    fn read_front(&self, first: u32, words: &mut [u64]) -> Result<(), Error> {
+        let inner = self.lock();
+        let held = inner.front.iter().copied().skip(first as usize).chain(std::iter::repeat(0));
+        words.iter_mut().zip(held).for_each(|(word, held)| *word = held);
+        Ok(())
     }
 
     fn write_front(&mut self, words: &[(u32, u64)]) -> Result<(), Error> {

@@ -3,6 +3,8 @@
 //! A set bit costs a look-up; a clear one is a promise that nothing below it is listed. So bits are set before a key
 //! is inserted, and cleared only when enough of them have become idle.
 
+use std::ops::Range;
+
 use netd_common::key::Address;
 use netd_common::verdict::{FRONT_BITS, FRONT_WORDS, front_bit, near};
 
@@ -89,6 +91,33 @@ impl Front {
         written
     }
 
+    /// Returns the words from `first` on that the kernel holds otherwise than they should be.
+    pub(super) fn differing(&self, first: u32, held: &[u64]) -> Vec<u32> {
+        let wanted = self.words.get(first as usize..).unwrap_or_default();
+        (first..).zip(wanted.iter().zip(held)).filter(|(_, (wanted, held))| wanted != held).map(|(at, _)| at).collect()
+    }
+
+    /// Returns runs of words from `first` on in which something is listed: of the next `scanned`, and at most so many.
+    /// With them, where to go on.
+    pub(super) fn listed(&self, first: u32, scanned: u32, most: u32) -> (Vec<Range<u32>>, u32) {
+        let end = FRONT_WORDS.min(first + scanned);
+        let (mut runs, mut left) = (Vec::<Range<u32>>::new(), most);
+        for at in first..end {
+            if self.words.get(at as usize).is_none_or(|word| *word == 0) {
+                continue;
+            }
+            if left == 0 {
+                return (runs, at);
+            }
+            left -= 1;
+            match runs.last_mut().filter(|run| run.end == at) {
+                Some(run) => run.end = at + 1,
+                None => runs.push(at..at + 1),
+            }
+        }
+        (runs, end % FRONT_WORDS)
+    }
+
     /// Notes that keys are gone, and returns whether a rebuild is worth its while.
     pub(super) fn note_removed(&mut self, count: u64, remaining: u64) -> bool {
         self.removed += count;
@@ -117,7 +146,8 @@ impl Front {
         Ok(())
     }
 
-    fn write<M: Maps>(&self, maps: &mut M, changed: &[u32]) -> Result<(), Error> {
+    /// Writes words as they should be.
+    pub(super) fn write<M: Maps>(&self, maps: &mut M, changed: &[u32]) -> Result<(), Error> {
         let words: Vec<_> = changed.iter().map(|word| (*word, self.words[*word as usize])).collect();
         match words.is_empty() {
             true => Ok(()),

@@ -144,11 +144,15 @@ pub trait Maps: Send {
     /// Lets the generation begun answer, all at once, and changes `Control::generation`. After an error the former one
     /// goes on answering.
     fn swap(&mut self, short_v6: bool) -> Result<(), Error>;
+    /// Makes the pins of the generation that answers again; returns how many somebody has removed.
+    fn restore_pins(&mut self) -> Result<u64, Error>;
     /// Gives up the generation begun, if there is one.
     fn abandon(&mut self);
 
     /// Returns every word of `FRONT`, `FRONT_WORDS` of them.
     fn front(&self) -> Result<Vec<u64>, Error>;
+    /// Reads as many words of `FRONT` as `words` has room for, from index `first` on.
+    fn read_front(&self, first: u32, words: &mut [u64]) -> Result<(), Error>;
     /// Writes words of `FRONT`, by index; each word as one store.
     fn write_front(&mut self, words: &[(u32, u64)]) -> Result<(), Error>;
     /// Sets `Control::short_v6_prefixes`.

@@ -285,6 +285,10 @@ pub struct Drift {
     pub surplus: u64,
     /// Keys with another rule than their leader's, and rules that said something else.
     pub wrong_rule: u64,
+    /// Words of the front that said something else of what is listed around an address.
+    pub front: u64,
+    /// Pins of listed hosts and prefixes that were gone.
+    pub unpinned: u64,
 }
 
 impl Drift {
@@ -292,12 +296,20 @@ impl Drift {
         self.missing += more.missing;
         self.surplus += more.surplus;
         self.wrong_rule += more.wrong_rule;
+        self.front += more.front;
+        self.unpinned += more.unpinned;
     }
 
     /// Returns the kinds, by the names that the API and the metrics call them.
     #[must_use]
-    pub const fn kinds(&self) -> [(&'static str, u64); 3] {
-        [("missing", self.missing), ("surplus", self.surplus), ("wrong_rule", self.wrong_rule)]
+    pub const fn kinds(&self) -> [(&'static str, u64); 5] {
+        [
+            ("missing", self.missing),
+            ("surplus", self.surplus),
+            ("wrong_rule", self.wrong_rule),
+            ("front", self.front),
+            ("unpinned", self.unpinned),
+        ]
     }
 }
 

@@ -145,6 +145,7 @@ pub(crate) fn options(directory: &str) -> Options {
         returns: false,
         offsets: true,
         force_clsact: false,
+        layout: netd_common::names::ABI,
     }
 }
 

@@ -3,6 +3,7 @@
 
 mod negotiate;
 mod process;
+mod programs;
 
 use std::sync::atomic::AtomicU64;
 
@@ -272,10 +273,7 @@ impl Metrics<'_> {
             "1 when every program passes everything",
             [(Vec::new(), u64::from(status.kill_switch))],
         );
-        let programs = &snapshot.programs;
-        self.gauge("programs_missing", "Hooks without their program", [(Vec::new(), programs.missing)]);
-        let reattached = programs.reattached.iter().map(|(hook, count)| (label("hook", hook), *count));
-        self.count("program_reattached", "Programs attached again where somebody had detached them", reattached);
+        self.programs(&snapshot.programs);
         self.gauge("ready", "1 when netd does its work", [(Vec::new(), u64::from(snapshot.not_ready.is_empty()))]);
         self.gauge("degraded", "Things netd goes on without", [(Vec::new(), snapshot.degraded.len() as u64)]);
         let stores = snapshot.stores.iter().map(|(store, bytes)| (label("store", store), *bytes));

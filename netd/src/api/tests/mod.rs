@@ -49,7 +49,7 @@ use crate::store::evidence::Evidence;
 use crate::store::history::History;
 use crate::store::policies::{Book, Files};
 use crate::store::questions::{self, Asked};
-use crate::store::status::{self, Degraded, Fill, Interface, Loss, Snapshot};
+use crate::store::status::{self, Degraded, Fill, Interface, Loss, Programs, Runs, Snapshot};
 use crate::store::suppressions::Suppressions;
 use crate::store::tokens::{Scope, Tokens};
 use crate::store::{Findings, Flows};
@@ -246,6 +246,11 @@ fn snapshot() -> Snapshot {
         geoip: databases().states(),
         sinks: vec![SinkState { name: "eve".into(), queued: 3, capacity: 100, retries: 1, fates: [7, 0, 2, 0, 0, 0] }],
         stores: vec![("state", 4_096)],
+        programs: Programs {
+            repinned: [("link", 2)].into(),
+            runs: vec![Runs { program: "tc_ingress", runs: 7, time_ns: 1_500_000_000 }],
+            ..Programs::default()
+        },
         ..Snapshot::default()
     }
 }

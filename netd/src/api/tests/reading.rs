@@ -166,6 +166,8 @@ netd_blocked_packets counter
 netd_blocklist_entries gauge
 netd_bpf_map_capacity gauge
 netd_bpf_map_entries gauge
+netd_bpf_program_run_time_seconds counter
+netd_bpf_program_runs counter
 netd_build info
 netd_bytes counter
 netd_connects_refused counter
@@ -194,6 +196,7 @@ netd_policy_reload_success gauge
 netd_policy_reload_timestamp_seconds gauge
 netd_process_looks counter
 netd_processes gauge
+netd_program_repinned counter
 netd_programs_missing gauge
 netd_ready gauge
 netd_resets counter
@@ -237,6 +240,9 @@ async fn the_metrics_are_open_metrics_with_stable_names() {
         "netd_findings_total{detector=\"beacon\",severity=\"high\"} 1",
         "netd_blocklist_entries{list=\"corp\",family=\"ipv6\"} 1",
         "netd_bpf_map_entries{map=\"block_hosts\"} 1",
+        "netd_bpf_program_runs_total{program=\"tc_ingress\"} 7",
+        "netd_bpf_program_run_time_seconds_total{program=\"tc_ingress\"} 1.5",
+        "netd_program_repinned_total{what=\"link\"} 2",
         "netd_mode{mode=\"enforce\"} 1",
         "netd_build_info{version=\"0.1.0\",revision=\"unknown\"} 1",
         "netd_findings_total{detector=\"exfiltration\",severity=\"critical\"} 0",

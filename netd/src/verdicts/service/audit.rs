@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use netd_common::verdict::RuleId;
+use netd_common::verdict::{FRONT_WORDS, RuleId};
 
 use super::Service;
 use super::claims::{View, Walk};
@@ -18,6 +18,13 @@ const MOST: u64 = 16_384;
 /// Ticks in which a round is to be done, as long as [`MOST`] allows it.
 const TICKS: u64 = 120;
 
+/// Words of the front that a tick reads back, whatever they are: all of it in a minute.
+const FRONT: u32 = 8_192;
+/// Words in which something is listed, which come more often: a tick looks for them in a quarter of the front, and reads
+/// so many back.
+const FRONT_SCANNED: u32 = FRONT_WORDS / 4;
+const FRONT_LISTED: u32 = 4_096;
+
 /// Where the comparison stands.
 #[derive(Debug, Default)]
 pub(super) struct Audit {
@@ -29,6 +36,9 @@ pub(super) struct Audit {
     after: u64,
     walk: Option<Walk>,
     lists_version: u64,
+    /// The next word of the front, and the next in which something may be listed.
+    front: u32,
+    front_listed: u32,
     begun_ns: u64,
     reading: Reading,
 }
@@ -38,6 +48,7 @@ pub(super) struct Audit {
 struct Slice {
     wanted: Vec<(MapKey, RuleId)>,
     surplus: Vec<MapKey>,
+    front: Vec<u32>,
     drift: Drift,
 }
 
@@ -59,18 +70,32 @@ impl<M: Maps> Service<M> {
         if self.build.is_some() || self.out_of_step.is_some() {
             return;
         }
+        self.audit_pins();
         let amount = (self.claims.len() / TICKS).clamp(LEAST, MOST);
         let mut audit = std::mem::take(&mut self.audit);
         let mut slice = Slice::default();
         let found = self
             .look_at_held(&mut audit, &mut slice, amount, now)
             .and_then(|()| self.look_at_verdicts(&mut audit, &mut slice, amount, now))
-            .and_then(|()| self.look_at_lists(&mut audit, &mut slice, amount, now));
+            .and_then(|()| self.look_at_lists(&mut audit, &mut slice, amount, now))
+            .and_then(|()| self.look_at_front(&mut audit, &mut slice));
         let repaired = found.and_then(|()| self.repair(&slice));
         audit.reading.drift.add(slice.drift);
         self.audit = audit;
         if let Err(error) = repaired {
             self.note_out_of_step(&error, now);
+        }
+    }
+
+    /// A missing pin hurts at the next start alone, so a failure is only said.
+    fn audit_pins(&mut self) {
+        match self.maps.restore_pins() {
+            Ok(0) => {}
+            Ok(unpinned) => {
+                tracing::warn!(unpinned, "somebody removed pins of the lists; made again");
+                self.audit.reading.drift.unpinned += unpinned;
+            }
+            Err(error) => tracing::debug!(%error, "cannot pin the lists again"),
         }
     }
 
@@ -166,6 +191,24 @@ impl<M: Maps> Service<M> {
         Ok(())
     }
 
+    /// Compares the next words of the front. A bit too few lets a listed address pass, one too many costs look-ups.
+    fn look_at_front(&self, audit: &mut Audit, slice: &mut Slice) -> Result<(), Error> {
+        let (mut runs, next) = self.front.listed(audit.front_listed, FRONT_SCANNED, FRONT_LISTED);
+        audit.front_listed = next;
+        runs.push(audit.front..FRONT_WORDS.min(audit.front + FRONT));
+        audit.front = (audit.front + FRONT) % FRONT_WORDS;
+        let mut held = Vec::new();
+        for run in runs {
+            held.resize(run.len(), 0);
+            self.maps.read_front(run.start, &mut held)?;
+            slice.front.extend(self.front.differing(run.start, &held));
+        }
+        slice.front.sort_unstable();
+        slice.front.dedup();
+        slice.drift.front = slice.front.len() as u64;
+        Ok(())
+    }
+
     /// Looks one claimed key up in the kernel.
     fn look_at(&self, key: &MapKey, slice: &mut Slice, now: Now) -> Result<(), Error> {
         let (held, wanted) = (self.maps.get(key)?, self.claims.leader(key, now.boot_ns));
@@ -183,8 +226,9 @@ impl<M: Maps> Service<M> {
         if slice.drift == Drift::default() && slice.wanted.is_empty() {
             return Ok(());
         }
-        let Drift { missing, surplus, wrong_rule } = slice.drift;
-        tracing::warn!(missing, surplus, wrong_rule, "somebody changed the kernel's verdict tables; put right");
+        let Drift { missing, surplus, wrong_rule, front, .. } = slice.drift;
+        tracing::warn!(missing, surplus, wrong_rule, front, "somebody changed the kernel's verdict tables; put right");
+        self.front.write(&mut self.maps, &slice.front)?;
         settle::insert(&mut self.maps, &mut self.front, slice.wanted.iter().copied())?;
         self.maps.remove(&slice.surplus)?;
         self.maps.bump_generation()

@@ -1,5 +1,6 @@
 //! Facts about the verdict service over a fake kernel.
 
+mod auditing;
 mod confirming;
 mod disk;
 mod entries;
