@@ -8,8 +8,8 @@ use std::{net::Ipv4Addr, time::Duration};
 
 use kernel_support::{Pair, THERE, address, count, options, run, send, totals};
 use netd::{
-    kernel::{Event, Kernel},
-    verdicts::{MapKey, Maps, MapsError, Place, Table},
+    kernel::{Event, Kernel, VerdictMaps},
+    verdicts::{Coming as _, MapKey, Maps, MapsError, Place, Table},
 };
 use netd_common::{
     control::Mode,

@@ -30,7 +30,7 @@ pub const ROWS: &[Row] = &[
     Row { id: "T09", fault: "SIGSTOP under a flood", goal: "the verdict ends within 1 s of its time", play: hung },
 ];
 
-const PINS: &str = "/sys/fs/bpf/netd";
+pub(super) const PINS: &str = "/sys/fs/bpf/netd";
 /// Between two ends of the daemon.
 const PERIOD: Duration = Duration::from_secs(3);
 const LONGEST: Duration = Duration::from_secs(25 * 60);

@@ -129,7 +129,10 @@ impl Maps for VerdictMaps {
         let former = self.lists.swap(coming.lists).map_err(failed("swap the generations of lists"))?;
         Ok(Box::new(move || {
             if let Some(Err(error)) = former.map(lists::Former::retire) {
-                tracing::warn!(error = chain(&error), "a former generation of lists could not be cleared away in order");
+                tracing::warn!(
+                    error = chain(&error),
+                    "a former generation of lists could not be cleared away in order"
+                );
             }
         }))
     }

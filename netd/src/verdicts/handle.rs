@@ -195,9 +195,22 @@ impl Handle {
 /// Whoever waits for the change of lists under way.
 enum Waiting {
     /// What the list is about to hold is looked at; nothing is written down yet.
-    Preparing { name: ListName, dry_run: bool, caller: Caller, reply: Reply<ListChange> },
-    Replaced { name: ListName, admitted: Option<Admitted>, reply: Reply<ListChange> },
-    Removed { name: ListName, admitted: Admitted, reply: Reply<ListView> },
+    Preparing {
+        name: ListName,
+        dry_run: bool,
+        caller: Caller,
+        reply: Reply<ListChange>,
+    },
+    Replaced {
+        name: ListName,
+        admitted: Option<Admitted>,
+        reply: Reply<ListChange>,
+    },
+    Removed {
+        name: ListName,
+        admitted: Admitted,
+        reply: Reply<ListView>,
+    },
 }
 
 /// The service, who waits for the change of lists that is under way, and what waits until that is done.

@@ -113,8 +113,7 @@ pub(super) fn replace_list<M: Maps>(service: &Service<M>, name: &ListName, conte
         Some(Content { entries: 0, .. }) => Effect::Decreases,
         Some(_) | None => Effect::Increases,
     };
-    let change =
-        Change { before: service.tag(name), ..Change::new(effect, "list.replace", name.to_string()) };
+    let change = Change { before: service.tag(name), ..Change::new(effect, "list.replace", name.to_string()) };
     match content {
         Some(Content { tag, entries }) => Change { after: Some(tag), ..change }.reason(format!("{entries} entries")),
         None => change,

@@ -137,9 +137,7 @@ impl Item {
     pub fn from_key(key: &MapKey) -> Option<Self> {
         match *key {
             MapKey::Host(address) => Some(Self { address: address.0, bits: 128 }),
-            MapKey::Prefix(prefix) => {
-                Some(Self { address: prefix.address, bits: u8::try_from(prefix.bits).ok()? })
-            }
+            MapKey::Prefix(prefix) => Some(Self { address: prefix.address, bits: u8::try_from(prefix.bits).ok()? }),
             MapKey::Flow(_) | MapKey::Endpoint(_) | MapKey::Allow(_) => None,
         }
     }

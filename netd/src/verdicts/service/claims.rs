@@ -137,9 +137,7 @@ impl Claims {
         let verdicts = self.verdicts_of(key).map(|held| {
             (strength(held.verdict.response, held.verdict.shadow, held.expires_ns, held.rule, boot_ns), held.rule)
         });
-        let lists = self
-            .lists_of(view, key)
-            .map(|list| (list.strength(), list.rule));
+        let lists = self.lists_of(view, key).map(|list| (list.strength(), list.rule));
         verdicts.chain(lists).max_by_key(|(strength, _)| *strength)
     }
 

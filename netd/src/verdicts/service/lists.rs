@@ -32,13 +32,7 @@ impl<M: Maps> Service<M> {
     }
 
     /// Begins to replace a list; [`Service::step`] says what comes of it.
-    pub fn begin_list(
-        &mut self,
-        name: &ListName,
-        list: List,
-        options: ListOptions,
-        now: Now,
-    ) -> Result<(), Refusal> {
+    pub fn begin_list(&mut self, name: &ListName, list: List, options: ListOptions, now: Now) -> Result<(), Refusal> {
         check_response(options.response)?;
         self.check_tag(name, options.if_match.as_deref())?;
         if !self.claims.lists().contains_key(name) && self.claims.lists().len() >= self.settings.max_lists {

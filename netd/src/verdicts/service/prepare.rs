@@ -144,7 +144,8 @@ fn screen(protected: &Protected, list: &mut List, force: bool) -> Screened {
     };
     // It takes effect when the allow-list lets go of it.
     let allowed = protected.allowed().flat_map(|allowed| list.within(allowed));
-    let passing = |item: Item| Remark { entry: item.to_string(), reason: "it is allow-listed and keeps passing".into() };
+    let passing =
+        |item: Item| Remark { entry: item.to_string(), reason: "it is allow-listed and keeps passing".into() };
     screened.spared = inside.into_iter().map(spared).chain(allowed.take(REMARKS).map(passing)).collect();
     screened
 }

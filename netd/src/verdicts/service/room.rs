@@ -52,8 +52,7 @@ impl Room {
             let unlisted = self.claimed(|key| !Item::from_key(key).is_some_and(|item| is_listed(&item)));
             (hosts, prefixes) = (merged.hosts + unlisted.0, merged.prefixes + unlisted.1);
         }
-        for (table, wanted, capacity) in
-            [(Table::Hosts, hosts, self.hosts), (Table::Prefixes, prefixes, self.prefixes)]
+        for (table, wanted, capacity) in [(Table::Hosts, hosts, self.hosts), (Table::Prefixes, prefixes, self.prefixes)]
         {
             if wanted > capacity {
                 return Err(Refusal::TableFull { table: table.name(), wanted, capacity });
