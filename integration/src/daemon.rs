@@ -15,8 +15,8 @@ use crate::lab::Lab;
 use crate::namespace::Namespace;
 use crate::process::Process;
 
-/// How long the daemon may take to do its work, and to end.
-const PATIENCE: Duration = Duration::from_secs(30);
+/// How long the daemon may take to do its work, however much it has to enforce, and to end.
+const PATIENCE: Duration = Duration::from_secs(120);
 
 /// What the daemon under test is told.
 #[derive(Clone, Copy, Debug)]

@@ -8,8 +8,8 @@ use std::{net::Ipv4Addr, time::Duration};
 
 use kernel_support::{Pair, THERE, address, count, options, run, send, totals};
 use netd::{
-    kernel::{Event, Kernel},
-    verdicts::{MapKey, Maps, MapsError, Place, Table},
+    kernel::{Event, Kernel, VerdictMaps},
+    verdicts::{Coming as _, MapKey, Maps, MapsError, Place, Table},
 };
 use netd_common::{
     control::Mode,
@@ -120,14 +120,16 @@ fn a_generation_answers_once_it_is_swapped_and_not_before() {
         let generation = kernel.steering().current().generation;
 
         let new: Vec<_> = (2..30_000).map(|number| (host(number), 9)).collect();
-        maps.begin(new.len() as u64, 0).unwrap();
-        maps.stage(&new).unwrap();
-        maps.unstage(&[host(2)]).unwrap();
-        maps.stage_front(&[(5, 6)]).unwrap();
+        let mut coming = maps.coming().unwrap();
+        coming.make(new.len() as u64, 0).unwrap();
+        coming.stage(&new).unwrap();
+        coming.unstage(&[host(2)]).unwrap();
+        coming.stage_front(&[(5, 6)]).unwrap();
+        coming.ready().unwrap();
         assert!(all(&maps) == old, "the former generation answers until the swap");
         assert_eq!(maps.front().unwrap()[5], 0);
 
-        maps.swap(true).unwrap();
+        maps.swap(coming, true).unwrap()();
 
         assert!(all(&maps) == new[1..], "not what was staged");
         assert_eq!((maps.get(&host(1)).unwrap(), maps.get(&host(3)).unwrap()), (None, Some(9)));
@@ -137,10 +139,12 @@ fn a_generation_answers_once_it_is_swapped_and_not_before() {
         assert_ne!(control.generation, generation);
 
         // There and back again: the place of the first is free.
-        maps.begin(1, 1).unwrap();
-        maps.stage(&old).unwrap();
-        maps.stage_front(&[(5, 0)]).unwrap();
-        maps.swap(false).unwrap();
+        let mut coming = maps.coming().unwrap();
+        coming.make(1, 1).unwrap();
+        coming.stage(&old).unwrap();
+        coming.stage_front(&[(5, 0)]).unwrap();
+        coming.ready().unwrap();
+        maps.swap(coming, false).unwrap()();
         assert_eq!(all(&maps), old);
         assert_eq!(kernel.steering().current().lists, 0);
     });
@@ -155,11 +159,17 @@ fn a_daemon_takes_over_the_generation_that_answers_and_clears_a_half_made_one_aw
             let options = options("netd");
             let (mut kernel, _) = Kernel::load(&options).unwrap();
             let mut maps = kernel.verdict_maps().unwrap();
-            maps.begin(1, 0).unwrap();
-            maps.stage(&[(host(1), 7)]).unwrap();
-            maps.swap(false).unwrap();
-            maps.begin(1, 0).unwrap();
-            maps.stage(&[(host(2), 7)]).unwrap();
+            let made = |maps: &VerdictMaps, number| {
+                let mut coming = maps.coming().unwrap();
+                coming.make(1, 0).unwrap();
+                coming.stage(&[(host(number), 7)]).unwrap();
+                coming.ready().unwrap();
+                coming
+            };
+            let first = made(&maps, 1);
+            maps.swap(first, false).unwrap()();
+            // As if killed right before the swap: nothing is cleared away.
+            std::mem::forget(made(&maps, 2));
             kernel.keep(true);
             drop((maps, kernel));
 

@@ -15,6 +15,7 @@ use rand::{Rng as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
 use serde_json::{Value, json};
 
+use super::continuity::PINS;
 use super::{Outcome, Row, Setting};
 use crate::daemon::{Daemon, Setup};
 use crate::lab::{IMPLANT, Lab, NOWHERE, NOWHERE_V6, PEOPLE, v6};
@@ -23,7 +24,18 @@ use crate::traffic::probe::{Passage, datagrams, tuple};
 use crate::traffic::sink::{Match, PacketCounter, interface_counters};
 
 pub const ROWS: &[Row] = &[
-    Row { id: "T10", fault: "a memory limit far below a list", goal: "507, the old list intact", play: starved },
+    Row {
+        id: "M03",
+        fault: "verdicts by the API while 10^6 entries are put in force",
+        goal: "call to kernel: median < 5 ms, at rest and meanwhile",
+        play: hurried,
+    },
+    Row {
+        id: "T10",
+        fault: "a memory limit far below a list",
+        goal: "all or nothing: the old list intact",
+        play: starved,
+    },
     Row { id: "T20", fault: "nobody reads the ring buffer", goal: "seen = accounted + lost, exactly", play: deaf },
     Row { id: "T22", fault: "a table filled to its limit and beyond", goal: "507, all before intact", play: full },
     Row {
@@ -81,6 +93,12 @@ impl Witnesses {
         Self { cut: [v4(IMPLANT, 1), v6_of(IMPLANT, 1)], free: [v4(PEOPLE[0], 2), v6_of(PEOPLE[0], 2)] }
     }
 
+    /// Returns whether nothing passes of what is to be cut.
+    fn are_cut(&self, lab: &Lab) -> Result<bool> {
+        let passages = self.cut.iter().map(|(from, to)| datagrams(lab, *from, *to));
+        Ok(passages.collect::<Result<Vec<_>>>()?.iter().all(|passage| *passage == Passage::Cut))
+    }
+
     /// Returns the lines that list what is to be cut: as hosts, or as prefixes that hold it.
     fn lines(&self, as_prefixes: bool) -> String {
         let line = |(_, to): &(SocketAddr, SocketAddr)| match (to.ip(), as_prefixes) {
@@ -96,7 +114,7 @@ impl Witnesses {
 fn long_list(setting: Setting) -> Result<Outcome> {
     let entries = setting.amount(10_000_000, 200_000);
     let lab = Lab::gateway()?;
-    let daemon = Daemon::start(&lab, Setup { listed: 16_000_000, ..Setup::default() })?;
+    let mut daemon = Daemon::start(&lab, Setup { listed: 16_000_000, ..Setup::default() })?;
     let witnesses = Witnesses::new();
     let first = put(&daemon, "large", &witnesses.lines(false))?;
     ensure!(first.status == 201, "{first:?}");
@@ -139,21 +157,77 @@ fn long_list(setting: Setting) -> Result<Outcome> {
     let lost = sent - arrived;
     // Each packet was cut by the list, arrived, or found no room in a queue of the laboratory's.
     let unexplained = (flooded + sent).abs_diff(hits + arrived + leaked + overrun);
-    calls.sort_unstable();
-    let (median, most) = (calls.get(calls.len() / 2).copied(), calls.last().copied());
+    let (median, most) = median_and_most(&mut calls);
     let slowest = took.iter().max().copied().unwrap_or_default();
+    let (kept, cut) = back_again(&lab, &mut daemon, &witnesses, true)?;
+    let (fresh, cut_again) = back_again(&lab, &mut daemon, &witnesses, false)?;
     let measured = format!(
         "{entries} entries in {:.1?} and, replacing them, {:.1?}; {leaked} leaked of {flooded}, {lost} lost of {sent} \
-         ({overrun} found a queue full, {hits} cut, {unexplained} unexplained); netd at most {} MiB, maps at most {} MiB (both generations); verdicts meanwhile: median {:.1?}, most {:.1?} of {}",
+         ({overrun} found a queue full, {hits} cut, {unexplained} unexplained); netd at most {} MiB, maps at most {} MiB (both generations); verdicts meanwhile: median {median:.1?}, most {most:.1?} of {}; \
+         killed, it is back in {kept:.1?} and, without the kernel's tables, in {fresh:.1?} (cut: {cut}, {cut_again})",
         took[0],
         took[1],
         resident >> 20,
         maps >> 20,
-        median.unwrap_or_default(),
-        most.unwrap_or_default(),
         calls.len(),
     );
-    Ok(Outcome { measured, holds: (leaked, lost, unexplained) == (0, 0, 0) && slowest < Duration::from_secs(30) })
+    let is_whole = (leaked, lost, unexplained) == (0, 0, 0) && cut && cut_again;
+    Ok(Outcome { measured, holds: is_whole && slowest < Duration::from_secs(30) })
+}
+
+fn median_and_most(calls: &mut [Duration]) -> (Duration, Duration) {
+    calls.sort_unstable();
+    let at = |index: usize| calls.get(index).copied().unwrap_or_default();
+    (at(calls.len() / 2), at(calls.len().saturating_sub(1)))
+}
+
+fn hurried(setting: Setting) -> Result<Outcome> {
+    let entries = setting.amount(1_000_000, 200_000);
+    let lab = Lab::gateway()?;
+    let daemon = Daemon::start(&lab, Setup { listed: 16_000_000, ..Setup::default() })?;
+    let text = long_text(entries, 3);
+    let (api, mut number) = (daemon.api().patient(PATIENCE), 0);
+    let mut block = || -> Result<Duration> {
+        let address = Ipv4Addr::from(u32::from(NOWHERE) + 0x1_0000 + number % 4_000);
+        number += 1;
+        let begun = Instant::now();
+        api.block(&json!({"target": {"address": address}}))?;
+        Ok(begun.elapsed())
+    };
+    let mut rest = (0..setting.amount(500, 100)).map(|_| block()).collect::<Result<Vec<_>>>()?;
+    let mut meanwhile = Vec::new();
+    let took = std::thread::scope(|scope| -> Result<Duration> {
+        let begun = Instant::now();
+        let loading = scope.spawn(|| put(&daemon, "large", &text)?.accepted());
+        while !loading.is_finished() {
+            meanwhile.push(block()?);
+        }
+        let took = begun.elapsed();
+        loading.join().map_err(|_| anyhow::anyhow!("the load panicked"))??;
+        Ok(took)
+    })?;
+    let ((median, most), (median_loading, most_loading)) =
+        (median_and_most(&mut rest), median_and_most(&mut meanwhile));
+    let measured = format!(
+        "at rest: median {median:.1?}, most {most:.1?} of {}; while {entries} entries were loaded ({took:.1?}): median \
+         {median_loading:.1?}, most {most_loading:.1?} of {}; each with its two fsyncs",
+        rest.len(),
+        meanwhile.len(),
+    );
+    let limit = Duration::from_millis(5);
+    Ok(Outcome { measured, holds: median < limit && median_loading < limit })
+}
+
+/// Returns how long a daemon that was killed takes until it does its work again, and whether the lists still cut.
+fn back_again(lab: &Lab, daemon: &mut Daemon, witnesses: &Witnesses, pinned: bool) -> Result<(Duration, bool)> {
+    daemon.kill()?;
+    if !pinned {
+        lab.watched().run(|| Ok(fs::remove_dir_all(PINS)?))?;
+    }
+    let begun = Instant::now();
+    daemon.again(&[])?;
+    let took = begun.elapsed();
+    Ok((took, witnesses.are_cut(lab)?))
 }
 
 /// Returns what the laboratory's own links dropped for want of room, both on the way to the gateway and away from it.
@@ -268,69 +342,134 @@ fn full(_: Setting) -> Result<Outcome> {
         let rounds = status["enforced"]["rounds"].as_u64()?;
         (rounds >= 3).then(|| status["enforced"]["held"].as_u64())
     })?;
+    let metrics = daemon.api().send("GET", "/metrics", "text/plain", "")?.body;
+    let is_told = |name: &str| metrics.lines().any(|line| line == format!("{name}{{map=\"block_hosts\"}} {LIMIT}"));
+    let is_told = is_told("netd_bpf_map_entries") && is_told("netd_bpf_map_capacity");
     let last = Ipv4Addr::from(u32::from(NOWHERE) + LIMIT - 1);
     let cut = datagrams(&lab, SocketAddr::from((IMPLANT, 5_000)), SocketAddr::from((last, 6_000)))?;
-    let measured =
-        format!("refused with {codes:?}; {kept} entries listed, {held:?} read back of {LIMIT}, the last {cut:?}");
-    let intact = kept == LIMIT as usize && held == Some(u64::from(LIMIT)) && cut == Passage::Cut;
+    let measured = format!(
+        "refused with {codes:?}; {kept} entries listed, {held:?} read back of {LIMIT}, told by metrics: {is_told}, the last {cut:?}"
+    );
+    let intact = kept == LIMIT as usize && held == Some(u64::from(LIMIT)) && is_told && cut == Passage::Cut;
     Ok(Outcome { measured, holds: codes == [507; 3] && intact })
 }
 
 fn starved(setting: Setting) -> Result<Outcome> {
     let (entries, limit) = (setting.amount(10_000_000, 1_000_000), setting.amount(256_u64 << 20, 64 << 20));
     let lab = Lab::gateway()?;
-    let daemon = Daemon::start(&lab, Setup { listed: 16_000_000, ..Setup::default() })?;
+    let mut daemon = Daemon::start(&lab, Setup { listed: 16_000_000, ..Setup::default() })?;
     let witnesses = Witnesses::new();
     ensure!(put(&daemon, "large", &witnesses.lines(false))?.status == 201, "the first list was refused");
     let text = witnesses.lines(false) + &long_text(entries, 3);
     let group = Group::with_limit(limit)?;
     group.take(daemon.id()?)?;
+    let listed = |daemon: &Daemon| -> Result<usize> {
+        Ok(daemon.api().send("GET", "/api/v1/blocklists/large", "text/plain", "")?.body.lines().count())
+    };
 
+    // There is too little from the start, which can be known.
     let answer = put(&daemon, "large", &text);
-
     let status = answer.as_ref().map_or(0, |answer| answer.status);
     let body: Value = answer.ok().and_then(|answer| answer.json().ok()).unwrap_or_default();
-    let listed = daemon.api().send("GET", "/api/v1/blocklists/large", "text/plain", "")?.body.lines().count();
-    let (from, to) = witnesses.cut[0];
-    let cut = datagrams(&lab, from, to)?;
+    let kept = (listed(&daemon)?, witnesses.are_cut(&lab)?);
+
+    // There is suddenly too little, which nobody can know: the kernel kills whoever asks for more.
+    group.limit(None)?;
+    let (sudden, is_dead) = std::thread::scope(|scope| -> Result<(u16, bool)> {
+        let before = group.used()?;
+        let loading = scope.spawn(|| put(&daemon, "large", &text));
+        while group.used()? < before + (8 << 20) && !loading.is_finished() {
+            std::thread::yield_now();
+        }
+        group.limit(Some(group.used()? + (2 << 20)))?;
+        let answer = loading.join().map_err(|_| anyhow::anyhow!("the load panicked"))?;
+        Ok((answer.map_or(0, |answer| answer.status), daemon.api().get("/readyz").is_err()))
+    })?;
+    let cut_meanwhile = witnesses.are_cut(&lab)?;
+    group.limit(None)?;
+    if is_dead {
+        // It may not have been reaped yet.
+        let _ = daemon.kill();
+        daemon.again(&[])?;
+    }
+    let kept_again = (listed(&daemon)?, cut_meanwhile && witnesses.are_cut(&lab)?);
+
     let measured = format!(
-        "{entries} entries at {} MiB: answered {status} ({}); {listed} entries as before, {cut:?}",
+        "{entries} entries at {} MiB: answered {status} ({}), {} entries as before, cut: {}; the limit lowered while they \
+         are read: {}, {} entries as before, cut: {}",
         limit >> 20,
         body["detail"].as_str().unwrap_or("no answer"),
+        kept.0,
+        kept.1,
+        if is_dead { "killed and started again".to_owned() } else { format!("answered {sudden}") },
+        kept_again.0,
+        kept_again.1,
     );
-    Ok(Outcome { measured, holds: status == 507 && listed == 2 && cut == Passage::Cut })
+    let refused = status == 507 && (is_dead || sudden == 507);
+    Ok(Outcome { measured, holds: refused && kept == (2, true) && kept_again == (2, true) })
 }
 
 /// A control group with a limit of memory, of whichever version the machine has. It goes with its handle.
-struct Group(PathBuf);
+struct Group {
+    path: PathBuf,
+    version: &'static Version,
+}
+
+/// The files of a version of control groups.
+struct Version {
+    root: &'static str,
+    limit: &'static str,
+    none: &'static str,
+    used: &'static str,
+}
+
+const VERSIONS: [Version; 2] = [
+    Version {
+        root: "/sys/fs/cgroup/memory",
+        limit: "memory.limit_in_bytes",
+        none: "-1",
+        used: "memory.usage_in_bytes",
+    },
+    Version { root: "/sys/fs/cgroup", limit: "memory.max", none: "max", used: "memory.current" },
+];
 
 impl Group {
     fn with_limit(bytes: u64) -> Result<Self> {
-        let (root, file) = [("/sys/fs/cgroup/memory", "memory.limit_in_bytes"), ("/sys/fs/cgroup", "memory.max")]
-            .into_iter()
-            .find(|(root, _)| Path::new(root).join("cgroup.procs").exists())
-            .context("there are no control groups")?;
-        let group = Self(Path::new(root).join(format!("netd-lab-{}", std::process::id())));
-        fs::create_dir(&group.0).with_context(|| format!("cannot make {}", group.0.display()))?;
-        fs::write(group.0.join(file), bytes.to_string())
-            .with_context(|| format!("cannot limit {}", group.0.display()))?;
+        let version = VERSIONS.iter().find(|version| Path::new(version.root).join("cgroup.procs").exists());
+        let version = version.context("there are no control groups")?;
+        let path = Path::new(version.root).join(format!("netd-lab-{}", std::process::id()));
+        fs::create_dir(&path).with_context(|| format!("cannot make {}", path.display()))?;
+        let group = Self { path, version };
+        group.limit(Some(bytes))?;
         Ok(group)
     }
 
+    /// Sets the limit, or none.
+    fn limit(&self, bytes: Option<u64>) -> Result<()> {
+        let text = bytes.map_or_else(|| self.version.none.to_owned(), |bytes| bytes.to_string());
+        fs::write(self.path.join(self.version.limit), text)
+            .with_context(|| format!("cannot limit {}", self.path.display()))
+    }
+
+    fn used(&self) -> Result<u64> {
+        let text = fs::read_to_string(self.path.join(self.version.used)).context("cannot read what a group uses")?;
+        text.trim().parse().context("a group uses no number")
+    }
+
     fn take(&self, process: u32) -> Result<()> {
-        fs::write(self.0.join("cgroup.procs"), process.to_string()).context("cannot move the daemon into its group")
+        fs::write(self.path.join("cgroup.procs"), process.to_string()).context("cannot move the daemon into its group")
     }
 }
 
 impl Drop for Group {
     fn drop(&mut self) {
         // Whoever is still in it goes back up first.
-        let up = self.0.parent().map(|parent| parent.join("cgroup.procs"));
-        if let (Ok(inside), Some(up)) = (fs::read_to_string(self.0.join("cgroup.procs")), up) {
+        let up = self.path.parent().map(|parent| parent.join("cgroup.procs"));
+        if let (Ok(inside), Some(up)) = (fs::read_to_string(self.path.join("cgroup.procs")), up) {
             // One that has ended meanwhile is out of it.
             inside.lines().for_each(|process| drop(fs::write(&up, process)));
         }
-        let _ = fs::remove_dir(&self.0);
+        let _ = fs::remove_dir(&self.path);
     }
 }
 

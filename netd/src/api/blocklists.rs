@@ -1,5 +1,7 @@
 //! `/api/v1/blocklists`: lists of addresses, prefixes and names, replaced as a whole.
 
+use std::sync::Arc;
+
 use axum::Json;
 use axum::body::Body;
 use axum::extract::State;
@@ -15,14 +17,11 @@ use super::entries::confirm_time;
 use super::input::{self, Name, Params};
 use super::live::{self, LiveFlows};
 use super::problem::{Detail, Problem};
+use super::upload;
 use super::verdicts::{ActionName, ActionView, HitsView, action_view, hits_view, response};
-use crate::host::memory;
 use crate::time;
-use crate::verdicts::blocklist::{List, ListName, Parsed, Parser, Rejected};
+use crate::verdicts::blocklist::{List, ListName, Parsed, Rejected};
 use crate::verdicts::{EntryView, ListChange, ListOptions, ListView, Refusal, Remark};
-
-/// Longest list, in bytes of text: ten million IPv6 addresses, written out.
-const LIST_LIMIT: usize = 512 << 20;
 
 /// Lines and entries named one by one in an answer; the rest is counted.
 const NAMED: usize = 10_000;
@@ -129,7 +128,7 @@ pub(super) async fn get(
     let known = headers.get(header::IF_NONE_MATCH).and_then(|value| value.to_str().ok());
     let is_known = known.is_some_and(|tags| tags.split(',').any(|tag| tag.trim() == view.tag || tag.trim() == "*"));
     let mut answer =
-        if is_known { StatusCode::NOT_MODIFIED.into_response() } else { text_of(&list, &singles).into_response() };
+        if is_known { StatusCode::NOT_MODIFIED.into_response() } else { written(list, singles).await?.into_response() };
     set_tag(&mut answer, &view.tag);
     Ok(answer)
 }
@@ -180,17 +179,8 @@ pub(super) async fn read_list(headers: &HeaderMap, body: Body) -> Result<(List, 
         Some("application/json" | "application/x-ndjson" | "application/stix+json") => {}
         other => return Err(input::unsupported(other, "text/plain, text/csv, application/json")),
     }
-    let (mut parser, mut memory) = (Parser::new(time::now()), MemoryGuard::default());
-    input::read(headers, body, LIST_LIMIT, |piece| {
-        if memory.allows(parser.items()) {
-            parser.push(piece);
-        } else {
-            parser = Parser::new(time::now());
-        }
-    })
-    .await?;
-    memory.check()?;
-    let Parsed { list, lines, duplicates, skipped, rejected, rejected_total } = parser.finish();
+    let parsed = upload::read(headers, body).await?;
+    let Parsed { list, lines, duplicates, skipped, rejected, rejected_total } = parsed;
     match list.is_empty() && rejected_total > 0 {
         true => Err(nothing_in_it(rejected)),
         false => Ok((list, Read { lines, duplicates, skipped, rejected, rejected_total })),
@@ -252,44 +242,6 @@ pub(super) async fn remove(
     Ok(Json(view(removed)).into_response())
 }
 
-/// Stops the reading of a list that there is no memory for: before the machine kills somebody.
-#[derive(Debug, Default)]
-struct MemoryGuard {
-    looked_at: usize,
-    /// Entries, bytes that they need and bytes there are.
-    short: Option<(usize, u64, u64)>,
-}
-
-impl MemoryGuard {
-    /// Entries between two looks.
-    const STRIDE: usize = 1 << 18;
-    /// What an entry takes while its list grows: the packed one, twice, and once more while it is copied.
-    const ENTRY: u64 = 3 * 17;
-    /// What the daemon needs besides.
-    const RESERVE: u64 = 32 << 20;
-
-    /// Returns whether there is memory for more than the entries read so far.
-    fn allows(&mut self, entries: usize) -> bool {
-        if self.short.is_none() && entries >= self.looked_at + Self::STRIDE {
-            self.looked_at = entries;
-            // What was read is taken already: as much again may be.
-            let needed = entries as u64 * Self::ENTRY + Self::RESERVE;
-            self.short = memory::available().filter(|left| *left < needed).map(|left| (entries, needed, left));
-        }
-        self.short.is_none()
-    }
-
-    fn check(self) -> Result<(), Problem> {
-        let Some((entries, needed, available)) = self.short else { return Ok(()) };
-        let detail = format!(
-            "after {entries} entries {} MiB of memory were needed and {} MiB available; the list stays as it is",
-            needed >> 20,
-            available >> 20
-        );
-        Err(Problem::new(StatusCode::INSUFFICIENT_STORAGE, "full", "Table full", detail))
-    }
-}
-
 /// A text without a single entry is some other file: an error page, a list in another format. It replaces nothing.
 fn nothing_in_it(rejected: Vec<Rejected>) -> Problem {
     let detail = "nothing in it is an address, a prefix or a name; the list stays as it is";
@@ -319,6 +271,15 @@ pub(super) fn set_tag(answer: &mut HttpResponse, tag: &str) {
     if let Ok(tag) = HeaderValue::from_str(tag) {
         answer.headers_mut().insert(header::ETAG, tag);
     }
+}
+
+/// Writes a list as text on a thread of its own: it may have millions of lines.
+async fn written(list: Arc<List>, singles: Vec<EntryView>) -> Result<String, Problem> {
+    let text = tokio::task::spawn_blocking(move || text_of(&list, &singles)).await;
+    text.map_err(|error| {
+        tracing::error!(%error, "a list could not be written as text");
+        Problem::internal()
+    })
 }
 
 /// Returns a list as text that can be uploaded again; single entries come last, with what is said of them.

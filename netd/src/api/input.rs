@@ -108,47 +108,70 @@ pub(crate) async fn json<T: Fields>(headers: &HeaderMap, body: Body) -> Result<T
 /// Hands a body on piece by piece. Fails when it is longer than `limit` or comes too slowly.
 pub(crate) async fn read(
     headers: &HeaderMap,
-    mut body: Body,
+    body: Body,
     limit: usize,
     mut take: impl FnMut(&Bytes),
 ) -> Result<(), Problem> {
-    if let Some(encoding) = headers.get(header::CONTENT_ENCODING)
-        && encoding != "identity"
-    {
-        let detail = "the body is compressed; send it as it is";
-        let problem = Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "encoded", "Compressed body", detail);
-        return Err(problem);
+    let mut pieces = Pieces::new(headers, body, limit)?;
+    while let Some(piece) = pieces.next().await? {
+        take(&piece);
     }
-    let announced = headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<usize>().ok());
-    if announced.is_some_and(|length| length > limit) {
-        return Err(Problem::too_large(limit));
+    Ok(())
+}
+
+/// A body that comes piece by piece, within a limit of length and of time.
+pub(crate) struct Pieces {
+    body: Body,
+    limit: usize,
+    began: Instant,
+    length: usize,
+}
+
+impl Pieces {
+    /// Returns the pieces of a body; fails when it is compressed or announces to be longer than `limit`.
+    pub(crate) fn new(headers: &HeaderMap, body: Body, limit: usize) -> Result<Self, Problem> {
+        if let Some(encoding) = headers.get(header::CONTENT_ENCODING)
+            && encoding != "identity"
+        {
+            let detail = "the body is compressed; send it as it is";
+            let problem = Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "encoded", "Compressed body", detail);
+            return Err(problem);
+        }
+        let announced =
+            headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<usize>().ok());
+        if announced.is_some_and(|length| length > limit) {
+            return Err(Problem::too_large(limit));
+        }
+        Ok(Self { body, limit, began: Instant::now(), length: 0 })
     }
-    let too_slow = || {
-        let detail = "the body came too slowly";
-        Problem::new(StatusCode::REQUEST_TIMEOUT, "too-slow", "Too slow", detail)
-    };
-    let began = Instant::now();
-    let (deadline, mut length) = (began + BODY_TIME, 0);
-    loop {
-        let frame = timeout_at(deadline, timeout(BODY_IDLE, body.frame()));
-        let frame = match frame.await.map_err(|_| too_slow())?.map_err(|_| too_slow())? {
-            None => return Ok(()),
-            Some(Ok(frame)) => frame,
-            Some(Err(error)) => {
-                let detail = format!("the body ended early: {error}");
-                return Err(Problem::new(StatusCode::BAD_REQUEST, "bad-body", "Bad body", detail));
-            }
+
+    /// Returns the next piece, `None` at the end. Fails when the body is longer than its limit or comes too slowly.
+    pub(crate) async fn next(&mut self) -> Result<Option<Bytes>, Problem> {
+        let too_slow = || {
+            let detail = "the body came too slowly";
+            Problem::new(StatusCode::REQUEST_TIMEOUT, "too-slow", "Too slow", detail)
         };
-        if let Some(piece) = frame.data_ref() {
-            length += piece.len();
-            if length > limit {
-                return Err(Problem::too_large(limit));
+        loop {
+            let frame = timeout_at(self.began + BODY_TIME, timeout(BODY_IDLE, self.body.frame()));
+            let frame = match frame.await.map_err(|_| too_slow())?.map_err(|_| too_slow())? {
+                None => return Ok(None),
+                Some(Ok(frame)) => frame,
+                Some(Err(error)) => {
+                    let detail = format!("the body ended early: {error}");
+                    return Err(Problem::new(StatusCode::BAD_REQUEST, "bad-body", "Bad body", detail));
+                }
+            };
+            // What is no piece are trailers.
+            let Ok(piece) = frame.into_data() else { continue };
+            self.length += piece.len();
+            if self.length > self.limit {
+                return Err(Problem::too_large(self.limit));
             }
-            take(piece);
-            let since = began.elapsed();
-            if since > BODY_IDLE && (length as f64) < since.as_secs_f64() * BODY_RATE {
+            let since = self.began.elapsed();
+            if since > BODY_IDLE && (self.length as f64) < since.as_secs_f64() * BODY_RATE {
                 return Err(too_slow());
             }
+            return Ok(Some(piece));
         }
     }
 }

@@ -37,6 +37,7 @@ mod stream;
 mod suppressions;
 mod tls;
 mod tokens;
+mod upload;
 mod verdicts;
 
 #[cfg(test)]

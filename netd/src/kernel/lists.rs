@@ -5,12 +5,14 @@
 //! BLOCK_PREFIXES  [0] -> trie (pinned BLOCK_PREFIXES_0)  [1] -> likewise
 //! ```
 //! Order of a swap: inner maps into the outer ones, pins, `Control::lists`. A daemon that dies anywhere in between leaves
-//! the generation that `Control::lists` names, whole; its successor clears the other away.
+//! the generation that `Control::lists` names, whole; its successor clears the other away. A write to an outer map waits for
+//! the programs at it, so only the write to `Control` is the service's; all before and after is for any thread.
 
 use std::{
     fs, io,
     os::fd::{AsFd, OwnedFd},
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use netd_common::{
@@ -65,15 +67,38 @@ impl Homes {
     }
 }
 
-/// The generation that answers, and the one being filled.
+/// The generation that answers.
 #[derive(Debug)]
 pub(super) struct Lists {
-    outer: Outer,
-    homes: Homes,
+    places: Arc<Places>,
     limits: Limits,
     steering: Steering,
     present: Generation,
-    coming: Option<Generation>,
+}
+
+/// Where generations are put.
+#[derive(Debug)]
+struct Places {
+    outer: Outer,
+    homes: Homes,
+}
+
+/// A generation that does not answer yet.
+#[derive(Debug)]
+pub(super) struct Coming {
+    places: Arc<Places>,
+    limits: Limits,
+    number: u32,
+    generation: Option<Generation>,
+    is_ready: bool,
+}
+
+/// A generation that was replaced.
+#[derive(Debug)]
+pub(super) struct Former {
+    places: Arc<Places>,
+    steering: Steering,
+    generation: Generation,
 }
 
 /// One generation's inner maps.
@@ -85,10 +110,6 @@ pub(super) struct Generation {
 }
 
 impl Generation {
-    pub(super) const fn number(&self) -> u32 {
-        self.number
-    }
-
     /// Returns where a word of this generation's front lies in `FRONT`.
     pub(super) const fn front_word(&self, word: u32) -> u32 {
         self.number * FRONT_WORDS + word
@@ -114,71 +135,41 @@ impl Lists {
         };
         let present = Generation { number, hosts, prefixes };
         outer.install(&present)?;
-        let lists = Self { outer, homes, limits, steering, present, coming: None };
-        lists.clear_away(1 - number);
-        Ok(lists)
+        let places = Arc::new(Places { outer, homes });
+        places.clear_away(1 - number);
+        Ok(Self { places, limits, steering, present })
     }
 
     pub(super) const fn present(&self) -> &Generation {
         &self.present
     }
 
-    /// Returns the generation being filled.
-    pub(super) const fn coming(&self) -> Option<&Generation> {
-        self.coming.as_ref()
-    }
-
     pub(super) const fn limits(&self) -> Limits {
         self.limits
     }
 
-    /// Makes an empty generation with room for so many. Nothing is changed for packets.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::NoMemory`] before anything is made, [`Error::MapFull`] when the kernel itself refuses.
-    pub(super) fn begin(&mut self, hosts: u64, prefixes: u64) -> Result<(), Error> {
-        self.abandon();
-        let room = room_for(hosts, self.limits.hosts);
-        let needed = hosts_bytes(room) + prefixes_bytes(prefixes);
-        if let Some(available) = memory::available()
-            && available < needed + RESERVE
-        {
-            let (needed, available) = ((needed + RESERVE) >> 20, available >> 20);
-            return Err(Error::NoMemory { name: maps::BLOCK_HOSTS, wanted: hosts + prefixes, needed, available });
-        }
-        let number = 1 - self.present.number;
-        let (hosts, prefixes) = (make_hosts(room)?, make_prefixes(self.limits.prefixes)?);
-        self.coming = Some(Generation { number, hosts, prefixes });
-        Ok(())
+    /// Returns the generation beside the present one, yet to be made.
+    pub(super) fn coming(&self) -> Coming {
+        let (places, number) = (Arc::clone(&self.places), 1 - self.present.number);
+        Coming { places, limits: self.limits, number, generation: None, is_ready: false }
     }
 
-    /// Lets the generation being filled answer from here on. Returns when no packet is judged by the former one.
+    /// Lets a generation that is ready answer from here on; one that was never made changes nothing.
     ///
     /// # Errors
     ///
-    /// Before the swap; the former generation then goes on answering.
-    pub(super) fn swap(&mut self) -> Result<(), Error> {
-        let Some(coming) = self.coming.take() else { return Ok(()) };
-        let at = coming.number as usize;
-        let installed = self
-            .outer
-            .install(&coming)
-            .and_then(|()| pin(&coming.hosts, &self.homes.hosts[at]))
-            .and_then(|()| pin(&coming.prefixes, &self.homes.prefixes[at]))
-            .and_then(|()| self.steering.update(|control| control.lists = coming.number));
-        if let Err(error) = installed {
-            self.clear_away(coming.number);
-            return Err(error);
+    /// The former generation then goes on answering.
+    pub(super) fn swap(&mut self, mut coming: Coming) -> Result<Option<Former>, Error> {
+        let number = coming.number;
+        let Some(generation) = coming.generation.take() else { return Ok(None) };
+        self.steering.update(|control| control.lists = number)?;
+        coming.is_ready = false;
+        let generation = std::mem::replace(&mut self.present, generation);
+        if let Err(error) = self.steering.bump_generation() {
+            // What retires the former generation does the same once more.
+            tracing::warn!(%error, "flows keep what they know of the former lists a moment longer");
         }
-        let former = std::mem::replace(&mut self.present, coming);
-        self.steering.bump_generation()?;
-        // A program may have read the former number and not yet its tables: the kernel waits for such programs after a
-        // write to an outer map, not before. So one is written that changes nothing.
-        self.outer.install(&self.present)?;
-        self.clear_away(former.number);
-        // One of those programs may have remembered its answer under the new number.
-        self.steering.bump_generation()
+        Ok(Some(Former { places: Arc::clone(&self.places), steering: self.steering.clone(), generation }))
     }
 
     /// Pins the generation that answers where somebody has unpinned it; returns how many pins were gone. Without them a
@@ -188,10 +179,10 @@ impl Lists {
     ///
     /// When it cannot be pinned.
     pub(super) fn restore_pins(&self) -> Result<u64, Error> {
-        let at = self.present.number as usize;
+        let (homes, at) = (&self.places.homes, self.present.number as usize);
         let mut restored = 0;
         for (map, home) in
-            [(self.present.hosts.as_fd(), &self.homes.hosts[at]), (self.present.prefixes.as_fd(), &self.homes.prefixes[at])]
+            [(self.present.hosts.as_fd(), &homes.hosts[at]), (self.present.prefixes.as_fd(), &homes.prefixes[at])]
         {
             if !home.exists() {
                 pin(&map, home)?;
@@ -200,14 +191,78 @@ impl Lists {
         }
         Ok(restored)
     }
+}
 
-    /// Gives up the generation being filled.
-    pub(super) fn abandon(&mut self) {
-        if let Some(coming) = self.coming.take() {
-            self.clear_away(coming.number);
-        }
+impl Coming {
+    pub(super) const fn number(&self) -> u32 {
+        self.number
     }
 
+    /// Returns its inner maps once they are made.
+    pub(super) const fn generation(&self) -> Option<&Generation> {
+        self.generation.as_ref()
+    }
+
+    /// Makes empty inner maps with room for so many. Nothing is changed for packets.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NoMemory`] before anything is made, [`Error::MapFull`] when the kernel itself refuses.
+    pub(super) fn make(&mut self, hosts: u64, prefixes: u64) -> Result<(), Error> {
+        let room = room_for(hosts, self.limits.hosts);
+        let needed = hosts_bytes(room) + prefixes_bytes(prefixes);
+        if let Some(available) = memory::available()
+            && available < needed + RESERVE
+        {
+            let (needed, available) = ((needed + RESERVE) >> 20, available >> 20);
+            return Err(Error::NoMemory { name: maps::BLOCK_HOSTS, wanted: hosts + prefixes, needed, available });
+        }
+        let (hosts, prefixes) = (make_hosts(room)?, make_prefixes(self.limits.prefixes)?);
+        self.generation = Some(Generation { number: self.number, hosts, prefixes });
+        Ok(())
+    }
+
+    /// Puts the inner maps where programs look once `Control::lists` names them, and pins them.
+    ///
+    /// # Errors
+    ///
+    /// When the kernel refuses; dropping it undoes what was done.
+    pub(super) fn ready(&mut self) -> Result<(), Error> {
+        let Some(generation) = &self.generation else { return Ok(()) };
+        let Places { outer, homes } = &*self.places;
+        let at = self.number as usize;
+        self.is_ready = true;
+        outer.install(generation)?;
+        pin(&generation.hosts, &homes.hosts[at])?;
+        pin(&generation.prefixes, &homes.prefixes[at])
+    }
+}
+
+impl Drop for Coming {
+    fn drop(&mut self) {
+        if self.is_ready {
+            self.places.clear_away(self.number);
+        }
+    }
+}
+
+impl Former {
+    /// Waits until no packet is judged by it, and clears it away.
+    ///
+    /// # Errors
+    ///
+    /// When the kernel refuses; the present generation answers all the same.
+    pub(super) fn retire(self) -> Result<(), Error> {
+        // A program may have read the former number and not yet its tables: the kernel waits for such programs after a
+        // write to an outer map, not before. So one is written that changes nothing.
+        self.places.outer.install(&self.generation)?;
+        self.places.clear_away(self.generation.number);
+        // One of those programs may have remembered its answer under the new number.
+        self.steering.bump_generation()
+    }
+}
+
+impl Places {
     /// Removes what is left of a generation that does not answer.
     fn clear_away(&self, number: u32) {
         for (outer, home) in [

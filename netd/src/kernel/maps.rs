@@ -12,13 +12,13 @@ use zerocopy::FromZeros;
 
 use super::{
     Error, Steering, chain,
-    lists::{Generation, Lists},
+    lists::{self, Generation, Lists},
     proof::Provers,
     table::{Plain, Table},
 };
 use crate::{
     host::sockets,
-    verdicts::{MapKey, Maps, MapsError, Place, Proof, Table as Name},
+    verdicts::{Coming, MapKey, Maps, MapsError, Place, Proof, Retire, Table as Name},
 };
 
 /// The verdict maps.
@@ -82,6 +82,8 @@ impl SortedRules {
 }
 
 impl Maps for VerdictMaps {
+    type Coming = ComingLists;
+
     fn write_rule(&mut self, id: RuleId, rule: &Rule) -> Result<(), MapsError> {
         self.buckets.set(&id, &0).map_err(failed("empty a throttle's bucket in BUCKETS"))?;
         self.rules.set(&id, rule).map_err(failed("write to RULES"))
@@ -114,57 +116,29 @@ impl Maps for VerdictMaps {
         remove_lists(self.lists.present(), &sorted)
     }
 
-    fn begin(&mut self, hosts: u64, prefixes: u64) -> Result<(), MapsError> {
-        match self.lists.begin(hosts, prefixes) {
-            Err(Error::NoMemory { wanted, needed, available, .. }) => {
-                Err(MapsError::NoMemory { wanted, needed, available })
-            }
-            Err(error @ Error::MapFull { .. }) => {
-                tracing::warn!(error = chain(&error), "the kernel has no memory for another generation of lists");
-                Err(MapsError::Full { table: Name::Hosts })
-            }
-            other => other.map_err(failed("make another generation of BLOCK_HOSTS and BLOCK_PREFIXES")),
-        }
+    fn coming(&self) -> Result<ComingLists, MapsError> {
+        let front = self.front.try_clone().map_err(failed("open FRONT once more"))?;
+        Ok(ComingLists { lists: self.lists.coming(), front })
     }
 
-    fn stage(&mut self, entries: &[(MapKey, RuleId)]) -> Result<(), MapsError> {
-        let Some(coming) = self.lists.coming() else { return Ok(()) };
-        let (mut keys, mut rules) = (Sorted::default(), SortedRules::default());
-        for (key, rule) in entries {
-            keys.push(key);
-            rules.push(key.table(), *rule);
-        }
-        insert_lists(coming, &keys, &rules)
-    }
-
-    fn unstage(&mut self, keys: &[MapKey]) -> Result<(), MapsError> {
-        let Some(coming) = self.lists.coming() else { return Ok(()) };
-        let mut sorted = Sorted::default();
-        for key in keys {
-            sorted.push(key);
-        }
-        remove_lists(coming, &sorted)
-    }
-
-    fn stage_front(&mut self, words: &[(u32, u64)]) -> Result<(), MapsError> {
-        let Some(coming) = self.lists.coming() else { return Ok(()) };
-        self.write_words(coming, words)
-    }
-
-    fn swap(&mut self, short_v6: bool) -> Result<(), MapsError> {
-        let Some(number) = self.lists.coming().map(Generation::number) else { return Ok(()) };
+    fn swap(&mut self, coming: ComingLists, short_v6: bool) -> Result<Retire, MapsError> {
+        let number = coming.lists.number();
         self.steering
             .update(|control| set_bit(&mut control.short_v6_prefixes, number, short_v6))
             .map_err(failed("set the short IPv6 prefixes flag in CONTROL"))?;
-        self.lists.swap().map_err(failed("swap the generations of lists"))
+        let former = self.lists.swap(coming.lists).map_err(failed("swap the generations of lists"))?;
+        Ok(Box::new(move || {
+            if let Some(Err(error)) = former.map(lists::Former::retire) {
+                tracing::warn!(
+                    error = chain(&error),
+                    "a former generation of lists could not be cleared away in order"
+                );
+            }
+        }))
     }
 
     fn restore_pins(&mut self) -> Result<u64, MapsError> {
         self.lists.restore_pins().map_err(failed("pin BLOCK_HOSTS and BLOCK_PREFIXES again"))
-    }
-
-    fn abandon(&mut self) {
-        self.lists.abandon();
     }
 
     fn room(&self, table: Name) -> u64 {
@@ -303,12 +277,66 @@ impl Maps for VerdictMaps {
 
 impl VerdictMaps {
     fn write_words(&self, generation: &Generation, words: &[(u32, u64)]) -> Result<(), MapsError> {
-        // The kernel copies a word by whatever store it likes. That is as good as one store, because bits that do
-        // not change are the same before and after, in whichever bytes a reader meets.
-        let (indices, words): (Vec<_>, Vec<_>) =
-            words.iter().map(|(index, word)| (generation.front_word(*index), *word)).unzip();
-        self.front.set_many(&indices, &words).map_err(|(_, error)| failed("write to FRONT")(error))
+        write_words(&self.front, generation, words)
     }
+}
+
+/// A generation of lists with its front.
+#[derive(Debug)]
+pub struct ComingLists {
+    lists: lists::Coming,
+    front: Table<u32, u64>,
+}
+
+impl Coming for ComingLists {
+    fn make(&mut self, hosts: u64, prefixes: u64) -> Result<(), MapsError> {
+        match self.lists.make(hosts, prefixes) {
+            Err(Error::NoMemory { wanted, needed, available, .. }) => {
+                Err(MapsError::NoMemory { wanted, needed, available })
+            }
+            Err(error @ Error::MapFull { .. }) => {
+                tracing::warn!(error = chain(&error), "the kernel has no memory for another generation of lists");
+                Err(MapsError::Full { table: Name::Hosts })
+            }
+            other => other.map_err(failed("make another generation of BLOCK_HOSTS and BLOCK_PREFIXES")),
+        }
+    }
+
+    fn stage(&mut self, entries: &[(MapKey, RuleId)]) -> Result<(), MapsError> {
+        let Some(generation) = self.lists.generation() else { return Ok(()) };
+        let (mut keys, mut rules) = (Sorted::default(), SortedRules::default());
+        for (key, rule) in entries {
+            keys.push(key);
+            rules.push(key.table(), *rule);
+        }
+        insert_lists(generation, &keys, &rules)
+    }
+
+    fn unstage(&mut self, keys: &[MapKey]) -> Result<(), MapsError> {
+        let Some(generation) = self.lists.generation() else { return Ok(()) };
+        let mut sorted = Sorted::default();
+        for key in keys {
+            sorted.push(key);
+        }
+        remove_lists(generation, &sorted)
+    }
+
+    fn stage_front(&mut self, words: &[(u32, u64)]) -> Result<(), MapsError> {
+        let Some(generation) = self.lists.generation() else { return Ok(()) };
+        write_words(&self.front, generation, words)
+    }
+
+    fn ready(&mut self) -> Result<(), MapsError> {
+        self.lists.ready().map_err(failed("put another generation of lists beside the present one"))
+    }
+}
+
+fn write_words(front: &Table<u32, u64>, generation: &Generation, words: &[(u32, u64)]) -> Result<(), MapsError> {
+    // The kernel copies a word by whatever store it likes. That is as good as one store, because bits that do
+    // not change are the same before and after, in whichever bytes a reader meets.
+    let (indices, words): (Vec<_>, Vec<_>) =
+        words.iter().map(|(index, word)| (generation.front_word(*index), *word)).unzip();
+    front.set_many(&indices, &words).map_err(|(_, error)| failed("write to FRONT")(error))
 }
 
 fn set_bit(bits: &mut u32, number: u32, on: bool) {

@@ -66,6 +66,16 @@ impl<K: Plain, V: Plain> Table<K, V> {
         Ok(Self { name, fd, capacity: info.max_entries, values, types: PhantomData })
     }
 
+    /// Returns another descriptor of the same map.
+    ///
+    /// # Errors
+    ///
+    /// When there are no descriptors left.
+    pub(super) fn try_clone(&self) -> Result<Self, Error> {
+        let fd = self.fd.try_clone().map_err(|source| self.error("opening once more", source))?;
+        Ok(Self { fd, ..*self })
+    }
+
     /// Returns how many entries the map can hold.
     pub(super) const fn capacity(&self) -> u32 {
         self.capacity

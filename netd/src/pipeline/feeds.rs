@@ -195,8 +195,8 @@ impl One {
                 self.texts.send_modify(|texts| _ = texts.insert(name.to_string(), text));
                 return Ok(0);
             }
-            Action::Block => self.handle.replace_list(name, list(&copy.content), options).await?,
-            Action::Allow => self.handle.replace_allow_list(name, list(&copy.content), options).await?,
+            Action::Block => self.handle.replace_list(name, list(copy).await?, options).await?,
+            Action::Allow => self.handle.replace_allow_list(name, list(copy).await?, options).await?,
         };
         for refused in change.refused.iter().take(10) {
             warn!(feed = %self.feed.name, entry = refused.entry, why = refused.reason, "an entry of the feed is not taken");
@@ -215,10 +215,15 @@ impl One {
     }
 }
 
-fn list(content: &[u8]) -> List {
-    let mut parser = Parser::new(time::now());
-    parser.push(content);
-    parser.finish().list
+/// Reads a copy on a thread of its own: it may hold millions of lines.
+async fn list(copy: &Copy) -> Result<List, Refusal> {
+    let content = copy.content.clone();
+    let read = tokio::task::spawn_blocking(move || {
+        let mut parser = Parser::new(time::now());
+        parser.push(&content);
+        parser.finish().list
+    });
+    read.await.map_err(|_| Refusal::Stopped)
 }
 
 /// Returns an error with all its causes.

@@ -4,7 +4,7 @@
 //! content or the new one is there; anything else is recognised and set aside.
 
 use std::fs;
-use std::io::{self, Write as _};
+use std::io::{self, Seek as _, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
@@ -22,6 +22,8 @@ pub enum Error {
     InUse { path: PathBuf },
     #[error("cannot write what is to be saved: {0}")]
     Encode(#[from] serde_json::Error),
+    #[error("the thread that was to write it panicked")]
+    Lost,
 }
 
 /// One file of the state directory. Every name is a constant, a number or a [`ListName`]: no other text becomes a path.
@@ -56,6 +58,9 @@ pub const TLS: &str = "tls";
 
 const MAGIC: &str = "netd-state 1";
 
+/// Bytes that are hashed and written in one go.
+const BUFFER: usize = 256 << 10;
+
 impl StateDir {
     /// Opens the directory, creating it (0700), and locks it.
     pub fn open(path: &Path) -> Result<Self, Error> {
@@ -73,6 +78,15 @@ impl StateDir {
 
     /// Replaces a file's content; when this returns, the new content survives a crash.
     pub fn write(&self, file: File<'_>, content: &[u8]) -> Result<(), Error> {
+        self.write_with(file, |out| out.write_all(content))
+    }
+
+    /// The same of a content that is written bit by bit and never in memory as a whole.
+    pub fn write_with(
+        &self,
+        file: File<'_>,
+        content: impl FnOnce(&mut dyn io::Write) -> io::Result<()>,
+    ) -> Result<(), Error> {
         let path = self.path_of(file);
         let temporary = path.with_extension("tmp");
         let written = write_through(&temporary, content).map_err(io_error("write", &temporary));
@@ -184,10 +198,40 @@ impl StateDir {
     }
 }
 
-fn write_through(path: &Path, content: &[u8]) -> io::Result<()> {
+/// The first line, whose length is the same whatever it says.
+fn head(length: u64, hash: &blake3::Hash) -> String {
+    format!("{MAGIC} {length:020} {}\n", hash.to_hex())
+}
+
+/// Hands on what it counts and hashes.
+struct Hashing<W> {
+    out: W,
+    hasher: blake3::Hasher,
+    length: u64,
+}
+
+impl<W: io::Write> io::Write for Hashing<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let written = self.out.write(bytes)?;
+        self.hasher.update(bytes.get(..written).unwrap_or(bytes));
+        self.length += written as u64;
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.out.flush()
+    }
+}
+
+fn write_through(path: &Path, content: impl FnOnce(&mut dyn io::Write) -> io::Result<()>) -> io::Result<()> {
     let mut file = options().truncate(true).open(path)?;
-    writeln!(file, "{MAGIC} {} {}", content.len(), blake3::hash(content).to_hex())?;
-    file.write_all(content)?;
+    // The place of the first line, which is known last.
+    file.write_all(head(0, &blake3::hash(b"")).as_bytes())?;
+    let mut out = io::BufWriter::with_capacity(BUFFER, Hashing { out: file, hasher: blake3::Hasher::new(), length: 0 });
+    content(&mut out)?;
+    let Hashing { out: mut file, hasher, length } = out.into_inner().map_err(io::IntoInnerError::into_error)?;
+    file.rewind()?;
+    file.write_all(head(length, &hasher.finalize()).as_bytes())?;
     file.sync_all()
 }
 
@@ -196,7 +240,7 @@ fn checked(bytes: &[u8]) -> Option<&[u8]> {
     let end = bytes.iter().take(256).position(|b| *b == b'\n')?;
     let (head, content) = (std::str::from_utf8(bytes.get(..end)?).ok()?, bytes.get(end + 1..)?);
     let (length, hash) = head.strip_prefix(MAGIC)?.strip_prefix(' ')?.split_once(' ')?;
-    let is_whole = length == content.len().to_string() && blake3::hash(content).to_hex().as_str() == hash;
+    let is_whole = length.parse() == Ok(content.len()) && blake3::hash(content).to_hex().as_str() == hash;
     is_whole.then_some(content)
 }
 

@@ -11,7 +11,7 @@ use netd_common::verdict::{FRONT_WORDS, Hits, Prefix, Rule, RuleId, Subject, Ver
 use netd_engine::verdict::Target;
 
 use super::blocklist::Item;
-use super::maps::{Error, MapKey, Maps, Place, Table};
+use super::maps::{Coming, Error, MapKey, Maps, Place, Retire, Table};
 use super::proof::Proof;
 
 /// Clones share their content.
@@ -31,7 +31,6 @@ pub struct Inner {
     pub capacity: Option<u64>,
     /// Keys a table takes without another generation; `None` for as many as it can ever hold.
     pub room: Option<u64>,
-    coming: Option<Coming>,
     /// Writes that still succeed; `None` for all.
     pub writes_left: Option<u64>,
     pub destroyed: Vec<Target>,
@@ -43,10 +42,47 @@ pub struct Inner {
 }
 
 /// A generation being filled.
-#[derive(Default)]
-struct Coming {
+pub struct FakeComing {
+    fake: Fake,
+    room: u64,
     keys: HashMap<MapKey, RuleId>,
     front: Vec<u64>,
+    is_ready: bool,
+}
+
+impl Coming for FakeComing {
+    fn make(&mut self, hosts: u64, prefixes: u64) -> Result<(), Error> {
+        let _write = self.fake.write()?;
+        self.room = hosts.max(prefixes);
+        Ok(())
+    }
+
+    fn stage(&mut self, entries: &[(MapKey, RuleId)]) -> Result<(), Error> {
+        let _write = self.fake.write()?;
+        self.keys.extend(entries.iter().copied());
+        Ok(())
+    }
+
+    fn unstage(&mut self, keys: &[MapKey]) -> Result<(), Error> {
+        let _write = self.fake.write()?;
+        self.keys.retain(|key, _| !keys.contains(key));
+        Ok(())
+    }
+
+    fn stage_front(&mut self, words: &[(u32, u64)]) -> Result<(), Error> {
+        let _write = self.fake.write()?;
+        self.front.resize(FRONT_WORDS as usize, u64::MAX);
+        for (index, word) in words {
+            self.front[*index as usize] = *word;
+        }
+        Ok(())
+    }
+
+    fn ready(&mut self) -> Result<(), Error> {
+        let _write = self.fake.write()?;
+        self.is_ready = true;
+        Ok(())
+    }
 }
 
 type Watch = Box<dyn FnMut(&Judge) + Send>;
@@ -167,6 +203,8 @@ impl Verdicts for Judge<'_> {
 }
 
 impl Maps for Fake {
+    type Coming = FakeComing;
+
     fn write_rule(&mut self, id: RuleId, rule: &Rule) -> Result<(), Error> {
         self.write()?.rules.insert(id, *rule);
         Ok(())
@@ -226,50 +264,20 @@ impl Maps for Fake {
         room.unwrap_or_else(|| self.capacity(table))
     }
 
-    fn begin(&mut self, hosts: u64, prefixes: u64) -> Result<(), Error> {
-        let mut inner = self.write()?;
-        inner.coming = Some(Coming::default());
-        inner.room = inner.room.map(|room| room.max(hosts.max(prefixes)));
-        Ok(())
+    fn coming(&self) -> Result<FakeComing, Error> {
+        Ok(FakeComing { fake: self.clone(), room: 0, keys: HashMap::new(), front: Vec::new(), is_ready: false })
     }
 
-    fn stage(&mut self, entries: &[(MapKey, RuleId)]) -> Result<(), Error> {
+    fn swap(&mut self, coming: FakeComing, short_v6: bool) -> Result<Retire, Error> {
         let mut inner = self.write()?;
-        let Some(coming) = &mut inner.coming else { return Ok(()) };
-        coming.keys.extend(entries.iter().copied());
-        Ok(())
-    }
-
-    fn unstage(&mut self, keys: &[MapKey]) -> Result<(), Error> {
-        let mut inner = self.write()?;
-        let Some(coming) = &mut inner.coming else { return Ok(()) };
-        coming.keys.retain(|key, _| !keys.contains(key));
-        Ok(())
-    }
-
-    fn stage_front(&mut self, words: &[(u32, u64)]) -> Result<(), Error> {
-        let mut inner = self.write()?;
-        let Some(coming) = &mut inner.coming else { return Ok(()) };
-        coming.front.resize(FRONT_WORDS as usize, u64::MAX);
-        for (index, word) in words {
-            coming.front[*index as usize] = *word;
-        }
-        Ok(())
-    }
-
-    fn swap(&mut self, short_v6: bool) -> Result<(), Error> {
-        let mut inner = self.write()?;
-        let Some(coming) = inner.coming.take() else { return Ok(()) };
+        assert!(coming.is_ready, "swapped before it was ready");
         inner.keys.retain(|key, _| !matches!(key, MapKey::Host(_) | MapKey::Prefix(_)));
         inner.keys.extend(coming.keys);
         inner.front = coming.front;
         inner.short_v6 = short_v6;
+        inner.room = inner.room.map(|room| room.max(coming.room));
         inner.generation += 1;
-        Ok(())
-    }
-
-    fn abandon(&mut self) {
-        self.lock().coming = None;
+        Ok(Box::new(|| {}))
     }
 
     fn capacity(&self, _table: Table) -> u64 {

@@ -9,16 +9,17 @@ use ipnet::IpNet;
 use netd_common::control::Mode;
 use netd_engine::verdict::Verdict;
 use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
-use tracing::{info, warn};
+use tracing::{error, info, warn};
 
 use super::blocklist::{List, ListName};
 use super::clock::Now;
-use super::maps::Maps;
+use super::maps::{Coming, Maps};
 use super::protect::Guard;
 use super::recorded::{self, Admitted, Recorder};
 use super::refusal::Refusal;
-use super::service::{Begun, Outcome, Service};
+use super::service::{Begun, Outcome, Service, Worked};
 use super::view::{Added, Coverage, Entry, ListChange, ListOptions, ListView, Page, Status, VerdictPage};
 use crate::store::audit::{self, Audit, Caller};
 use crate::store::events::{Events, VerdictChange};
@@ -191,18 +192,35 @@ impl Handle {
     }
 }
 
-/// Whoever waits for a generation of lists.
+/// Whoever waits for the change of lists under way.
 enum Waiting {
-    Replaced { name: ListName, admitted: Admitted, reply: Reply<ListChange> },
-    Removed { name: ListName, admitted: Admitted, reply: Reply<ListView> },
+    /// What the list is about to hold is looked at; nothing is written down yet.
+    Preparing {
+        name: ListName,
+        dry_run: bool,
+        caller: Caller,
+        reply: Reply<ListChange>,
+    },
+    Replaced {
+        name: ListName,
+        admitted: Option<Admitted>,
+        reply: Reply<ListChange>,
+    },
+    Removed {
+        name: ListName,
+        admitted: Admitted,
+        reply: Reply<ListView>,
+    },
 }
 
-/// The service, who waits for the generation it makes, and what waits until that is done.
+/// The service, who waits for the change of lists that is under way, and what waits until that is done.
 struct Server<M: Maps> {
     service: Service<M>,
     events: Events,
     audit: Audit,
     waiting: Option<Waiting>,
+    /// What takes as long as a list is long.
+    working: Option<JoinHandle<Worked<M::Coming>>>,
     deferred: VecDeque<Command>,
 }
 
@@ -210,7 +228,8 @@ struct Server<M: Maps> {
 /// answered first. Verdicts that come and go are told to `events`; every change is written to `audit` before it acts.
 /// Returns the service, whose maps outlive it.
 ///
-/// It waits for map writes and for the disk: give it a task that nothing else shares.
+/// It waits for map writes and for the disk: give it a task that nothing else shares. Whatever takes as long as a list is
+/// long is done on a thread beside it.
 pub async fn run<M: Maps>(
     service: Service<M>,
     mut receiver: mpsc::Receiver<Command>,
@@ -218,31 +237,47 @@ pub async fn run<M: Maps>(
     audit: Audit,
     shutdown: CancellationToken,
 ) -> Service<M> {
-    let mut server = Server { service, events, audit, waiting: None, deferred: VecDeque::new() };
+    let mut server = Server { service, events, audit, waiting: None, working: None, deferred: VecDeque::new() };
     let mut ticks = tokio::time::interval(TICK);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
-        let is_building = server.service.is_building();
+        let is_ready = server.is_ready();
         tokio::select! {
             biased;
             () = shutdown.cancelled() => break,
             _ = ticks.tick() => server.tick(),
+            worked = ended(&mut server.working) => server.resume(worked),
             command = receiver.recv() => match command {
-                Some(command) => server.take(command),
+                Some(command) => {
+                    server.take(command);
+                    // However many ask, a change of lists goes on.
+                    server.go_on();
+                }
                 None => break,
             },
             // Between any two steps whoever else has work gets his turn.
-            () = tokio::task::yield_now(), if is_building => server.step(),
+            () = tokio::task::yield_now(), if is_ready => server.go_on(),
         }
     }
     receiver.close();
-    server.finish();
+    server.finish().await;
     while let Some(command) = receiver.recv().await {
         server.take(command);
-        server.finish();
+        server.finish().await;
     }
     server.tick();
     server.service
+}
+
+/// Returns what came of the work on a thread, as soon as there is some and it has ended.
+async fn ended<C: Coming>(working: &mut Option<JoinHandle<Worked<C>>>) -> Worked<C> {
+    let Some(handle) = working else { return std::future::pending().await };
+    let worked = handle.await.unwrap_or_else(|error| {
+        error!(%error, "work on a list did not end");
+        Worked::lost()
+    });
+    *working = None;
+    worked
 }
 
 impl<M: Maps> Server<M> {
@@ -274,19 +309,16 @@ impl<M: Maps> Server<M> {
         let now = Now::read();
         let recorder = Recorder { audit: &self.audit, caller: command.caller, now };
         match command.ask {
-            Ask::ReplaceList { name, list, options, reply } if !options.dry_run => {
-                let change = recorded::replace_list(&self.service, &name, &list, &options);
-                let admitted = match recorder.admit(change) {
-                    Ok(admitted) => admitted,
-                    Err(refusal) => return replaced(&name, reply, Err(refusal)),
-                };
+            Ask::ReplaceList { name, list, options, reply } => {
+                let dry_run = options.dry_run;
                 match self.service.begin_list(&name, list, options, now) {
-                    Ok(Begun::Building) => self.waiting = Some(Waiting::Replaced { name, admitted, reply }),
-                    Ok(Begun::Done(outcome)) => replaced(&name, reply, Ok(*outcome)),
+                    Ok(()) => {
+                        let caller = recorder.caller;
+                        self.waiting = Some(Waiting::Preparing { name, dry_run, caller, reply });
+                    }
                     Err(refusal) => {
-                        let refused = Err(refusal);
-                        admitted.ended(&self.audit, &refused, now);
-                        replaced(&name, reply, refused);
+                        let change = (!dry_run).then(|| recorded::replace_list(&self.service, &name, None));
+                        replaced(&name, reply, recorder.make_some(change, || Err(refusal)));
                     }
                 }
             }
@@ -309,7 +341,6 @@ impl<M: Maps> Server<M> {
             | Ask::Release { .. }
             | Ask::Verdict { .. }
             | Ask::Verdicts { .. }
-            | Ask::ReplaceList { .. }
             | Ask::List { .. }
             | Ask::Lists { .. }
             | Ask::Protect { .. }
@@ -321,25 +352,28 @@ impl<M: Maps> Server<M> {
         }
     }
 
-    fn step(&mut self) {
-        let now = Now::read();
-        let Some(result) = self.service.step(now) else { return };
-        match self.waiting.take() {
-            Some(Waiting::Replaced { name, admitted, reply }) => {
-                admitted.ended(&self.audit, &result, now);
-                replaced(&name, reply, result);
-            }
-            Some(Waiting::Removed { name, admitted, reply }) => {
-                admitted.ended(&self.audit, &result, now);
-                removed(&name, reply, result);
-            }
-            None => {
-                if let Err(refusal) = result {
-                    warn!(%refusal, "a generation of lists could not be made; the present one goes on answering");
-                }
-            }
+    /// Returns whether the change under way waits for [`Server::go_on`].
+    fn is_ready(&self) -> bool {
+        self.working.is_none() && (self.service.is_ready() || !self.deferred.is_empty())
+    }
+
+    /// Goes on with the change under way, or with the next one, for a millisecond or two.
+    fn go_on(&mut self) {
+        if self.working.is_some() {
+            return;
         }
-        while !self.service.is_building()
+        if let Some(work) = self.service.work() {
+            match work.is_short() {
+                true => self.resume(work.run()),
+                false => self.working = Some(tokio::task::spawn_blocking(move || work.run())),
+            }
+            return;
+        }
+        let now = Now::read();
+        if let Some(result) = self.service.step(now) {
+            self.ended(result, now);
+        }
+        if !self.service.is_building()
             && let Some(command) = self.deferred.pop_front()
         {
             let rest = std::mem::take(&mut self.deferred);
@@ -348,10 +382,64 @@ impl<M: Maps> Server<M> {
         }
     }
 
+    /// Takes what came of the work. A list is put in force only once it is written down.
+    fn resume(&mut self, worked: Worked<M::Coming>) {
+        let content = worked.content();
+        self.service.resume(worked);
+        match self.waiting.take() {
+            Some(Waiting::Preparing { name, dry_run: true, reply, .. }) => {
+                self.waiting = Some(Waiting::Replaced { name, admitted: None, reply });
+            }
+            Some(Waiting::Preparing { name, dry_run: false, caller, reply }) => {
+                let now = Now::read();
+                let recorder = Recorder { audit: &self.audit, caller, now };
+                match recorder.admit(recorded::replace_list(&self.service, &name, content)) {
+                    Ok(admitted) => {
+                        self.waiting = Some(Waiting::Replaced { name, admitted: Some(admitted), reply });
+                    }
+                    Err(refusal) => {
+                        self.service.abandon(now);
+                        replaced(&name, reply, Err(refusal));
+                    }
+                }
+            }
+            waiting @ (Some(Waiting::Replaced { .. } | Waiting::Removed { .. }) | None) => self.waiting = waiting,
+        }
+    }
+
+    /// Tells whoever waits for a change what came of it.
+    fn ended(&mut self, result: Result<Outcome, Refusal>, now: Now) {
+        match self.waiting.take() {
+            Some(Waiting::Replaced { name, admitted, reply }) => {
+                if let Some(admitted) = admitted {
+                    admitted.ended(&self.audit, &result, now);
+                }
+                replaced(&name, reply, result);
+            }
+            Some(Waiting::Removed { name, admitted, reply }) => {
+                admitted.ended(&self.audit, &result, now);
+                removed(&name, reply, result);
+            }
+            // Nothing is made before it is prepared.
+            Some(Waiting::Preparing { name, reply, .. }) => replaced(&name, reply, result),
+            None => {
+                if let Err(refusal) = result {
+                    warn!(%refusal, "a generation of lists could not be made; the present one goes on answering");
+                }
+            }
+        }
+    }
+
     /// Ends what goes on and all that waits for it.
-    fn finish(&mut self) {
-        while self.service.is_building() {
-            self.step();
+    async fn finish(&mut self) {
+        while self.service.is_building() || !self.deferred.is_empty() {
+            match self.working.is_some() {
+                true => {
+                    let worked = ended(&mut self.working).await;
+                    self.resume(worked);
+                }
+                false => self.go_on(),
+            }
         }
     }
 }
@@ -415,7 +503,7 @@ fn answer<M: Maps>(service: &mut Service<M>, ask: Ask, recorder: &Recorder<'_>, 
         }
         Ask::Verdict { id, reply } => tell(reply, service.verdict(id, now)),
         Ask::Verdicts { page, reply } => tell(reply, Ok(service.verdicts(page, now))),
-        // What is not counted only has been taken by [`Server::take`].
+        // [`Server::take`] has taken these.
         Ask::ReplaceList { name, list, options, reply } => {
             replaced(&name, reply, service.replace_list(&name, list, options, now).map(Outcome::Replaced));
         }

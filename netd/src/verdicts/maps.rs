@@ -103,11 +103,31 @@ pub enum Error {
     Call { attempt: &'static str, source: Box<dyn std::error::Error + Send + Sync> },
 }
 
+/// Waits until no packet is judged by the generation that was replaced, and frees it. It may take long, on any thread.
+pub type Retire = Box<dyn FnOnce() + Send>;
+
+/// A generation of hosts and prefixes that does not answer yet: filled on any thread, given up by dropping it.
+pub trait Coming: Send + 'static {
+    /// Takes the memory for so many.
+    fn make(&mut self, hosts: u64, prefixes: u64) -> Result<(), Error>;
+    /// As [`Maps::insert`]; hosts and prefixes alone.
+    fn stage(&mut self, entries: &[(MapKey, RuleId)]) -> Result<(), Error>;
+    /// As [`Maps::remove`].
+    fn unstage(&mut self, keys: &[MapKey]) -> Result<(), Error>;
+    /// As [`Maps::write_front`]. What the front held before is not known.
+    fn stage_front(&mut self, words: &[(u32, u64)]) -> Result<(), Error>;
+    /// Puts it where packets' programs will look for it after the swap: what takes long of a swap.
+    fn ready(&mut self) -> Result<(), Error>;
+}
+
 /// The kernel's verdict maps, seen by their only writer.
 ///
 /// Every call has happened when it returns. None of them orders anything by itself: the service calls them so that
 /// nothing is ever half-active (rule, front, key; on removal key first; generation last).
 pub trait Maps: Send {
+    /// What [`Maps::coming`] returns.
+    type Coming: Coming;
+
     /// Writes a rule's slot in `RULES` (and empties its throttle bucket).
     fn write_rule(&mut self, id: RuleId, rule: &Rule) -> Result<(), Error>;
     /// Zeroes a rule's slot: it no longer holds.
@@ -132,22 +152,14 @@ pub trait Maps: Send {
     /// Returns how many keys a table takes before another generation has to be made for more.
     fn room(&self, table: Table) -> u64;
 
-    /// Makes an empty generation of hosts and prefixes with room for so many, beside the one that answers packets. One
-    /// that was begun before is given up.
-    fn begin(&mut self, hosts: u64, prefixes: u64) -> Result<(), Error>;
-    /// As [`Maps::insert`], into the generation begun; hosts and prefixes alone.
-    fn stage(&mut self, entries: &[(MapKey, RuleId)]) -> Result<(), Error>;
-    /// As [`Maps::remove`], from the generation begun.
-    fn unstage(&mut self, keys: &[MapKey]) -> Result<(), Error>;
-    /// As [`Maps::write_front`], of the generation begun. What its front held before is not known.
-    fn stage_front(&mut self, words: &[(u32, u64)]) -> Result<(), Error>;
-    /// Lets the generation begun answer, all at once, and changes `Control::generation`. After an error the former one
-    /// goes on answering.
-    fn swap(&mut self, short_v6: bool) -> Result<(), Error>;
+    /// Returns the generation of hosts and prefixes beside the one that answers packets, yet to be made. There is one at a
+    /// time: the former one has been dropped, or swapped in and what it replaced retired.
+    fn coming(&self) -> Result<Self::Coming, Error>;
+    /// Lets a generation that is ready answer, all at once, and changes `Control::generation`. After an error the former
+    /// one goes on answering.
+    fn swap(&mut self, coming: Self::Coming, short_v6: bool) -> Result<Retire, Error>;
     /// Makes the pins of the generation that answers again; returns how many somebody has removed.
     fn restore_pins(&mut self) -> Result<u64, Error>;
-    /// Gives up the generation begun, if there is one.
-    fn abandon(&mut self);
 
     /// Returns every word of `FRONT`, `FRONT_WORDS` of them.
     fn front(&self) -> Result<Vec<u64>, Error>;

@@ -33,11 +33,11 @@ mod tests;
 pub use ask::{AllowListParts, ListKind};
 pub use clock::Now;
 pub use handle::{Command, Handle, channel, run};
-pub use maps::{Cursor, Error as MapsError, MapKey, Maps, Place, Table};
+pub use maps::{Coming, Cursor, Error as MapsError, MapKey, Maps, Place, Retire, Table};
 pub use proof::{NOBODY4, NOBODY6, NOBODYS_PORT, Proof};
 pub use protect::Guard;
 pub use refusal::Refusal;
-pub use service::{Begun, HANDOVER, Outcome, Service, Settings};
+pub use service::{Begun, Content, HANDOVER, Outcome, Service, Settings, Work, Worked};
 pub use view::{
     Added, AllowListView, Confirmation, Coverage, Entry, EntryChange, EntryOptions, EntryView, ListChange, ListMatch,
     ListOptions, ListView, NewEntry, Page, REMARKS, Reading, Released, Remark, ResolvedCounts, Status, TableFill,

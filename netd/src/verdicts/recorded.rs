@@ -12,8 +12,8 @@ use super::clock::Now;
 use super::maps::Maps;
 use super::protect::Guard;
 use super::refusal::Refusal;
-use super::service::Service;
-use super::view::{ListOptions, NewEntry};
+use super::service::{Content, Service};
+use super::view::NewEntry;
 use crate::store::audit::{Actor, Audit, Caller, Change, Effect};
 
 /// Where changes are written down, and by whom they are asked for.
@@ -106,21 +106,22 @@ pub(super) fn release<M: Maps>(service: &Service<M>, id: u64, now: Now) -> Chang
     }
 }
 
-pub(super) fn replace_list<M: Maps>(
-    service: &Service<M>,
-    name: &ListName,
-    list: &List,
-    options: &ListOptions,
-) -> Change {
+/// What a list is about to hold is not known where it is refused before it is looked at.
+pub(super) fn replace_list<M: Maps>(service: &Service<M>, name: &ListName, content: Option<Content>) -> Change {
     // An empty list cuts nothing; whether another cuts more than the old one is not looked into.
-    let effect = if list.is_empty() { Effect::Decreases } else { Effect::Increases };
-    let change = Change::new(effect, "list.replace", name.to_string());
-    Change { before: tag_of(service, name), after: Some(list.tag(options.response, options.shadow)), ..change }
-        .reason(format!("{} entries", list.entries()))
+    let effect = match &content {
+        Some(Content { entries: 0, .. }) => Effect::Decreases,
+        Some(_) | None => Effect::Increases,
+    };
+    let change = Change { before: service.tag(name), ..Change::new(effect, "list.replace", name.to_string()) };
+    match content {
+        Some(Content { tag, entries }) => Change { after: Some(tag), ..change }.reason(format!("{entries} entries")),
+        None => change,
+    }
 }
 
 pub(super) fn remove_list<M: Maps>(service: &Service<M>, name: &ListName) -> Change {
-    Change { before: tag_of(service, name), ..Change::new(Effect::Decreases, "list.remove", name.to_string()) }
+    Change { before: service.tag(name), ..Change::new(Effect::Decreases, "list.remove", name.to_string()) }
 }
 
 pub(super) fn add_entry(kind: ListKind, list: &ListName, new: &NewEntry) -> Change {
@@ -193,10 +194,6 @@ const fn strength(mode: Mode) -> u8 {
         Mode::Shadow => 1,
         Mode::Enforce => 2,
     }
-}
-
-fn tag_of<M: Maps>(service: &Service<M>, name: &ListName) -> Option<String> {
-    service.lists().into_iter().find(|view| view.name == name.to_string()).map(|view| view.tag)
 }
 
 fn named(target: &Target) -> String {

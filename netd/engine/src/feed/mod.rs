@@ -115,11 +115,27 @@ impl Reader {
     pub fn push(&mut self, mut bytes: &[u8], each: &mut impl FnMut(Found)) {
         while let Some(end) = bytes.iter().position(|byte| *byte == b'\n') {
             let (line, rest) = bytes.split_at(end);
-            self.keep(line);
-            self.end_line(each);
+            match self.plain(line) {
+                Some(entry) => each(Ok(entry)),
+                None => {
+                    self.keep(line);
+                    self.end_line(each);
+                }
+            }
             bytes = rest.get(1..).unwrap_or_default();
         }
         self.keep(bytes);
+    }
+
+    /// Reads a whole line of an address or a prefix and nothing else: what lists of millions are made of. It means what
+    /// [`Reader::end_line`] makes of it.
+    fn plain(&mut self, line: &[u8]) -> Option<Entry> {
+        if !matches!(self.form, Form::Lines) || !self.buffer.is_empty() {
+            return None;
+        }
+        let value = value::plain(line.strip_suffix(b"\r").unwrap_or(line))?;
+        self.summary.lines += 1;
+        Some(Entry { line: self.summary.lines, value })
     }
 
     /// Takes what is left.

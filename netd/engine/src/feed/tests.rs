@@ -211,6 +211,24 @@ proptest! {
         prop_assert_eq!(read_in(&text, piece), read_in(&text, 1_000));
     }
 
+    /// Whole lines of addresses are read another way than lines in pieces.
+    #[test]
+    fn a_line_read_at_once_is_the_line_read_in_pieces(
+        lines in proptest::collection::vec(
+            prop_oneof![
+                any::<std::net::IpAddr>().prop_map(|address| address.to_string()),
+                (any::<std::net::IpAddr>(), 0_u8..=129).prop_map(|(address, bits)| format!("{address}/{bits}")),
+                any::<u32>().prop_map(|n| format!("::ffff:{:x}:{:x}/120", n >> 16, n & 0xff00)),
+                "[0-9a-fA-F.:/]{0,20}",
+            ],
+            0..20,
+        ),
+        ends in prop_oneof![Just("\n"), Just("\r\n")],
+    ) {
+        let text = format!("192.0.2.1{ends}{}", lines.join(ends));
+        prop_assert_eq!(read_in(text.as_bytes(), 100_000), read_in(text.as_bytes(), 1));
+    }
+
     #[test]
     fn no_line_that_looks_like_a_feed_breaks_it(
         words in proptest::collection::vec(

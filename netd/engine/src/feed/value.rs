@@ -105,6 +105,21 @@ pub(super) fn read(text: &str, take: &mut impl FnMut(Value)) -> Result<(), Refus
     one(text).map(take)
 }
 
+/// Reads an address or a prefix; `None` where it may be anything else.
+pub(super) fn plain(bytes: &[u8]) -> Option<Value> {
+    /// `ffff:ffff:ffff:ffff:ffff:ffff:255.255.255.255/128`.
+    const LONGEST: usize = 49;
+    let is_of_it = |byte: &u8| byte.is_ascii_hexdigit() || matches!(byte, b'.' | b':' | b'/');
+    if bytes.len() > LONGEST || !bytes.iter().all(is_of_it) {
+        return None;
+    }
+    let text = std::str::from_utf8(bytes).ok()?;
+    match text.split_once('/') {
+        Some((address, length)) => prefix(address, length).ok().map(Value::Net),
+        None => Some(Value::Net(IpNet::from(text.parse::<IpAddr>().ok()?.to_canonical()))),
+    }
+}
+
 /// Reads one indicator that is no range.
 pub(super) fn one(text: &str) -> Result<Value, Refused> {
     if let Ok(address) = text.parse::<IpAddr>() {

@@ -7,18 +7,23 @@ use std::str::FromStr;
 use ipnet::IpNet;
 use netd_common::key::Address;
 use netd_engine::feed::{Refused, Value};
+use zerocopy::{Immutable, IntoBytes};
 
 use crate::verdicts::maps::MapKey;
 use crate::verdicts::target;
 
 /// An address or a prefix, as the kernel knows it: bits count from the mapped address, a host has 128.
 ///
-/// 17 bytes, because a list may hold millions.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+/// 17 bytes, because a list may hold millions; a list's file and its tag hold them as they are.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, IntoBytes, Immutable)]
+#[repr(C)]
 pub struct Item {
-    address: Address,
+    /// As in [`Address`], which is aligned to a word.
+    address: [u8; 16],
     bits: u8,
 }
+
+const _: () = assert!(size_of::<Item>() == 17);
 
 /// Why something that a list holds is no item.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -39,26 +44,26 @@ impl Item {
     /// Returns the item of one address.
     #[must_use]
     pub fn host(address: IpAddr) -> Self {
-        Self { address: address.to_canonical().into(), bits: 128 }
+        Self { address: Address::from(address.to_canonical()).0, bits: 128 }
     }
 
     /// Returns the item of a prefix; host bits are dropped.
     #[must_use]
     pub fn from_net(net: IpNet) -> Self {
         let (address, bits) = target::mapped(net);
-        Self { address, bits }
+        Self { address: address.0, bits }
     }
 
     /// Returns the prefix; a host is a /32 or a /128.
     #[must_use]
     pub fn net(&self) -> IpNet {
-        target::unmapped(self.address, self.bits)
+        target::unmapped(Address(self.address), self.bits)
     }
 
     /// Returns whether the item is IPv4.
     #[must_use]
     pub fn is_v4(&self) -> bool {
-        self.bits >= 96 && self.address.is_v4()
+        self.bits >= 96 && Address(self.address).is_v4()
     }
 
     /// Returns whether the item is a single address.
@@ -70,13 +75,13 @@ impl Item {
     /// Returns the address of an IPv4 host as a number.
     #[must_use]
     pub fn v4_host(&self) -> Option<u32> {
-        (self.is_host() && self.address.is_v4()).then(|| self.number() as u32)
+        (self.is_host() && Address(self.address).is_v4()).then(|| self.number() as u32)
     }
 
     /// Returns the item of an IPv4 host.
     #[must_use]
     pub fn from_v4_host(host: u32) -> Self {
-        Self { address: Address::v4(host.to_be_bytes()), bits: 128 }
+        Self { address: Address::v4(host.to_be_bytes()).0, bits: 128 }
     }
 
     /// Returns the first and the last IPv4 address of an IPv4 item.
@@ -93,7 +98,7 @@ impl Item {
             return None;
         }
         let bits = self.bits.checked_sub(1)?;
-        let whole = Self { address: Address(masked(self.number(), bits).to_be_bytes()), bits };
+        let whole = Self { address: masked(self.number(), bits).to_be_bytes(), bits };
         // IPv4 ends at its own first bit.
         (whole.contains(other) && whole.is_v4() == self.is_v4()).then_some(whole)
     }
@@ -102,7 +107,7 @@ impl Item {
     /// to IPv4.
     #[must_use]
     pub fn covers_ipv4_too(&self) -> bool {
-        self.bits < 96 && self.contains(&Self { address: Address::v4([0; 4]), bits: 96 })
+        self.bits < 96 && self.contains(&Self { address: Address::v4([0; 4]).0, bits: 96 })
     }
 
     /// Returns whether every address of `other` is in this item.
@@ -122,8 +127,8 @@ impl Item {
     #[must_use]
     pub fn key(&self) -> MapKey {
         match self.bits {
-            128 => MapKey::Host(self.address),
-            bits => MapKey::Prefix(target::prefix(self.address, bits)),
+            128 => MapKey::Host(Address(self.address)),
+            bits => MapKey::Prefix(target::prefix(Address(self.address), bits)),
         }
     }
 
@@ -131,10 +136,8 @@ impl Item {
     #[must_use]
     pub fn from_key(key: &MapKey) -> Option<Self> {
         match *key {
-            MapKey::Host(address) => Some(Self { address, bits: 128 }),
-            MapKey::Prefix(prefix) => {
-                Some(Self { address: Address(prefix.address), bits: u8::try_from(prefix.bits).ok()? })
-            }
+            MapKey::Host(address) => Some(Self { address: address.0, bits: 128 }),
+            MapKey::Prefix(prefix) => Some(Self { address: prefix.address, bits: u8::try_from(prefix.bits).ok()? }),
             MapKey::Flow(_) | MapKey::Endpoint(_) | MapKey::Allow(_) => None,
         }
     }
@@ -142,13 +145,13 @@ impl Item {
     /// Returns address and bits, mapped.
     #[must_use]
     pub fn parts(&self) -> (Address, u8) {
-        (self.address, self.bits)
+        (Address(self.address), self.bits)
     }
 
     /// Returns the item of what [`Item::parts`] gave; `None` where host bits are set or IPv4 would be covered, too.
     #[must_use]
     pub fn from_parts(address: Address, bits: u8) -> Option<Self> {
-        let item = Self { address, bits };
+        let item = Self { address: address.0, bits };
         let is_item = bits <= 128 && item.number() == masked(item.number(), bits) && !item.covers_ipv4_too();
         is_item.then_some(item)
     }
@@ -161,7 +164,7 @@ impl Item {
     /// Returns the prefix of so many bits around this item.
     #[must_use]
     pub fn widened(self, bits: u8) -> Self {
-        Self { address: Address(masked(self.number(), bits).to_be_bytes()), bits }
+        Self { address: masked(self.number(), bits).to_be_bytes(), bits }
     }
 
     fn first(&self) -> u128 {
@@ -169,7 +172,7 @@ impl Item {
     }
 
     fn number(&self) -> u128 {
-        u128::from_be_bytes(self.address.0)
+        u128::from_be_bytes(self.address)
     }
 }
 
@@ -205,7 +208,7 @@ impl FromStr for Item {
 impl fmt::Display for Item {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.bits {
-            128 => write!(f, "{}", self.address.ip()),
+            128 => write!(f, "{}", Address(self.address).ip()),
             _ => write!(f, "{}", self.net()),
         }
     }

@@ -17,8 +17,9 @@ pub struct List {
     hosts: Vec<u32>,
     /// All other items, in order.
     others: Vec<Item>,
-    /// How many of `others` are hosts.
+    /// How many of `others` are hosts, and how many IPv4.
     other_hosts: usize,
+    other_v4: usize,
     /// Names: they act through the addresses that DNS gives them.
     names: Arc<NameSet>,
 }
@@ -143,8 +144,14 @@ impl List {
     }
 
     fn packed(hosts: Vec<u32>, others: Vec<Item>) -> Self {
-        let other_hosts = others.iter().filter(|item| item.is_host()).count();
-        Self { hosts, others, other_hosts, names: Arc::default() }
+        let mut list = Self { hosts, others, other_hosts: 0, other_v4: 0, names: Arc::default() };
+        list.count_others();
+        list
+    }
+
+    fn count_others(&mut self) {
+        self.other_hosts = self.others.iter().filter(|item| item.is_host()).count();
+        self.other_v4 = self.others.iter().filter(|item| item.is_v4()).count();
     }
 
     /// Returns IPv4 hosts and all other items, each in order.
@@ -178,7 +185,7 @@ impl List {
     pub fn retain(&mut self, mut keep: impl FnMut(&Item) -> bool) {
         self.hosts.retain(|host| keep(&Item::from_v4_host(*host)));
         self.others.retain(keep);
-        self.other_hosts = self.others.iter().filter(|item| item.is_host()).count();
+        self.count_others();
     }
 
     /// Returns how many items are single addresses.
@@ -189,8 +196,8 @@ impl List {
 
     /// Returns how many items are IPv4.
     #[must_use]
-    pub fn v4(&self) -> usize {
-        self.hosts.len() + self.others.iter().filter(|item| item.is_v4()).count()
+    pub const fn v4(&self) -> usize {
+        self.hosts.len() + self.other_v4
     }
 
     /// Returns the item at a place of a walk.
@@ -238,6 +245,7 @@ impl List {
         }
         if !gone.is_empty() {
             self.other_hosts -= gone.iter().filter(|item| item.is_host()).count();
+            self.other_v4 -= gone.iter().filter(|item| item.is_v4()).count();
             self.others.splice(from..until, kept);
             taken.extend(gone);
         }
@@ -261,7 +269,9 @@ impl List {
 
     /// Takes out the prefixes that `is_wrong` picks, and returns them.
     pub fn take_prefixes(&mut self, mut is_wrong: impl FnMut(&Item) -> bool) -> Vec<Item> {
-        self.others.extract_if(.., |item| !item.is_host() && is_wrong(item)).collect()
+        let taken: Vec<_> = self.others.extract_if(.., |item| !item.is_host() && is_wrong(item)).collect();
+        self.other_v4 -= taken.iter().filter(|item| item.is_v4()).count();
+        taken
     }
 
     /// Merges what means the same: items inside the list's own prefixes go, halves become their whole up to the widths
@@ -337,13 +347,8 @@ impl List {
         let mut hasher = blake3::Hasher::new();
         hasher.update(format!("{response:?} {shadow}").as_bytes());
         hasher.update(&(self.hosts.len() as u64).to_be_bytes());
-        for hosts in self.hosts.chunks(4_096) {
-            hasher.update(hosts.as_bytes());
-        }
-        for item in &self.others {
-            let (address, bits) = item.parts();
-            hasher.update(&address.0).update(&[bits]);
-        }
+        hasher.update(self.hosts.as_bytes());
+        hasher.update(self.others.as_bytes());
         for name in self.names.iter() {
             hasher.update(name.to_string().as_bytes()).update(b"\n");
         }

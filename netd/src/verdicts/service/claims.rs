@@ -41,6 +41,11 @@ impl HeldList {
     pub(super) fn kernel_rule(&self) -> Rule {
         kernel_rule(self.response, self.shadow, u64::MAX)
     }
+
+    /// Returns how strong its claims are; it does not expire, so the time does not matter.
+    pub(super) fn strength(&self) -> Strength {
+        strength(self.response, self.shadow, u64::MAX, self.rule, 0)
+    }
 }
 
 impl Held {
@@ -100,7 +105,7 @@ pub(super) struct Walk {
 
 /// How strong a claim is; the greatest leads. What is about to expire comes last, so that the next one takes over
 /// before the kernel lets it lapse; a claim that only counts comes before none that acts.
-type Strength = (bool, u8, u8, Reverse<u64>, u64, Reverse<RuleId>);
+pub(super) type Strength = (bool, u8, u8, Reverse<u64>, u64, Reverse<RuleId>);
 
 fn strength(response: Response, shadow: bool, expires_ns: u64, rule: RuleId, boot_ns: u64) -> Strength {
     let stays = expires_ns > boot_ns.saturating_add(HANDOVER_NS) || expires_ns == u64::MAX;
@@ -132,9 +137,7 @@ impl Claims {
         let verdicts = self.verdicts_of(key).map(|held| {
             (strength(held.verdict.response, held.verdict.shadow, held.expires_ns, held.rule, boot_ns), held.rule)
         });
-        let lists = self
-            .lists_of(view, key)
-            .map(|list| (strength(list.response, list.shadow, u64::MAX, list.rule, boot_ns), list.rule));
+        let lists = self.lists_of(view, key).map(|list| (list.strength(), list.rule));
         verdicts.chain(lists).max_by_key(|(strength, _)| *strength)
     }
 
@@ -181,6 +184,16 @@ impl Claims {
     /// Returns the name of the list that the next generation changes.
     pub(super) fn coming_name(&self) -> Option<&ListName> {
         self.coming.as_ref().map(|coming| &coming.name)
+    }
+
+    /// Returns every key that verdicts name.
+    pub(super) fn named(&self) -> impl Iterator<Item = MapKey> + '_ {
+        self.by_key.keys().copied()
+    }
+
+    /// Returns the hosts and prefixes that verdicts name.
+    pub(super) fn listable(&self) -> impl Iterator<Item = MapKey> + '_ {
+        self.named().filter(|key| Item::from_key(key).is_some())
     }
 
     /// Returns the five-tuples and endpoints that verdicts name.
@@ -249,8 +262,7 @@ impl Claims {
 
     /// Returns the hosts and prefixes that verdicts name and no list holds.
     pub(super) fn unlisted(&self, view: View) -> impl Iterator<Item = MapKey> + '_ {
-        let keys = self.by_key.keys().filter(|key| Item::from_key(key).is_some());
-        keys.filter(move |key| self.lists_of(view, key).next().is_none()).copied()
+        self.listable().filter(move |key| self.lists_of(view, key).next().is_none())
     }
 
     /// Counts anew how many hosts and prefixes the kernel is to hold.

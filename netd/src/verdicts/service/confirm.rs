@@ -85,6 +85,13 @@ pub(super) struct Waiting {
     except: BTreeSet<String>,
 }
 
+/// A number for a change that is to be confirmed, and where its undo is written.
+pub(super) struct Promise {
+    id: u64,
+    until: Timestamp,
+    disk: Option<StateDir>,
+}
+
 /// The changes that wait, by number.
 pub(super) type Waitings = BTreeMap<u64, Waiting>;
 
@@ -126,6 +133,13 @@ impl<M: Maps> Service<M> {
         now: Now,
     ) -> Result<Option<(u64, Timestamp)>, Refusal> {
         self.check_waiting(subject)?;
+        let Some(promise) = self.reserve(within, now)? else { return Ok(None) };
+        let (id, waiting) = promise.write(undo(self))?;
+        Ok(Some(self.keep_promise(id, waiting)))
+    }
+
+    /// Gives a number to a change that is to be confirmed.
+    pub(super) fn reserve(&mut self, within: Option<Duration>, now: Now) -> Result<Option<Promise>, Refusal> {
         let Some(within) = within else { return Ok(None) };
         if !(SHORTEST..=LONGEST).contains(&within) {
             return Err(Refusal::BadConfirmTime { shortest: SHORTEST, longest: LONGEST });
@@ -134,12 +148,16 @@ impl<M: Maps> Service<M> {
             return Err(Refusal::ManyUnconfirmed { limit: MOST });
         }
         let (id, until) = (self.next_id, now.plus(within).wall);
-        let waiting = Waiting { until, undo: undo(self), except: BTreeSet::new() };
-        self.write_undo(id, &waiting)?;
         self.next_id += 1;
+        Ok(Some(Promise { id, until, disk: self.disk.clone() }))
+    }
+
+    /// Notes what is written on disk.
+    pub(super) fn keep_promise(&mut self, id: u64, waiting: Waiting) -> (u64, Timestamp) {
+        let until = waiting.until;
         self.pending.verdicts = true;
         self.waiting.insert(id, waiting);
-        Ok(Some((id, until)))
+        (id, until)
     }
 
     /// Says that a change of the same subject waits.
@@ -293,17 +311,30 @@ impl<M: Maps> Service<M> {
     }
 
     fn write_undo(&self, id: u64, waiting: &Waiting) -> Result<(), Refusal> {
-        let Some(disk) = &self.disk else { return Ok(()) };
-        let bytes = serde_json::to_vec(waiting).map_err(crate::store::disk::Error::from)?;
-        Ok(disk.write(File::Undo(id), &bytes)?)
+        write_undo(self.disk.as_ref(), id, waiting)
     }
 
-    fn drop_undo(&self, id: u64) {
+    pub(super) fn drop_undo(&self, id: u64) {
         let Some(disk) = &self.disk else { return };
         if let Err(error) = disk.remove(File::Undo(id)) {
             tracing::warn!(id, %error, "the file of an undo cannot be removed; a restart would carry it out");
         }
     }
+}
+
+impl Promise {
+    /// Writes down how the change is undone.
+    pub(super) fn write(self, undo: Undo) -> Result<(u64, Waiting), Refusal> {
+        let Self { id, until, disk } = self;
+        let waiting = Waiting { until, undo, except: BTreeSet::new() };
+        write_undo(disk.as_ref(), id, &waiting)?;
+        Ok((id, waiting))
+    }
+}
+
+fn write_undo(disk: Option<&StateDir>, id: u64, waiting: &Waiting) -> Result<(), Refusal> {
+    let Some(disk) = disk else { return Ok(()) };
+    Ok(disk.write_with(File::Undo(id), |out| Ok(serde_json::to_writer(out, waiting)?))?)
 }
 
 fn shown(id: u64, waiting: &Waiting) -> Confirmation {

@@ -232,7 +232,7 @@ impl<M: Maps> Service<M> {
         if self.claims.lists().len() >= self.settings.max_lists {
             return Err(Refusal::ListsFull { limit: self.settings.max_lists });
         }
-        self.put_list(list, new, &nothing, now)
+        self.put_list(list, new, &nothing, now).map(drop)
     }
 
     fn take_from_content(&mut self, list: &ListName, value: &EntryValue, now: Now) -> Result<bool, Refusal> {

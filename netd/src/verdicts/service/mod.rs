@@ -8,13 +8,17 @@ mod claims;
 mod confirm;
 mod coverage;
 mod entries;
+mod fill;
 mod lists;
 mod names;
+mod prepare;
+mod room;
 mod saved;
 mod settle;
 mod singles;
 mod start;
 mod unblock;
+mod work;
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -30,6 +34,7 @@ pub use self::build::{Begun, Outcome};
 use self::claims::{Claims, Held};
 use self::confirm::{Subject, Undo};
 use self::saved::Pending;
+pub use self::work::{Content, Work, Worked};
 use super::blocklist::Item;
 use super::clock::Now;
 use super::front::Front;
@@ -48,8 +53,8 @@ pub const HANDOVER: Duration = Duration::from_nanos(HANDOVER_NS);
 
 const HANDOVER_NS: u64 = 2_000_000_000;
 
-/// Below it a change is made faster than a generation.
-const LARGE_CHANGE: u64 = 65_536;
+/// Below it a change is made at once, in some ten milliseconds.
+const LARGE_CHANGE: u64 = 16_384;
 
 /// How the service starts.
 #[derive(Clone, Debug)]
@@ -94,7 +99,9 @@ pub struct Service<M: Maps> {
     /// Prefixes about to expire, with their verdicts: their keys may carry the rule of a prefix around them.
     lapsing: BTreeSet<(MapKey, u64)>,
     pending: Pending,
-    build: Option<Build>,
+    build: Option<Build<M::Coming>>,
+    /// What the change of lists under way waits for.
+    work: Option<Work<M::Coming>>,
     audit: Audit,
     /// Single entries of the block-lists, the allow-lists, the names of both.
     entries: singles::Entries,

@@ -1,6 +1,7 @@
 //! What survives a restart, and how it is written.
 
 use std::collections::BTreeSet;
+use std::io;
 use std::sync::Arc;
 
 use netd_common::key::Address;
@@ -9,6 +10,7 @@ use netd_engine::time::Timestamp;
 use netd_engine::verdict::{Response, Verdict};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+use zerocopy::IntoBytes as _;
 
 use super::Service;
 use super::allowed::HeldAllow;
@@ -95,22 +97,18 @@ const V4_HOST: usize = size_of::<u32>();
 const OTHER: usize = size_of::<Address>() + 1;
 
 /// Writes a list.
-pub(super) fn list_to_bytes(held: &HeldList) -> Result<Vec<u8>, serde_json::Error> {
+pub(super) fn write_list(held: &HeldList, out: &mut dyn io::Write) -> io::Result<()> {
     let (hosts, others) = held.list.parts();
     let packed = Packed { v4_hosts: hosts.len(), others: others.len() };
-    let mut bytes = serde_json::to_vec(&head(held, Some(packed)))?;
-    bytes.reserve_exact(1 + hosts.len() * V4_HOST + others.len() * OTHER);
-    bytes.push(b'\n');
-    hosts.iter().for_each(|host| bytes.extend_from_slice(&host.to_be_bytes()));
-    for item in others {
-        let (address, bits) = item.parts();
-        bytes.extend_from_slice(&address.0);
-        bytes.push(bits);
+    serde_json::to_writer(&mut *out, &head(held, Some(packed)))?;
+    out.write_all(b"\n")?;
+    for host in hosts {
+        out.write_all(&host.to_be_bytes())?;
     }
+    out.write_all(others.as_bytes())?;
     let mut names = String::new();
     held.list.write_names(&mut names);
-    bytes.extend_from_slice(names.as_bytes());
-    Ok(bytes)
+    out.write_all(names.as_bytes())
 }
 
 /// Writes a list as text, an entry a line.
@@ -214,9 +212,7 @@ impl<M: Maps> Service<M> {
         let mut unsaved = BTreeSet::new();
         for name in &self.pending.lists {
             let written = match self.claims.lists().get(name) {
-                Some(held) => list_to_bytes(held)
-                    .map_err(disk::Error::from)
-                    .and_then(|bytes| disk.write(File::List(name), &bytes)),
+                Some(held) => disk.write_with(File::List(name), |out| write_list(held, out)),
                 None => disk.remove(File::List(name)),
             };
             if let Err(cause) = written {
@@ -239,11 +235,17 @@ impl<M: Maps> Service<M> {
             }
         }
         self.pending.allow_lists = unsaved;
-        if let Some(error) = &error {
-            tracing::warn!(%error, "verdicts and lists are in force but not on disk; trying again");
-            self.retry_ns = self.retry_ns.max(now.boot_ns.saturating_add(1_000_000_000));
+        self.pending.error = None;
+        if let Some(error) = error {
+            self.note_unsaved(&error, now);
         }
-        self.pending.error = error.map(|error| error.to_string());
+    }
+
+    /// Notes that something is in force and not on disk; [`Service::retry`] tries again.
+    pub(super) fn note_unsaved(&mut self, error: &disk::Error, now: Now) {
+        tracing::warn!(%error, "verdicts and lists are in force but not on disk; trying again");
+        self.retry_ns = self.retry_ns.max(now.boot_ns.saturating_add(1_000_000_000));
+        self.pending.error = Some(error.to_string());
     }
 
     fn saved_verdicts(&self) -> Result<Vec<u8>, disk::Error> {

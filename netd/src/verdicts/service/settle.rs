@@ -89,7 +89,8 @@ impl<M: Maps> Service<M> {
 
     /// Tries again what kernel or disk refused a while ago.
     pub(super) fn retry(&mut self, now: Now) {
-        if now.boot_ns < self.retry_ns {
+        // What is under way may be what is missing.
+        if now.boot_ns < self.retry_ns || self.is_building() {
             return;
         }
         if self.out_of_step.is_some() {
@@ -104,7 +105,10 @@ impl<M: Maps> Service<M> {
             }
         }
         if !self.pending.is_empty() {
-            self.save(now);
+            match self.pending.lists.pop_first() {
+                Some(list) => self.begin_saving(list, now),
+                None => self.save(now),
+            }
             self.retry_ns = now.boot_ns.saturating_add(RETRY_NS);
         }
     }

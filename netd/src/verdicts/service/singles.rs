@@ -99,6 +99,12 @@ impl<M: Maps> Service<M> {
         format!("\"b3-{}\"", &hasher.finalize().to_hex()[..32])
     }
 
+    /// Returns the tag of a list that there is.
+    #[must_use]
+    pub fn tag(&self, name: &ListName) -> Option<String> {
+        self.current_tag(name)
+    }
+
     pub(super) fn current_tag(&self, name: &ListName) -> Option<String> {
         self.claims.lists().get(name).map(|held| self.tag_of(name, held))
     }

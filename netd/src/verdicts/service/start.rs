@@ -75,6 +75,7 @@ impl<M: Maps> Service<M> {
             lapsing: BTreeSet::new(),
             pending: Pending::default(),
             build: None,
+            work: None,
             audit: Audit::default(),
             entries: BTreeMap::new(),
             allows: BTreeMap::new(),
@@ -168,7 +169,7 @@ impl<M: Maps> Service<M> {
 
     /// Puts a whole generation in force, at once.
     fn regenerate(&mut self, now: Now) -> Result<(), Error> {
-        match self.begin_build(Purpose::Renew, None, None, now).and_then(|()| self.finish_build(now)) {
+        match self.begin_generation(Purpose::Renew, None, now).and_then(|()| self.finish_build(now)) {
             Ok(_) => Ok(()),
             Err(Refusal::Kernel(error)) => Err(error),
             Err(refusal) => Err(Error::Call { attempt: "make a generation of lists", source: Box::new(refusal) }),

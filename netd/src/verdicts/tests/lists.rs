@@ -1,7 +1,7 @@
 use netd_engine::verdict::Response;
 
 use super::*;
-use crate::verdicts::{ListOptions, Refusal};
+use crate::verdicts::{ListOptions, Outcome, Refusal, Worked};
 
 fn options() -> ListOptions {
     ListOptions::default()
@@ -252,4 +252,84 @@ fn a_packed_list_survives_a_restart() {
 
     assert_eq!(*service.list(&name("corp")).unwrap().1, entries);
     assert!(action(&fake, "192.0.2.1", START).is_some() && action(&fake, "2001:db8::1", START).is_some());
+}
+
+/// Does nothing but its work until something is known.
+fn until_known(service: &mut Service<Fake>) -> Result<Outcome, Refusal> {
+    loop {
+        if let Some(work) = service.work() {
+            service.resume(work.run());
+        }
+        if let Some(result) = service.step(START) {
+            return result;
+        }
+    }
+}
+
+#[test]
+fn a_verdict_is_made_while_a_list_is_worked_on_elsewhere() {
+    let fake = Fake::default();
+    let mut service = service_of_generations(&fake, None, START);
+    service.begin_list(&name("corp"), list("192.0.2.1"), options(), START).unwrap();
+    while let Some(work) = service.work() {
+        assert!(!service.is_ready() && service.step(START).is_none(), "nothing goes on before the work is done");
+        service.add(manual(host("198.51.100.7"), Response::Drop, 600), false, START).unwrap();
+        assert!(action(&fake, "198.51.100.7", START).is_some());
+        service.resume(work.run());
+        while service.is_ready() && service.step(START).is_none() {}
+    }
+
+    assert!(!service.is_building());
+    assert!(action(&fake, "192.0.2.1", START).is_some() && action(&fake, "198.51.100.7", START).is_some());
+}
+
+#[test]
+fn a_change_whose_thread_dies_is_not_made_and_the_next_one_is() {
+    let dir = tempfile::tempdir().unwrap();
+    for work_before in 0..3 {
+        let fake = Fake::default();
+        let path = dir.path().join(work_before.to_string());
+        let mut service = service_of_generations(&fake, Some(StateDir::open(&path).unwrap()), START);
+        service.begin_list(&name("corp"), list("192.0.2.1"), options(), START).unwrap();
+        for _ in 0..work_before {
+            let work = service.work().unwrap();
+            service.resume(work.run());
+            while service.is_ready() && !service.has_work() {
+                assert_eq!(service.step(START).map(|result| result.is_ok()), None);
+            }
+        }
+        drop(service.work().unwrap());
+        service.resume(Worked::lost());
+
+        let known = until_known(&mut service);
+
+        // Preparing and filling change nothing; once the list is in force only its saving was lost.
+        let is_in_force = work_before == 2;
+        assert_eq!(known.is_ok(), is_in_force, "{work_before}: {known:?}");
+        assert_eq!(action(&fake, "192.0.2.1", START).is_some(), is_in_force);
+        if is_in_force {
+            assert!(service.status().unwrap().unsaved.is_some());
+            service.tick(after(60));
+            until_known(&mut service).unwrap();
+            assert!(service.status().unwrap().unsaved.is_none());
+        }
+        service.replace_list(&name("corp"), list("192.0.2.2"), options(), after(61)).unwrap();
+        assert!(action(&fake, "192.0.2.2", START).is_some() && action(&fake, "192.0.2.1", START).is_none());
+    }
+}
+
+#[test]
+fn a_change_that_may_not_be_written_down_is_not_made() {
+    let fake = Fake::default();
+    let mut service = service(&fake);
+    let confirmed = ListOptions { confirm: Some(Duration::from_secs(60)), ..options() };
+    service.begin_list(&name("corp"), list("192.0.2.1"), confirmed, START).unwrap();
+    let worked = service.work().unwrap().run();
+    assert_eq!(worked.content().unwrap().entries, 1);
+    service.resume(worked);
+
+    service.abandon(START);
+
+    assert!(!service.is_building() && service.lists().is_empty() && service.confirmations().is_empty());
+    assert!(action(&fake, "192.0.2.1", START).is_none());
 }
