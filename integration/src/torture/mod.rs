@@ -4,6 +4,10 @@
 
 pub mod continuity;
 pub mod control;
+pub mod detection;
+pub mod exhaustion;
+mod feed;
+mod group;
 pub mod history;
 pub mod lists;
 pub mod outputs;
@@ -67,8 +71,17 @@ impl Played {
 /// Returns every row, by number. Each room of faults adds its own.
 #[must_use]
 pub fn rows() -> Vec<Row> {
-    let rooms: [&[Row]; 7] =
-        [continuity::ROWS, control::ROWS, history::ROWS, lists::ROWS, outputs::ROWS, overload::ROWS, policy::ROWS];
+    let rooms: [&[Row]; 9] = [
+        continuity::ROWS,
+        control::ROWS,
+        detection::ROWS,
+        exhaustion::ROWS,
+        history::ROWS,
+        lists::ROWS,
+        outputs::ROWS,
+        overload::ROWS,
+        policy::ROWS,
+    ];
     let mut rows: Vec<_> = rooms.concat();
     rows.sort_by_key(|row| row.id);
     rows

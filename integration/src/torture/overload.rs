@@ -4,7 +4,6 @@ use std::collections::HashSet;
 use std::fmt::Write as _;
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -15,6 +14,7 @@ use rand::{Rng as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
 use serde_json::{Value, json};
 
+use super::group::Group;
 use super::{Outcome, Row, Setting};
 use crate::daemon::{Daemon, Setup};
 use crate::lab::{IMPLANT, Lab, NOWHERE, NOWHERE_V6, PEOPLE, v6};
@@ -283,7 +283,7 @@ fn starved(setting: Setting) -> Result<Outcome> {
     let witnesses = Witnesses::new();
     ensure!(put(&daemon, "large", &witnesses.lines(false))?.status == 201, "the first list was refused");
     let text = witnesses.lines(false) + &long_text(entries, 3);
-    let group = Group::with_limit(limit)?;
+    let group = Group::of_memory(limit)?;
     group.take(daemon.id()?)?;
 
     let answer = put(&daemon, "large", &text);
@@ -299,39 +299,6 @@ fn starved(setting: Setting) -> Result<Outcome> {
         body["detail"].as_str().unwrap_or("no answer"),
     );
     Ok(Outcome { measured, holds: status == 507 && listed == 2 && cut == Passage::Cut })
-}
-
-/// A control group with a limit of memory, of whichever version the machine has. It goes with its handle.
-struct Group(PathBuf);
-
-impl Group {
-    fn with_limit(bytes: u64) -> Result<Self> {
-        let (root, file) = [("/sys/fs/cgroup/memory", "memory.limit_in_bytes"), ("/sys/fs/cgroup", "memory.max")]
-            .into_iter()
-            .find(|(root, _)| Path::new(root).join("cgroup.procs").exists())
-            .context("there are no control groups")?;
-        let group = Self(Path::new(root).join(format!("netd-lab-{}", std::process::id())));
-        fs::create_dir(&group.0).with_context(|| format!("cannot make {}", group.0.display()))?;
-        fs::write(group.0.join(file), bytes.to_string())
-            .with_context(|| format!("cannot limit {}", group.0.display()))?;
-        Ok(group)
-    }
-
-    fn take(&self, process: u32) -> Result<()> {
-        fs::write(self.0.join("cgroup.procs"), process.to_string()).context("cannot move the daemon into its group")
-    }
-}
-
-impl Drop for Group {
-    fn drop(&mut self) {
-        // Whoever is still in it goes back up first.
-        let up = self.0.parent().map(|parent| parent.join("cgroup.procs"));
-        if let (Ok(inside), Some(up)) = (fs::read_to_string(self.0.join("cgroup.procs")), up) {
-            // One that has ended meanwhile is out of it.
-            inside.lines().for_each(|process| drop(fs::write(&up, process)));
-        }
-        let _ = fs::remove_dir(&self.0);
-    }
 }
 
 fn deaf(setting: Setting) -> Result<Outcome> {

@@ -1,7 +1,8 @@
 //! How much is told: a token bucket for each detector and originator and one for all of them, so that a storm of reports
 //! says what it is about and how much more of it there was.
 
-use std::collections::HashMap;
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
 
 use netd_common::key::Address;
@@ -12,7 +13,9 @@ use crate::finding::Severity;
 use crate::time::Timestamp;
 
 /// Between two summaries of what was withheld.
-const SUMMARY_NS: u64 = 60_000_000_000;
+const SUMMARY_NS: u64 = 10_000_000_000;
+/// Sources that a summary names; the rest is added up by detector.
+const NAMED: usize = 16;
 /// Sources followed at once, about 100 bytes each. Beyond them a detector's further sources share one bucket.
 const SOURCES: usize = 4_096;
 /// The share of the common bucket that only findings of high severity may use.
@@ -88,8 +91,15 @@ impl Pace {
         self.summary_ns = now_ns;
         let mut summaries: Vec<_> =
             self.sources.iter_mut().filter_map(|(source, state)| state.summary(*source)).collect();
-        // The order of a hash map is nobody's business.
-        summaries.sort_unstable_by_key(|summary| (summary.detector, summary.originator));
+        // Most first. The order of a hash map is nobody's business.
+        summaries.sort_unstable_by_key(|summary| (Reverse(summary.count), summary.detector, summary.originator));
+        let mut rest = BTreeMap::<_, Withheld>::new();
+        for summary in summaries.split_off(summaries.len().min(NAMED)) {
+            let sum = rest.entry(summary.detector).or_insert(Withheld { originator: None, count: 0, ..summary });
+            sum.count += summary.count;
+            sum.since = sum.since.min(summary.since);
+        }
+        summaries.extend(rest.into_values());
         summaries
     }
 
@@ -204,6 +214,7 @@ mod tests {
 
         assert!(pace.sources.len() <= SOURCES + Detector::ALL.len());
         assert_eq!(summaries.iter().map(|summary| summary.count).sum::<u64>(), pace.withheld);
+        assert!(summaries.len() <= NAMED + Detector::ALL.len());
         assert!(pace.withheld > 100_000 && summaries.iter().any(|summary| summary.originator.is_none()));
         assert!(pace.summaries(200 * SECOND, false).is_empty());
     }
