@@ -25,6 +25,8 @@ pub struct Setup<'s> {
     pub mode: &'s str,
     /// The text of a policy; `None` is the one netd ships.
     pub policy: Option<&'s str>,
+    /// Indicators of a list of threat intelligence, one a line; empty: there is none.
+    pub intel: &'s str,
     /// The cgroup tree is the machine's: every process on it meets netd's programs.
     pub cgroup: bool,
     pub protect: &'s [&'s str],
@@ -49,6 +51,7 @@ impl Default for Setup<'_> {
         Self {
             mode: "enforce",
             policy: None,
+            intel: "",
             cgroup: false,
             protect: &[],
             flows_per_cpu: 16_384,
@@ -82,6 +85,7 @@ impl Daemon {
         let folder = Folder::new()?;
         folder.write("netd.toml", &folder.config(setup))?;
         folder.write("policy.yaml", setup.policy.unwrap_or_default())?;
+        folder.write("intel.txt", setup.intel)?;
         let mut daemon = Self { process: None, folder, namespace: lab.watched().clone() };
         daemon.again(&[])?;
         Ok(daemon)
@@ -220,18 +224,22 @@ impl Folder {
     }
 
     fn config(&self, setup: Setup<'_>) -> String {
-        let Setup { mode, policy, cgroup, protect, flows_per_cpu, listed, listen, keys, api, tables, state_dir } =
+        let Setup { mode, policy, intel, cgroup, protect, flows_per_cpu, listed, listen, keys, api, tables, state_dir } =
             setup;
         let policy = policy.map_or(PathBuf::new(), |_| self.0.join("policy.yaml"));
         let state = state_dir.map_or_else(|| self.0.join("state"), Path::to_owned);
         let socket = format!("unix:{}", self.0.join("api.sock").display());
         let listen: Vec<&str> = std::iter::once(socket.as_str()).chain(listen.iter().copied()).collect();
+        let intel = match intel.is_empty() {
+            true => String::new(),
+            false => format!("[[intel]]\nname = \"lab\"\nfile = {:?}\n", self.0.join("intel.txt")),
+        };
         let tables = tables.replace("{folder}", &self.0.display().to_string());
         // Tables of a size for tests: the default ones take memory and time to build.
         format!(
             "mode = {mode:?}\nstate_dir = {state:?}\npolicy = {policy:?}\ncgroup = {cgroup}\nprotect = {protect:?}\n\
              {keys}\n[api]\nlisten = {listen:?}\n{api}\n[log]\nlevel = \"info\"\n\
-             [limits]\nflows_per_cpu = {flows_per_cpu}\nlisted_hosts = {listed}\nlisted_prefixes = {listed}\n{tables}"
+             [limits]\nflows_per_cpu = {flows_per_cpu}\nlisted_hosts = {listed}\nlisted_prefixes = {listed}\n{tables}\n{intel}"
         )
     }
 }

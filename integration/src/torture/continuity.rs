@@ -323,7 +323,7 @@ fn meddled(_: Setting) -> Result<Outcome> {
 }
 
 /// Returns the paths of what is pinned in a folder of the present layout.
-fn pins(lab: &Lab, folder: &str) -> Result<Vec<String>> {
+pub(super) fn pins(lab: &Lab, folder: &str) -> Result<Vec<String>> {
     lab.watched().run(|| {
         let version = std::fs::read_dir(PINS)?.flatten().next().context("nothing is pinned")?.path();
         let entries = std::fs::read_dir(version.join(folder))?.flatten();
@@ -333,13 +333,14 @@ fn pins(lab: &Lab, folder: &str) -> Result<Vec<String>> {
     })
 }
 
-fn bpftool(lab: &Lab, arguments: &[&str]) -> Result<()> {
+/// Runs bpftool where the daemon's pins are; returns what it says.
+pub(super) fn bpftool(lab: &Lab, arguments: &[&str]) -> Result<String> {
     let mut command = Command::new("bpftool");
     let output = lab.watched().command(command.args(arguments))?.output().context("cannot start bpftool")?;
     if !output.status.success() {
         bail!("bpftool {}: {}", arguments.join(" "), String::from_utf8_lossy(&output.stdout));
     }
-    Ok(())
+    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
 fn unpinned(_: Setting) -> Result<Outcome> {

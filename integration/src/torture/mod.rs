@@ -4,6 +4,10 @@
 
 pub mod continuity;
 pub mod control;
+pub mod detection;
+pub mod exhaustion;
+mod feed;
+mod group;
 pub mod history;
 pub mod lists;
 pub mod outputs;
@@ -68,9 +72,11 @@ impl Played {
 /// Returns every row, by number. Each room of faults adds its own.
 #[must_use]
 pub fn rows() -> Vec<Row> {
-    let rooms: [&[Row]; 8] = [
+    let rooms: [&[Row]; 10] = [
         continuity::ROWS,
         control::ROWS,
+        detection::ROWS,
+        exhaustion::ROWS,
         history::ROWS,
         lists::ROWS,
         outputs::ROWS,

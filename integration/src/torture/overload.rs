@@ -4,7 +4,6 @@ use std::collections::HashSet;
 use std::fmt::Write as _;
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -16,6 +15,7 @@ use rand_chacha::ChaCha8Rng;
 use serde_json::{Value, json};
 
 use super::continuity::PINS;
+use super::group::Group;
 use super::{Outcome, Row, Setting};
 use crate::daemon::{Daemon, Setup};
 use crate::lab::{IMPLANT, Lab, NOWHERE, NOWHERE_V6, PEOPLE, v6};
@@ -361,7 +361,7 @@ fn starved(setting: Setting) -> Result<Outcome> {
     let witnesses = Witnesses::new();
     ensure!(put(&daemon, "large", &witnesses.lines(false))?.status == 201, "the first list was refused");
     let text = witnesses.lines(false) + &long_text(entries, 3);
-    let group = Group::with_limit(limit)?;
+    let group = Group::of_memory(limit)?;
     group.take(daemon.id()?)?;
     let listed = |daemon: &Daemon| -> Result<usize> {
         Ok(daemon.api().send("GET", "/api/v1/blocklists/large", "text/plain", "")?.body.lines().count())
@@ -407,70 +407,6 @@ fn starved(setting: Setting) -> Result<Outcome> {
     );
     let refused = status == 507 && (is_dead || sudden == 507);
     Ok(Outcome { measured, holds: refused && kept == (2, true) && kept_again == (2, true) })
-}
-
-/// A control group with a limit of memory, of whichever version the machine has. It goes with its handle.
-struct Group {
-    path: PathBuf,
-    version: &'static Version,
-}
-
-/// The files of a version of control groups.
-struct Version {
-    root: &'static str,
-    limit: &'static str,
-    none: &'static str,
-    used: &'static str,
-}
-
-const VERSIONS: [Version; 2] = [
-    Version {
-        root: "/sys/fs/cgroup/memory",
-        limit: "memory.limit_in_bytes",
-        none: "-1",
-        used: "memory.usage_in_bytes",
-    },
-    Version { root: "/sys/fs/cgroup", limit: "memory.max", none: "max", used: "memory.current" },
-];
-
-impl Group {
-    fn with_limit(bytes: u64) -> Result<Self> {
-        let version = VERSIONS.iter().find(|version| Path::new(version.root).join("cgroup.procs").exists());
-        let version = version.context("there are no control groups")?;
-        let path = Path::new(version.root).join(format!("netd-lab-{}", std::process::id()));
-        fs::create_dir(&path).with_context(|| format!("cannot make {}", path.display()))?;
-        let group = Self { path, version };
-        group.limit(Some(bytes))?;
-        Ok(group)
-    }
-
-    /// Sets the limit, or none.
-    fn limit(&self, bytes: Option<u64>) -> Result<()> {
-        let text = bytes.map_or_else(|| self.version.none.to_owned(), |bytes| bytes.to_string());
-        fs::write(self.path.join(self.version.limit), text)
-            .with_context(|| format!("cannot limit {}", self.path.display()))
-    }
-
-    fn used(&self) -> Result<u64> {
-        let text = fs::read_to_string(self.path.join(self.version.used)).context("cannot read what a group uses")?;
-        text.trim().parse().context("a group uses no number")
-    }
-
-    fn take(&self, process: u32) -> Result<()> {
-        fs::write(self.path.join("cgroup.procs"), process.to_string()).context("cannot move the daemon into its group")
-    }
-}
-
-impl Drop for Group {
-    fn drop(&mut self) {
-        // Whoever is still in it goes back up first.
-        let up = self.path.parent().map(|parent| parent.join("cgroup.procs"));
-        if let (Ok(inside), Some(up)) = (fs::read_to_string(self.path.join("cgroup.procs")), up) {
-            // One that has ended meanwhile is out of it.
-            inside.lines().for_each(|process| drop(fs::write(&up, process)));
-        }
-        let _ = fs::remove_dir(&self.path);
-    }
 }
 
 fn deaf(setting: Setting) -> Result<Outcome> {

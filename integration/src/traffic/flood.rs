@@ -13,7 +13,7 @@ use crate::namespace::Namespace;
 use crate::traffic::{Clock, Running, Sent, Tally};
 
 /// Packets of one system call.
-const BATCH: usize = 64;
+pub(super) const BATCH: usize = 64;
 
 /// A flood of UDP packets of one five-tuple. `Sent::packets` is what the kernel took, `Sent::failed` what it refused.
 #[derive(Clone, Copy, Debug)]
@@ -170,7 +170,7 @@ impl Template {
 }
 
 /// Sends batches until the pace or the clock ends it; `fill` makes each packet from its number.
-fn send_all(
+pub(super) fn send_all(
     socket: &OwnedFd,
     batch: &mut Batch,
     pace: Pace,
@@ -200,7 +200,7 @@ fn send_all(
 }
 
 /// Packets that one `sendmmsg` sends.
-struct Batch {
+pub(super) struct Batch {
     packets: Vec<Vec<u8>>,
     parts: Vec<libc::iovec>,
     messages: Vec<libc::mmsghdr>,
@@ -210,7 +210,7 @@ struct Batch {
 unsafe impl Send for Batch {}
 
 impl Batch {
-    fn new(mut packets: Vec<Vec<u8>>) -> Self {
+    pub(super) fn new(mut packets: Vec<Vec<u8>>) -> Self {
         // The buffers are never resized, so these pointers hold as long as the batch.
         let mut parts: Vec<libc::iovec> = packets
             .iter_mut()
@@ -252,7 +252,7 @@ impl Batch {
 }
 
 /// Returns a socket that sends whole frames out of `interface` and receives nothing.
-fn packet_socket(interface: &str) -> Result<OwnedFd> {
+pub(super) fn packet_socket(interface: &str) -> Result<OwnedFd> {
     // SAFETY: `socket` takes no pointer.
     let socket = unsafe { libc::socket(libc::AF_PACKET, libc::SOCK_RAW | libc::SOCK_CLOEXEC, 0) };
     if socket < 0 {

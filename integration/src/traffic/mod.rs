@@ -13,6 +13,7 @@ pub mod probe;
 pub mod server;
 pub mod sink;
 pub mod socket;
+pub mod syn;
 pub mod timer;
 
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -70,7 +70,8 @@ fn check_sample(line: &str) {
 }
 
 /// All but what only GeoIP databases, sinks, feeds or a host that counts runs of programs bring.
-const NAMES: [&str; 50] = [
+const NAMES: [&str; 53] = [
+    "netd_analysis_delay_seconds histogram",
     "netd_blocked_packets counter",
     "netd_blocklist_entries gauge",
     "netd_bpf_map_capacity gauge",
@@ -80,11 +81,13 @@ const NAMES: [&str; 50] = [
     "netd_connects_refused counter",
     "netd_degraded gauge",
     "netd_dropped_packets counter",
+    "netd_enforcement_latency_seconds histogram",
     "netd_events_lost counter",
     "netd_execs counter",
     "netd_fail_open_packets counter",
     "netd_findings counter",
     "netd_findings_open gauge",
+    "netd_findings_withheld counter",
     "netd_flow_evictions counter",
     "netd_flow_table_capacity gauge",
     "netd_flow_table_entries gauge",

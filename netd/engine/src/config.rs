@@ -21,6 +21,11 @@ pub struct Config {
     pub histories: Histories,
     pub names: Names,
     pub dns: Dns,
+    /// None: every report is told, as a capture's should be.
+    pub reports: Option<Reports>,
+    /// The secret under which targets and names are counted; 0 for results that repeat.
+    #[serde(skip)]
+    pub sketch_key: u64,
     /// What evidence is worth.
     #[serde(skip)]
     pub weights: Weights,
@@ -113,6 +118,24 @@ pub struct Names {
 impl Default for Names {
     fn default() -> Self {
         Self { limit: 65_536, least_s: 3_600, most_s: 86_400 }
+    }
+}
+
+/// How many reports are told: of findings, and of their rises. What is acted on is told whatever they say.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Reports {
+    /// Of one detector about one originator: at once, and in a minute after that.
+    pub source_burst: u32,
+    pub source_per_minute: u32,
+    /// Of all together. Half of it is for findings of high severity.
+    pub burst: u32,
+    pub per_minute: u32,
+}
+
+impl Default for Reports {
+    fn default() -> Self {
+        Self { source_burst: 60, source_per_minute: 6, burst: 1_200, per_minute: 600 }
     }
 }
 

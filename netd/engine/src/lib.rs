@@ -18,6 +18,7 @@ pub mod flow;
 pub mod fuzzing;
 mod history;
 pub mod intel;
+mod keyed;
 pub mod listed;
 mod name;
 mod opening;
@@ -39,4 +40,4 @@ pub mod tools;
 pub mod verdict;
 pub mod weights;
 
-pub use engine::{Command, Counts, Engine};
+pub use engine::{Command, Counts, Engine, Withheld};

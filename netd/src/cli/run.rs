@@ -1,11 +1,12 @@
 //! `netd run`: the daemon.
 
+use std::hash::{BuildHasher as _, RandomState};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::Context as _;
 use ipnet::IpNet;
-use netd_engine::config::{Config as EngineConfig, Flows, Histories, Networks};
+use netd_engine::config::{Config as EngineConfig, Flows, Histories, Networks, Reports};
 
 use crate::{
     config::{
@@ -89,6 +90,8 @@ fn options(config: Config, interfaces: Choice, keep: bool, shown: serde_json::Va
             networks: Networks { local: nets(&config.local_networks), ..Networks::default() },
             flows: Flows { limit: config.limits.conversations, ..Flows::default() },
             histories: Histories { limit: config.limits.pairs },
+            reports: Some(Reports::default()),
+            sketch_key: RandomState::new().hash_one(0_u64),
             policies: Arc::new(policies),
             services,
             weights,

@@ -6,12 +6,11 @@ use std::{
 };
 
 use netd_engine::{
-    Command, Counts, Engine,
+    Command, Counts, Engine, Withheld,
     intel::Intel,
     listed::{Listed, Resolved},
     respond::Order,
     suppress::Suppression,
-    verdict::Verdict,
 };
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
@@ -20,13 +19,15 @@ use tracing::{info, warn};
 use super::{
     host::{self, Host},
     policies,
+    respond::Asked,
     shift::Shift,
     snapshot::Saver,
     sweep::Sweeper,
 };
 use crate::{
+    host::clock,
     kernel::{EventRef, Events, Steering},
-    store::{Findings, Flows, evidence::Evidence, questions::Asked},
+    store::{Findings, Flows, evidence::Evidence, questions},
     time,
 };
 
@@ -63,7 +64,7 @@ pub(super) struct Analyst {
     pub(super) findings: Arc<Findings>,
     pub(super) flows: Arc<Flows>,
     pub(super) evidence: Arc<Evidence>,
-    pub(super) enforce: mpsc::Sender<Verdict>,
+    pub(super) enforce: mpsc::Sender<Asked>,
     pub(super) respond: mpsc::Sender<Order>,
     pub(super) resolve: mpsc::Sender<Box<Resolved>>,
     /// Names that lists hold, whenever they change.
@@ -73,20 +74,20 @@ pub(super) struct Analyst {
     pub(super) intel: watch::Receiver<Arc<Intel>>,
     pub(super) suppressions: watch::Receiver<Arc<[Suppression]>>,
     pub(super) policies: policies::Heard,
-    pub(super) asked: mpsc::Receiver<Asked>,
+    pub(super) asked: mpsc::Receiver<questions::Asked>,
 }
 
 impl Analyst {
     /// Analyses until `shutdown`, then what is still in the ring buffer.
     pub(super) async fn run(mut self, shutdown: CancellationToken) -> anyhow::Result<()> {
-        self.host.begin(&mut self.engine);
+        self.host.begin(&mut self.engine, self.shift);
         self.listed.mark_changed();
         let mut verdicts_lost = 0;
         let (mut next_beat, mut next_view) = (Instant::now(), Instant::now());
         loop {
             let waited = shutdown.run_until_cancelled(self.wait()).await;
             let taken = self.take();
-            self.engine.tick(time::now());
+            self.engine.tick(self.shift.now());
             self.hear();
             verdicts_lost += self.carry_out();
             let now = Instant::now();
@@ -141,7 +142,7 @@ impl Analyst {
             self.engine.set_suppressions(Arc::clone(&self.suppressions.borrow_and_update()));
         }
         self.policies.hand_over(&mut self.engine);
-        while let Ok(Asked { question, answer }) = self.asked.try_recv() {
+        while let Ok(questions::Asked { question, answer }) = self.asked.try_recv() {
             // Whoever asked may have gone.
             let _ = answer.send(self.engine.explain(&question));
         }
@@ -151,9 +152,16 @@ impl Analyst {
         let Self { engine, host, shift, evidence, .. } = self;
         // Who a process is comes before what its sockets do.
         let heard = host.take(engine, *shift);
+        let mut oldest_ns = u64::MAX;
         let taken = self.events.poll_batch(BATCH, |event| match event {
-            EventRef::Flow(record) => engine.observe_flow(&shift.flow(record)),
-            EventRef::Turn(record) => engine.observe_turn(&shift.turn(record)),
+            EventRef::Flow(record) => {
+                oldest_ns = oldest_ns.min(record.header.time_ns);
+                engine.observe_flow(&shift.flow(record));
+            }
+            EventRef::Turn(record) => {
+                oldest_ns = oldest_ns.min(record.header.time_ns);
+                engine.observe_turn(&shift.turn(record));
+            }
             EventRef::Payload(record, bytes) => {
                 let record = shift.payload(record);
                 evidence.take(&record, bytes);
@@ -165,6 +173,10 @@ impl Analyst {
             }
             EventRef::Process(..) | EventRef::Exit(_) => {}
         });
+        if oldest_ns != u64::MAX {
+            let delay_ns = clock::monotonic_ns().saturating_sub(oldest_ns);
+            self.findings.timings().analysis.observe(delay_ns as f64 / 1e9);
+        }
         heard.max(taken)
     }
 
@@ -186,18 +198,28 @@ impl Analyst {
                         "finding"
                     );
                     self.evidence.put_aside(finding.id, &finding.pair);
+                    if finding.host.is_none() {
+                        let latency_s = self.shift.now().secs_since(finding.time).max(0.0);
+                        self.findings.timings().found(finding.detector, latency_s);
+                    }
                     self.findings.report(*finding);
+                }
+                Command::Withheld(Withheld { detector, originator, count, since }) => {
+                    let originator = originator.map_or_else(|| "several".to_owned(), |address| address.to_string());
+                    warn!(count, detector, originator, since = time::rfc3339(since), "too many findings; withheld");
+                    self.findings.withhold(detector, count);
                 }
                 Command::Update(finding) => self.findings.update(*finding),
                 Command::Respond(order) => {
                     let finding = order.finding;
-                    if self.respond.try_send(*order).is_err() {
+                    if self.respond.try_send(self.shift.order(*order)).is_err() {
                         warn!(finding, "no room for a response");
                         lost += 1;
                     }
                 }
                 Command::Enforce { verdict, finding } => {
-                    if self.enforce.try_send(verdict).is_err() {
+                    let asked = Asked { verdict: self.shift.verdict(verdict), at: Instant::now() };
+                    if self.enforce.try_send(asked).is_err() {
                         warn!(finding, "no room for a verdict");
                         lost += 1;
                     }

@@ -189,7 +189,7 @@ struct Parts {
     service: Service<kernel::VerdictMaps>,
     handle: Handle,
     commands: mpsc::Receiver<verdicts::Command>,
-    enforcements: mpsc::Receiver<netd_engine::verdict::Verdict>,
+    enforcements: mpsc::Receiver<respond::Asked>,
     orders: mpsc::Receiver<netd_engine::respond::Order>,
     programs: Arc<netd_engine::process::Programs>,
     findings: Arc<Findings>,
@@ -416,6 +416,7 @@ impl Parts {
             programs: self.programs,
             refused: self.refused,
             audit: self.audit.clone(),
+            shift: self.analyst.shift,
         };
         let names = names::run(self.handle.clone(), self.resolved);
         let feeds = self.feeds.run(self.handle.clone(), shutdown.clone());

@@ -1,8 +1,11 @@
 //! Carries out what the engine asks for: responses first, verdicts after them, off the engine's task.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicU64, Ordering},
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Instant,
 };
 
 use netd_common::control::Mode;
@@ -15,6 +18,7 @@ use rustix::process::Signal;
 use tokio::{sync::mpsc, task};
 use tracing::{info, warn};
 
+use super::shift::Shift;
 use crate::{
     host::{group, sockets},
     store::{
@@ -33,6 +37,13 @@ pub(super) struct Responder {
     /// Automatic verdicts that the service refused.
     pub(super) refused: Arc<AtomicU64>,
     pub(super) audit: Audit,
+    pub(super) shift: Shift,
+}
+
+/// A verdict, and when the engine asked for it.
+pub(super) struct Asked {
+    pub(super) verdict: Verdict,
+    pub(super) at: Instant,
 }
 
 /// What became of a measure: how many were concerned, or why not.
@@ -43,23 +54,26 @@ impl Responder {
     pub(super) async fn run(
         self,
         mut orders: mpsc::Receiver<Order>,
-        mut verdicts: mpsc::Receiver<Verdict>,
+        mut verdicts: mpsc::Receiver<Asked>,
     ) -> anyhow::Result<()> {
         loop {
             tokio::select! {
                 biased;
                 Some(order) = orders.recv() => self.respond(order).await,
-                Some(verdict) = verdicts.recv() => self.enforce(verdict).await,
+                Some(asked) = verdicts.recv() => self.enforce(asked).await,
                 else => return Ok(()),
             }
         }
     }
 
-    async fn enforce(&self, verdict: Verdict) {
+    async fn enforce(&self, Asked { verdict, at }: Asked) {
         let target = verdict.target;
-        if let Err(refusal) = self.handle.add(verdict, false).await {
-            self.refused.fetch_add(1, Ordering::Relaxed);
-            warn!(?target, %refusal, "an automatic verdict was refused");
+        match self.handle.add(verdict, false).await {
+            Ok(_) => self.findings.timings().enforcement.observe(at.elapsed().as_secs_f64()),
+            Err(refusal) => {
+                self.refused.fetch_add(1, Ordering::Relaxed);
+                warn!(?target, %refusal, "an automatic verdict was refused");
+            }
         }
     }
 
@@ -75,7 +89,7 @@ impl Responder {
                 None => self.carry_out(*measure, &order).await,
             };
             if *measure == Measure::Cut {
-                at = Some(time::now());
+                at = Some((time::now(), self.shift.now()));
             }
             let (result, count) = match tried {
                 Ok(count) => (Outcome::Done, count),
@@ -86,8 +100,9 @@ impl Responder {
             };
             actions.push(Done { action: *measure, result, count });
         }
-        let at = at.unwrap_or_else(time::now);
-        let response = Response { actions, at, latency_s: at.secs_since(order.since).max(0.0), error };
+        let (at, done) = at.unwrap_or_else(|| (time::now(), self.shift.now()));
+        let latency_s = done.secs_since(order.since);
+        let response = Response { actions, at, latency_s: latency_s.max(0.0), error };
         match &response.error {
             None => info!(finding = order.finding, latency_s = response.latency_s, "responded"),
             Some(why) => warn!(finding = order.finding, why, "a response was not carried out"),

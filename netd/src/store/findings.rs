@@ -61,6 +61,8 @@ struct Inner {
     /// Reports by detector and severity, since the start.
     counts: BTreeMap<(&'static str, Severity), u64>,
     forgotten: u64,
+    /// Reports that the engine withheld, by detector.
+    withheld: BTreeMap<&'static str, u64>,
     /// What history has not heard of yet.
     changed: BTreeSet<u64>,
 }
@@ -150,6 +152,12 @@ impl Findings {
             inner.changed.remove(&id);
             inner.forgotten += 1;
         }
+    }
+
+    /// Takes in that the engine withheld reports.
+    pub fn withhold(&self, detector: &'static str, count: u64) {
+        let mut inner = self.inner.write().unwrap_or_else(PoisonError::into_inner);
+        *inner.withheld.entry(detector).or_default() += count;
     }
 
     /// Takes in that more is known of a finding, without a new step of its severity.
@@ -290,6 +298,12 @@ impl Findings {
     #[must_use]
     pub fn counts(&self) -> BTreeMap<(&'static str, Severity), u64> {
         self.read(|inner| inner.counts.clone())
+    }
+
+    /// Returns how many reports were withheld, by detector, since the start.
+    #[must_use]
+    pub fn withheld(&self) -> BTreeMap<&'static str, u64> {
+        self.read(|inner| inner.withheld.clone())
     }
 
     /// Returns how many findings are held, by the severity they have.

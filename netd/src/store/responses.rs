@@ -63,8 +63,12 @@ pub type Histograms = Family<Labels, Histogram, fn() -> Histogram>;
 /// Latencies by detector, and responses by action and result.
 #[derive(Clone)]
 pub struct Timings {
-    /// From what triggered a look at a process to its finding.
+    /// From what led to a finding to its report.
     pub detection: Histograms,
+    /// The age of the oldest record of a batch when the batch was analysed.
+    pub analysis: Histogram,
+    /// From a finding to its verdict in the kernel and on disk.
+    pub enforcement: Histogram,
     /// From there to the response.
     pub response: Histograms,
     pub responses: Family<Labels, Counter>,
@@ -74,6 +78,8 @@ impl Default for Timings {
     fn default() -> Self {
         Self {
             detection: Family::new_with_constructor(histogram),
+            analysis: histogram(),
+            enforcement: histogram(),
             response: Family::new_with_constructor(histogram),
             responses: Family::default(),
         }
@@ -81,7 +87,7 @@ impl Default for Timings {
 }
 
 impl Timings {
-    pub(super) fn found(&self, detector: &'static str, latency_s: f64) {
+    pub fn found(&self, detector: &'static str, latency_s: f64) {
         self.detection.get_or_create(&vec![("detector", detector)]).observe(latency_s);
     }
 
@@ -96,7 +102,7 @@ impl Timings {
     }
 }
 
-/// From half a millisecond to ten seconds.
+/// From half a millisecond to a minute.
 fn histogram() -> Histogram {
-    Histogram::new([0.000_5, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0])
+    Histogram::new([0.000_5, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0])
 }

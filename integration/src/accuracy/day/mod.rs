@@ -73,6 +73,7 @@ pub(crate) fn play(population: Population, seed: u64) -> Day {
         Command::Report(finding) => inbox.take(*finding),
         Command::Enforce { finding, .. } => verdicts.push(finding),
         Command::Update(_)
+        | Command::Withheld(_)
         | Command::Respond(_)
         | Command::Release { .. }
         | Command::Resolved(_)

@@ -1,5 +1,6 @@
 //! What the shell must do for the engine.
 
+use super::Withheld;
 use crate::finding::Finding;
 use crate::flow::Conversation;
 use crate::listed::Resolved;
@@ -12,6 +13,8 @@ pub enum Command {
     Report(Box<Finding>),
     /// More is known of a finding that was told: nobody needs to be told again.
     Update(Box<Finding>),
+    /// So many reports were withheld because there were too many of them.
+    Withheld(Withheld),
     /// Do at once what the policy wants done about a finding.
     Respond(Box<Order>),
     /// Make a verdict act.

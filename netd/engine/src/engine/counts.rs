@@ -41,6 +41,8 @@ pub struct Counts {
     pub responded: u64,
     /// Findings told below a policy's threshold, and so hidden.
     pub suppressed: u64,
+    /// Reports withheld because too many came from one originator, or at all: see [`crate::config::Reports`].
+    pub withheld: u64,
     /// Verdicts not asked for: the target is protected, or the budget is spent.
     pub spared_protected: u64,
     pub spared_budget: u64,

@@ -17,7 +17,7 @@ const SUBJECTS: usize = 16;
 #[derive(Debug)]
 pub(super) struct Incident {
     pub(super) id: u64,
-    /// As last told, and when; record time.
+    /// As last told, and when; record time. 0: it was not told so far.
     pub(super) severity: Severity,
     pub(super) reported_ns: u64,
     /// Nats, as last told.
@@ -108,20 +108,20 @@ impl Incidents {
         finding
     }
 
-    /// Adds a subject to the incident that is known, or opens one, which is to be told; returns it, and whether it is new.
+    /// Adds a subject to the incident that is known, or opens one, which is to be told; returns it.
     pub(super) fn note(
         &mut self,
         known: Option<Handle>,
         detector: Detector,
         about: &About,
         name: Option<&str>,
-    ) -> (Handle, bool) {
+    ) -> Handle {
         if let Some((handle, incident)) = known.and_then(|known| Some((known, self.incidents.get_mut(known)?))) {
             if !incident.subjects.contains(&about.subject) && incident.subjects.len() < SUBJECTS {
                 incident.subjects.push(about.subject.clone());
                 self.by_subject.insert((detector, about.subject.clone()), handle);
             }
-            return (handle, false);
+            return handle;
         }
         if self.order.len() >= self.limit {
             self.forget_oldest();
@@ -143,7 +143,7 @@ impl Incidents {
         self.by_subject.insert((detector, about.subject.clone()), handle);
         self.by_ends.entry(ends).or_default().push(detector);
         self.order.push_back(handle);
-        (handle, true)
+        handle
     }
 
     fn forget_oldest(&mut self) {

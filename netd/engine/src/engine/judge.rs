@@ -171,17 +171,21 @@ impl Engine {
     /// As [`Self::act`], where it is known whose doing it is.
     pub(super) fn act_on(&mut self, judged: Judged, about: &About, culprit: Option<Culprit>) {
         let Judged { detector, finding, known, told, is_protected } = judged;
-        let (incident, is_new) = self.incidents.note(known, detector, about, finding.name.as_deref());
-        self.counts.findings += u64::from(is_new);
+        let incident = self.incidents.note(known, detector, about, finding.name.as_deref());
         if let Some(history) = about.history.and_then(|history| self.histories.get_mut(history)) {
             history.has_incident = true;
         }
-        let is_told = told.is_some();
-        let mut finding = match told {
-            Some(Told { log_odds, rare }) => self.incidents.tell(incident, finding, log_odds, rare),
-            None => Finding { id: self.incidents.get(incident).map_or(0, |incident| incident.id), ..finding },
-        };
+        let (id, is_new) = self.incidents.get(incident).map_or((0, false), |known| (known.id, known.reported_ns == 0));
+        let mut finding = Finding { id, ..finding };
         let (decision, asked) = self.decide(&finding, culprit.as_ref(), is_protected);
+        // What is acted on is told in any storm: nobody is cut without a reason that can be read.
+        let (originator, severity, at_ns) = (about.pair.originator, finding.severity, finding.time.0);
+        let told = told.filter(|_| !asked.is_empty() || self.pace.admit(detector, originator, severity, at_ns));
+        let is_told = told.is_some();
+        if let Some(Told { log_odds, rare }) = told {
+            self.counts.findings += u64::from(is_new);
+            finding = self.incidents.tell(incident, finding, log_odds, rare);
+        }
         let is_news = self.incidents.decide(incident, (decision.effect, decision.why));
         self.counts.suppressed += u64::from(is_told && decision.effect == Effect::Suppress);
         finding.decision = Some(decision);

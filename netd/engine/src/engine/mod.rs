@@ -15,6 +15,7 @@ mod incident;
 mod judge;
 mod listed;
 mod names;
+mod pace;
 mod review;
 mod sessions;
 mod signals;
@@ -33,6 +34,7 @@ use netd_common::record::{FlowRecord, PayloadKind, PayloadRecord, SocketEvent, S
 pub use command::Command;
 pub use counts::Counts;
 pub use explain::{Explanation, Followed, Question, Silenced};
+pub use pace::Withheld;
 pub use snapshot::RestoreError;
 
 use crate::attack::Attack;
@@ -46,6 +48,7 @@ use crate::dns::{Answers, Streams};
 use crate::flow::{self, Conversation, EndReason, GOODBYE_WAIT_NS};
 use crate::history::{Histories, Place};
 use crate::intel::Intel;
+use crate::keyed::SketchKey;
 use crate::listed::{Listed, Questions, Tenants};
 use crate::name::NameSource;
 use crate::opening::{FirstData, Openings};
@@ -85,6 +88,7 @@ pub struct Engine {
     /// Turns that wait for their name, or for the end that would make them a goodbye: until when, whose, which.
     held: VecDeque<(u64, Handle, u64)>,
     incidents: incident::Incidents,
+    pace: pace::Pace,
     /// When incidents are looked at again.
     review_ns: u64,
     /// Attempts that nobody has answered so far: until when, whose.
@@ -111,8 +115,9 @@ impl Engine {
     #[must_use]
     pub fn new(config: Config) -> Self {
         let gap_ns = u64::from(config.flows.turn_gap_ms) * 1_000_000;
+        let key = SketchKey::new(config.sketch_key);
         Self {
-            dns_watch: Watch::new(&config.dns, config.weights.dns, gap_ns),
+            dns_watch: Watch::new(&config.dns, config.weights.dns, gap_ns, key),
             dns_streams: Streams::default(),
             scope: Scope::new(&config.networks),
             weights: config.weights,
@@ -135,10 +140,11 @@ impl Engine {
             regions: Regions::new(config.geography),
             held: VecDeque::new(),
             incidents: incident::Incidents::new(config.histories.limit),
+            pace: pace::Pace::new(config.reports),
             review_ns: 0,
             awaited: VecDeque::new(),
             awaited_limit: config.flows.limit,
-            scans: Scans::new(),
+            scans: Scans::new(key),
             noise: Noise::default(),
             guesses: Guesses::new(),
             echoes: Echoes::new(),
@@ -234,6 +240,7 @@ impl Engine {
             self.expire(handle);
         }
         self.review();
+        self.sum_up(false);
         self.verdicts.release(Timestamp(self.now_ns), &mut self.commands);
     }
 
@@ -246,6 +253,13 @@ impl Engine {
                 self.table.remove(handle);
             }
         }
+        self.sum_up(true);
+    }
+
+    /// Tells how many reports were withheld.
+    fn sum_up(&mut self, all: bool) {
+        let withheld = self.pace.summaries(self.now_ns, all);
+        self.commands.extend(withheld.into_iter().map(Command::Withheld));
     }
 
     /// Returns the next thing that the shell must do.
@@ -308,6 +322,7 @@ impl Engine {
             openings_cut: self.openings.cut,
             dns_zones: self.dns_watch.zones(),
             dns_evicted: self.dns_watch.evicted(),
+            withheld: self.pace.withheld,
             ..self.counts
         }
     }

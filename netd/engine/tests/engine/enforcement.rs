@@ -155,6 +155,7 @@ fn decided(world: &mut World) -> Vec<(Effect, Why)> {
     let findings = commands.filter_map(|command| match command {
         Command::Report(finding) | Command::Update(finding) => finding.decision,
         Command::Respond(_)
+        | Command::Withheld(_)
         | Command::Enforce { .. }
         | Command::Release { .. }
         | Command::FlowEnded(_)

@@ -152,13 +152,23 @@ impl Metrics<'_> {
         let every = Detector::ALL.iter().flat_map(|detector| Severity::ALL.map(|severity| (detector.name(), severity)));
         let reports = every.map(|key| (labels(key.0, key.1), counts.get(&key).copied().unwrap_or(0)));
         self.count("findings", "Findings that reached a severity", reports);
+        let withheld = context.findings.withheld();
+        let withheld = Detector::ALL.iter().map(|detector| {
+            let name = detector.name();
+            (label("detector", name), withheld.get(name).copied().unwrap_or(0))
+        });
+        self.count("findings_withheld", "Reports of findings withheld because there were too many", withheld);
         let open = context.findings.open();
         let open = Severity::ALL
             .map(|severity| (label("severity", severity.name()), open.get(&severity).copied().unwrap_or(0)));
         self.gauge("findings_open", "Findings held, by their severity", open);
         let timings = context.findings.timings();
-        let help = "From what triggered a look at a process to its finding";
+        let help = "From what led to a finding to its report";
         self.0.register_with_unit("detection_latency", help, Unit::Seconds, timings.detection.clone());
+        let help = "Age of the oldest record of a batch when it was analysed";
+        self.0.register_with_unit("analysis_delay", help, Unit::Seconds, timings.analysis.clone());
+        let help = "From a finding to its verdict in the kernel";
+        self.0.register_with_unit("enforcement_latency", help, Unit::Seconds, timings.enforcement.clone());
         let help = "From what led to a finding to the response";
         self.0.register_with_unit("response_latency", help, Unit::Seconds, timings.response.clone());
         self.0.register("responses", "Responses to findings, by what was done", timings.responses.clone());

@@ -162,6 +162,7 @@ async fn the_version_is_told() {
 
 /// What dashboards and alerts are written against: a name that changes here breaks them.
 const METRICS: &str = "\
+netd_analysis_delay_seconds histogram
 netd_blocked_packets counter
 netd_blocklist_entries gauge
 netd_bpf_map_capacity gauge
@@ -173,11 +174,13 @@ netd_bytes counter
 netd_connects_refused counter
 netd_degraded gauge
 netd_dropped_packets counter
+netd_enforcement_latency_seconds histogram
 netd_events_lost counter
 netd_execs counter
 netd_fail_open_packets counter
 netd_findings counter
 netd_findings_open gauge
+netd_findings_withheld counter
 netd_flow_evictions counter
 netd_flow_table_capacity gauge
 netd_flow_table_entries gauge

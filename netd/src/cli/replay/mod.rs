@@ -288,6 +288,7 @@ impl Heard {
             }
             // Only a host tells more of a finding.
             Command::Update(_)
+            | Command::Withheld(_)
             | Command::Respond(_)
             | Command::Enforce { .. }
             | Command::Release { .. }

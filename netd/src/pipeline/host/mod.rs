@@ -18,7 +18,6 @@ use super::shift::Shift;
 use crate::host::clock;
 use crate::host::inspector::{Counts, Inspector, Settings, new_reader};
 use crate::kernel::{EventRef, Events};
-use crate::time;
 use tracer::{Ask, Traced, Tracer};
 
 /// Records taken at once.
@@ -71,12 +70,12 @@ impl Host {
     }
 
     /// Names the owners of the sockets that are older than the daemon, and looks at the shells that are.
-    pub(super) fn begin(&mut self, engine: &mut Engine) {
+    pub(super) fn begin(&mut self, engine: &mut Engine, shift: Shift) {
         let (owned, taken) = self.inspector.begin(&|_| None);
         for owned in &owned {
             engine.observe_socket(&facts::record(owned));
         }
-        let since_ns = time::now().0;
+        let since_ns = shift.now().0;
         for (process, streams) in facts::standing(&taken.snapshot) {
             if is_worth_tracing(process, streams) {
                 let look = Look { pid: process.id.pid, trigger: Trigger::Start, since_ns, at_ns: since_ns };
@@ -119,7 +118,7 @@ impl Host {
             }
         }
         while let Some(traced) = self.heard.take().or_else(|| self.tracer.answers.try_recv().ok()) {
-            self.traced(engine, traced);
+            self.traced(engine, shift, traced);
         }
         self.look_again();
         taken
@@ -145,17 +144,17 @@ impl Host {
         }
     }
 
-    fn traced(&mut self, engine: &mut Engine, Traced { looks, mut snapshot, unread, lost }: Traced) {
+    fn traced(&mut self, engine: &mut Engine, shift: Shift, Traced { looks, mut snapshot, unread, lost }: Traced) {
         self.tally.snapshots += 1;
         self.tally.unread += unread;
         self.tracer.lost += lost;
         self.complete(engine, &mut snapshot);
-        let at_ns = time::now().0;
+        let at_ns = shift.now().0;
         for look in looks {
             let is_unfinished = engine.observe_streams(&snapshot, Look { at_ns, ..look });
             match (is_unfinished, snapshot.is_part) {
                 (true, true) => self.tracer.ask(Ask::Whole(look)),
-                (true, false) => self.repeat(look),
+                (true, false) => self.repeat(look, at_ns),
                 (false, true | false) => {}
             }
         }
@@ -179,8 +178,8 @@ impl Host {
     }
 
     /// Puts a look off to the next of the times in [`AGAIN`], which count from what triggered it.
-    fn repeat(&mut self, look: Look) {
-        let passed = Duration::from_nanos(time::now().0.saturating_sub(look.since_ns));
+    fn repeat(&mut self, look: Look, now_ns: u64) {
+        let passed = Duration::from_nanos(now_ns.saturating_sub(look.since_ns));
         let Some(next) = AGAIN.iter().find(|after| **after > passed) else { return };
         if self.again.len() >= MOST_AGAIN {
             self.again.pop_front();
@@ -223,7 +222,7 @@ fn hear(
     if !is_worth {
         return;
     }
-    let look = Look { pid: record.owner.tgid, trigger, since_ns: at_ns, at_ns: time::now().0 };
+    let look = Look { pid: record.owner.tgid, trigger, since_ns: at_ns, at_ns: shift.now().0 };
     if facts::is_direct(record) {
         engine.observe_streams(&facts::snapshot(record, &known.process), look);
     } else {

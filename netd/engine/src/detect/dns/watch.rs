@@ -18,6 +18,7 @@ use super::zone::{Query, Zone};
 use crate::config;
 use crate::dns::{Message, Owner, Question};
 use crate::history::Prevalence;
+use crate::keyed::SketchKey;
 
 /// Information that grows is weighed again after this long.
 const WEIGHED_EACH_NS: u64 = 1_000_000_000;
@@ -67,6 +68,8 @@ impl Topic<'_> {
 
 /// The memory of all DNS detectors.
 pub(crate) struct Watch {
+    /// Under which names are counted.
+    key: SketchKey,
     thresholds: Thresholds,
     gap_ns: u64,
     zones: Bounded<ZoneKey, Zone>,
@@ -77,8 +80,9 @@ pub(crate) struct Watch {
 }
 
 impl Watch {
-    pub(crate) fn new(config: &config::Dns, thresholds: Thresholds, gap_ns: u64) -> Self {
+    pub(crate) fn new(config: &config::Dns, thresholds: Thresholds, gap_ns: u64, key: SketchKey) -> Self {
         Self {
+            key,
             thresholds,
             gap_ns,
             zones: Bounded::new(config.zones),
@@ -154,9 +158,13 @@ impl Watch {
         }
         let below = if topic.is_bare { name.len() } else { topic.from };
         let query = Query { name, below, rtype: topic.question.rtype };
-        let gap_ns = self.gap_ns;
-        let is_fresh =
-            self.zones.change(topic.key, at_ns, || Zone::new(topic.text()), |zone| zone.ask(&query, at_ns, gap_ns));
+        let (gap_ns, key) = (self.gap_ns, self.key);
+        let is_fresh = self.zones.change(
+            topic.key,
+            at_ns,
+            || Zone::new(topic.text(), key),
+            |zone| zone.ask(&query, at_ns, gap_ns),
+        );
         let tunnel = self.tunnel(topic, heard);
         let polls = if is_fresh && tunnel.is_none() { self.polls(topic, heard) } else { None };
         Seen { tunnel, polls, ..Seen::default() }

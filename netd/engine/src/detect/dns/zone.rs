@@ -4,10 +4,11 @@ use std::sync::Arc;
 
 use super::bounded::Worth;
 use super::look::{Look, look};
-use super::sketch::{Sketch, entropy, mix};
+use super::sketch::{Sketch, entropy};
 use super::window::Window;
 use crate::detect::beacon::Timing;
 use crate::dns::{Answer, Labels, Message};
+use crate::keyed::SketchKey;
 
 /// Labels remembered as asked before.
 const RECENT: usize = 64;
@@ -156,6 +157,8 @@ impl Asking {
 #[derive(Debug)]
 pub(super) struct Zone {
     pub(super) domain: Arc<str>,
+    /// Under which labels and answers are counted.
+    key: SketchKey,
     window: Window<Pane>,
     queries: u32,
     pub(super) asking: Option<Box<Asking>>,
@@ -171,9 +174,10 @@ pub(super) struct Zone {
 }
 
 impl Zone {
-    pub(super) fn new(domain: Arc<str>) -> Self {
+    pub(super) fn new(domain: Arc<str>, key: SketchKey) -> Self {
         Self {
             domain,
+            key,
             window: Window::new(),
             queries: 0,
             asking: None,
@@ -212,18 +216,18 @@ impl Zone {
                 tally.encoded = tally.encoded.saturating_add(len);
             }
             if !as_one {
-                self.changes += u32::from(pane.up.add_weighed(number(label), weight(label.len(), is_carrier)));
+                self.changes += u32::from(pane.up.add_weighed(self.key.number(label), weight(label.len(), is_carrier)));
             }
         }
         if as_one {
             let below = query.name.first(query.below);
-            self.changes += u32::from(pane.up.add_weighed(number(below), weight(below.len(), is_carrier)));
+            self.changes += u32::from(pane.up.add_weighed(self.key.number(below), weight(below.len(), is_carrier)));
         }
         if self.queries < FOLLOWED_FROM || query.below == 0 {
             return false;
         }
         let asking = self.asking.get_or_insert_with(|| Box::new(Asking::new()));
-        let is_fresh = asking.ask(number(query.name.first(query.below)));
+        let is_fresh = asking.ask(self.key.number(query.name.first(query.below)));
         if is_fresh {
             asking.carriers = asking.carriers.saturating_add(u32::from(is_carrier));
             asking.encoded = asking.encoded.saturating_add(u32::from(has_encoded));
@@ -242,7 +246,7 @@ impl Zone {
             pane.tally.answer_bytes = pane.tally.answer_bytes.saturating_add(u32::from(*len));
             if carries(*rtype) && !DNSSEC.contains(rtype) {
                 let down = pane.down.get_or_insert_with(|| Box::new(Sketch::new()));
-                self.changes += u32::from(down.add_weighed(*digest, usize::from(*len).min(1_472)));
+                self.changes += u32::from(down.add_weighed(self.key.number(digest), usize::from(*len).min(1_472)));
             }
         }
     }
@@ -295,10 +299,4 @@ const fn weight(len: usize, is_carrier: bool) -> usize {
 
 fn is_service(label: &[u8], looks: Look) -> bool {
     label.first() == Some(&b'_') && label.len() <= LONGEST_SERVICE && looks == Look::Plain
-}
-
-/// A number for some bytes: FNV-1a, mixed. Labels are short.
-fn number(bytes: &[u8]) -> u64 {
-    let fold = |hash: u64, byte: &u8| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3);
-    mix(bytes.iter().fold(0xcbf2_9ce4_8422_2325, fold))
 }

@@ -4,6 +4,7 @@ use netd_common::key::Address;
 
 use super::walk::Walk;
 use super::{Contact, Odds, Shape, Thresholds};
+use crate::keyed::SketchKey;
 use crate::pool::{Pool, Worth};
 
 /// Sources remembered at once, about 1 KB each.
@@ -46,12 +47,13 @@ pub(crate) struct Suspect {
 
 #[derive(Debug)]
 pub(crate) struct Scans {
+    key: SketchKey,
     sources: Pool<Address, Source>,
 }
 
 impl Scans {
-    pub(crate) fn new() -> Self {
-        Self { sources: Pool::new(LIMIT) }
+    pub(crate) fn new(key: SketchKey) -> Self {
+        Self { key, sources: Pool::new(LIMIT) }
     }
 
     /// Returns whether an address is well on its way to being found.
@@ -77,7 +79,7 @@ impl Scans {
             *source = Source::new(contact.at_ns);
         }
         source.last_ns = source.last_ns.max(contact.at_ns);
-        if !source.is_first(contact) {
+        if !source.is_first(contact.target(self.key)) {
             return None;
         }
         source.step(contact, thresholds);
@@ -105,12 +107,11 @@ impl Source {
         hosts.chain(ports).chain([self.mixed.ln_ratio]).fold(0.0, f32::max)
     }
 
-    fn is_first(&mut self, contact: &Contact) -> bool {
+    fn is_first(&mut self, target: u64) -> bool {
         if self.seen_count >= FULL {
             self.seen.fill(0);
             self.seen_count = 0;
         }
-        let target = contact.target();
         let (word, bit) = ((target >> 6) as usize % WORDS, 1_u64 << (target & 63));
         let is_first = self.seen[word] & bit == 0;
         self.seen[word] |= bit;
@@ -219,7 +220,7 @@ mod tests {
 
     fn observe(contacts: impl IntoIterator<Item = Contact>) -> Option<(usize, Suspect)> {
         let thresholds = Weights::default().scan;
-        let mut scans = Scans::new();
+        let mut scans = Scans::new(SketchKey::default());
         let contacts = contacts.into_iter().enumerate();
         contacts.filter_map(|(n, contact)| Some((n + 1, scans.observe(&contact, &thresholds)?))).next()
     }
@@ -277,7 +278,7 @@ mod tests {
     #[test]
     fn a_million_sources_do_not_grow_the_memory() {
         let thresholds = Weights::default().scan;
-        let mut scans = Scans::new();
+        let mut scans = Scans::new(SketchKey::default());
         for n in 0..200_000_u32 {
             let originator = Address::v4(n.to_be_bytes());
             scans.observe(&Contact { originator, ..contact([10, 0, 0, 1], 22, true) }, &thresholds);

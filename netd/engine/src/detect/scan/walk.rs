@@ -12,6 +12,7 @@
 use serde::Deserialize;
 
 use super::Contact;
+use crate::keyed::SketchKey;
 
 const UDP: u8 = 17;
 /// Bits of the sketch that counts networks.
@@ -54,7 +55,8 @@ impl Walk {
         self.tried = self.tried.saturating_add(1);
         if contact.has_failed {
             self.failed = self.failed.saturating_add(1);
-            self.networks |= 1 << (hash(&contact.network()) % 128);
+            // No secret: who has networks collide looks denser, and so the more suspect.
+            self.networks |= 1 << (SketchKey::default().number(&contact.network()) % 128);
         }
     }
 
@@ -74,24 +76,15 @@ impl Contact {
         network
     }
 
-    /// Returns a number of the target: who, port, protocol.
-    pub(super) fn target(&self) -> u64 {
-        hash(&self.responder.0) ^ hash(&[self.port.to_be_bytes()[0], self.port.to_be_bytes()[1], self.proto])
+    /// Returns a number of the target: who, port, protocol. Not to be foretold, or a scanner could choose targets that
+    /// all look known.
+    pub(super) fn target(&self, key: SketchKey) -> u64 {
+        key.number(&(self.responder.0, self.port, self.proto))
     }
 
     pub(super) fn is_udp(&self) -> bool {
         self.proto == UDP
     }
-}
-
-/// FNV-1a with a finishing mix. Whoever looks for collisions only finds targets that he must leave out.
-fn hash(bytes: &[u8]) -> u64 {
-    let mut hash = 0xcbf2_9ce4_8422_2325_u64;
-    for byte in bytes {
-        hash = (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3);
-    }
-    hash = (hash ^ (hash >> 32)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-    hash ^ (hash >> 29)
 }
 
 #[cfg(test)]
