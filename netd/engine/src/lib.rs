@@ -19,6 +19,7 @@ pub mod fuzzing;
 mod history;
 pub mod intel;
 pub mod listed;
+pub mod lookup;
 mod name;
 mod opening;
 pub mod policy;

@@ -115,6 +115,9 @@ pub struct Options {
 
 /// A flow that goes on is reported this often; the engine's idle timeouts are longer.
 const ACTIVE_TIMEOUT: Duration = Duration::from_secs(60);
+/// Look-ups told to sinks each second, over ten seconds, and those that may wait for them.
+const LOOKUPS_PER_S: u32 = 2_000;
+const LOOKUPS: usize = 4_096;
 /// Verdicts that may wait for the service, and responses.
 const ENFORCE_QUEUE: usize = 1_024;
 
@@ -247,6 +250,9 @@ fn start(options: Options) -> anyhow::Result<(Kernel, Parts)> {
     engine_config.networks.protected.extend(addresses.iter().map(IpNet::from));
     engine_config.networks.protected.extend(options.protect.iter().copied());
     engine_config.flows.report = true;
+    if sinks::want_lookups(&options.sinks) {
+        engine_config.dns.lookups_per_s = LOOKUPS_PER_S;
+    }
     let databases = geoip::load(options.geoip);
     if !databases.is_empty() {
         engine_config.geography = Some(Arc::clone(&databases) as _);
@@ -305,6 +311,7 @@ fn start(options: Options) -> anyhow::Result<(Kernel, Parts)> {
     let (resolve, resolved) = mpsc::channel(ENFORCE_QUEUE);
     let (feeds, board, texts) = feeds::Feeds::new(options.feeds, disk_for_histories.clone());
     let (intel, renewed) = intel::Renewer::new(options.lists, options.intel, texts);
+    let (tell_lookup, lookups) = mpsc::channel(LOOKUPS);
     let (asker, asked) = questions::channel();
     let (handle, commands) = verdicts::channel();
     let book = Book::new(options.files.clone(), Arc::clone(&engine_config.policies), engine_config.services.clone());
@@ -327,6 +334,7 @@ fn start(options: Options) -> anyhow::Result<(Kernel, Parts)> {
         enforce,
         respond,
         resolve,
+        lookups: tell_lookup,
         listed: service.listed(),
         tally,
         intel: renewed,
@@ -349,7 +357,8 @@ fn start(options: Options) -> anyhow::Result<(Kernel, Parts)> {
         sources: sources.clone(),
         databases: Arc::clone(&databases),
     };
-    let sinks = sinks::ready(options.sinks, &sink_tallies, events.listen(), &surroundings)?;
+    let sinks =
+        sinks::ready(options.sinks, &sink_tallies, sinks::Told { events: events.listen(), lookups }, &surroundings)?;
     let hosts = options.api.hosts.into();
     let parts = Parts {
         analyst,

@@ -285,6 +285,7 @@ pub(crate) mod tests {
             service: None,
             alpn: None,
             ja4: None,
+            tls: Default::default(),
             process: None,
             responder_process: None,
             vlan: 0,

@@ -14,6 +14,7 @@ mod host;
 mod incident;
 mod judge;
 mod listed;
+mod lookups;
 mod names;
 mod review;
 mod sessions;
@@ -42,7 +43,7 @@ use crate::detect::dns::Watch;
 use crate::detect::icmp::Echoes;
 use crate::detect::scan::{Noise, Scans};
 use crate::detect::upload::Uploads;
-use crate::dns::{Answers, Streams};
+use crate::dns::{Answers, Lookups, Streams};
 use crate::flow::{self, Conversation, EndReason, GOODBYE_WAIT_NS};
 use crate::history::{Histories, Place};
 use crate::intel::Intel;
@@ -101,6 +102,7 @@ pub struct Engine {
     /// Questions and answers of DNS, and messages that are not complete.
     dns_watch: Watch,
     dns_streams: Streams,
+    lookups: Lookups,
     /// Names that lists hold, the questions whose answers count, and who else has an address.
     listed: Arc<Listed>,
     questions: Questions,
@@ -114,6 +116,7 @@ impl Engine {
         Self {
             dns_watch: Watch::new(&config.dns, config.weights.dns, gap_ns),
             dns_streams: Streams::default(),
+            lookups: Lookups::new(config.dns.lookups_per_s),
             scope: Scope::new(&config.networks),
             weights: config.weights,
             attack: Attack::default(),
@@ -233,6 +236,8 @@ impl Engine {
         while let Some(handle) = self.table.expired(self.now_ns) {
             self.expire(handle);
         }
+        self.lookups.expire(self.now_ns);
+        self.tell_lookups();
         self.review();
         self.verdicts.release(Timestamp(self.now_ns), &mut self.commands);
     }
@@ -240,6 +245,8 @@ impl Engine {
     /// Ends every conversation: the source has nothing more to say.
     pub fn finish(&mut self) {
         self.release_held(u64::MAX);
+        self.lookups.finish();
+        self.tell_lookups();
         for place in 0..self.table.places() {
             if let Some(handle) = self.table.at(place) {
                 self.end(handle, EndReason::Forced);
@@ -308,6 +315,7 @@ impl Engine {
             openings_cut: self.openings.cut,
             dns_zones: self.dns_watch.zones(),
             dns_evicted: self.dns_watch.evicted(),
+            lookups_untold: self.lookups.untold,
             ..self.counts
         }
     }
