@@ -126,12 +126,19 @@ pub(super) async fn get(
     let name = list_name(name)?;
     let (view, list) = context.verdicts.list(name.clone()).await?;
     let singles = context.verdicts.entries(name).await?;
+    Ok(content(&headers, &view.tag, &list, &singles))
+}
+
+/// Answers with a list's text, unless it is known by its tag.
+pub(super) fn content(headers: &HeaderMap, tag: &str, list: &List, singles: &[EntryView]) -> HttpResponse {
     let known = headers.get(header::IF_NONE_MATCH).and_then(|value| value.to_str().ok());
-    let is_known = known.is_some_and(|tags| tags.split(',').any(|tag| tag.trim() == view.tag || tag.trim() == "*"));
-    let mut answer =
-        if is_known { StatusCode::NOT_MODIFIED.into_response() } else { text_of(&list, &singles).into_response() };
-    set_tag(&mut answer, &view.tag);
-    Ok(answer)
+    let is_known = known.is_some_and(|tags| tags.split(',').any(|one| one.trim() == tag || one.trim() == "*"));
+    let mut answer = match is_known {
+        true => StatusCode::NOT_MODIFIED.into_response(),
+        false => text_of(list, singles).into_response(),
+    };
+    set_tag(&mut answer, tag);
+    answer
 }
 
 pub(super) async fn replace(

@@ -206,7 +206,7 @@ mod tests {
     use crate::sinks::{Format, Rotation, Site};
     use crate::store::events::Events;
     use crate::store::status::{self, Snapshot};
-    use crate::store::{Findings, findings_for_tests::finding};
+    use crate::store::{Findings, findings_for_tests::finding, flows_for_tests::lookup};
 
     fn sink(name: &str, path: PathBuf, queue: usize) -> Sink {
         let rotation = Rotation { size: None, keep: 1, fsync: false };
@@ -248,6 +248,31 @@ mod tests {
         // Each event is counted once, whatever became of it.
         assert_eq!(of(&bad, Fate::Failed) + of(&bad, Fate::Dropped), 1_000, "{bad:?}");
         assert!(of(&bad, Fate::Dropped) > 0 && bad.queued == 0, "{bad:?}");
+    }
+
+    #[tokio::test]
+    async fn a_flood_of_look_ups_leaves_room_for_what_matters() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut flooded = sink("flooded", folder.path().join("log"), 100);
+        flooded.filter.kinds = vec![Kind::Dns, Kind::Stats];
+        assert!(want_lookups(std::slice::from_ref(&flooded)));
+        let tally = Arc::new(Tally::new("flooded".into(), 100));
+        // Nobody takes anything out of the queue.
+        let (queue, mut items) = mpsc::channel(100);
+        let routes = [Route { filter: flooded.filter, queue, tally: Arc::clone(&tally) }];
+
+        for _ in 0..1_000 {
+            tell(&routes, &Item::Lookup(Arc::new(lookup())));
+        }
+        tell(&routes, &Item::Stats { stats: Arc::default(), at: time::now() });
+
+        let state = tally.state();
+        assert_eq!((state.queued, state.fates[Fate::Dropped as usize]), (76, 925));
+        let mut heard = Vec::new();
+        while let Ok(item) = items.try_recv() {
+            heard.push(item);
+        }
+        assert!(matches!(heard.last(), Some(Item::Stats { .. })));
     }
 
     /// The daemon has one thread until it has given up its privileges.

@@ -289,6 +289,12 @@ impl Engine {
         self.services = services;
     }
 
+    /// Changes what evidence is worth; what is judged from here on is judged by it.
+    pub fn set_weights(&mut self, weights: Weights) {
+        self.dns_watch.set_thresholds(weights.dns);
+        self.weights = weights;
+    }
+
     /// Changes the lists of threat intelligence; conversations are matched from here on.
     pub fn set_intel(&mut self, intel: Arc<Intel>) {
         self.intel = intel;
