@@ -329,7 +329,7 @@ pub(super) fn set_tag(answer: &mut HttpResponse, tag: &str) {
 }
 
 /// Returns a list as text that can be uploaded again; single entries come last, with what is said of them.
-pub(super) fn text_of(list: &List, singles: &[EntryView]) -> String {
+fn text_of(list: &List, singles: &[EntryView]) -> String {
     let mut text = list.to_text();
     for EntryView { value, reason, until, .. } in singles {
         let until = until.map_or_else(String::new, |until| format!(" until {}", time::rfc3339(until)));

@@ -4,7 +4,7 @@ use std::io::Write;
 
 use serde_json::Value;
 
-use super::output::{self, Format, amount, end, moment, text};
+use super::output::{self, amount, end, moment, text};
 use super::{Asking, Error};
 
 /// Shows the verdicts in force, newest first.
