@@ -110,7 +110,7 @@ fn with_token(token: &str) -> String {
     format!("Authorization: Bearer {token}\r\n")
 }
 
-fn make_token(daemon: &Daemon, scope: &str) -> Result<String> {
+pub(super) fn make_token(daemon: &Daemon, scope: &str) -> Result<String> {
     let wanted = json!({"name": scope, "scopes": [scope]});
     let made = daemon.api().send_json("POST", "/api/v1/tokens", &wanted)?.accepted()?;
     Ok(made["token"].as_str().context("a token")?.to_owned())

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::io::{Read as _, Write as _};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -12,18 +12,20 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, ensure};
 use serde_json::{Value, json};
 
+use super::control::make_token;
 use super::{Outcome, Row, Setting};
 use crate::api::Api;
 use crate::binary;
 use crate::daemon::{Daemon, Setup};
 use crate::lab::{IMPLANT, Lab, WEB};
+use crate::namespace::Namespace;
 use crate::traffic::dice::Dice;
 
 pub const ROWS: &[Row] = &[
     Row {
         id: "T60",
         fault: "random lists against protected addresses, with and without force",
-        goal: "the management session answers after every list",
+        goal: "the management session and the API's own client are answered after every list",
         play: t60,
     },
     Row { id: "T65", fault: "feeds by URLs that lead inside", goal: "100 % refused", play: t65 },
@@ -38,32 +40,46 @@ pub const ROWS: &[Row] = &[
 
 /// Who is logged in on the watched host.
 const OPERATOR: Ipv4Addr = WEB[5];
+/// Lists between two calls of the API's client.
+const CALLED_EACH: u32 = 20;
 /// How long an answer of the session may take.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 fn t60(setting: Setting) -> Result<Outcome> {
     let lab = Lab::host()?;
     let protect = OPERATOR.to_string();
-    let daemon = Daemon::start(&lab, Setup { protect: &[&protect], ..Setup::default() })?;
+    let hosts = format!("hosts = [\"{IMPLANT}\"]");
+    let setup = Setup { protect: &[&protect], listen: &["0.0.0.0:9443"], api: &hosts, ..Setup::default() };
+    let daemon = Daemon::start(&lab, setup)?;
     let mut session = Session::start(&lab)?;
+    let client = Client::new(&lab, &daemon)?;
+    let own = [IMPLANT, OPERATOR, Ipv4Addr::new(192, 0, 2, 1), Ipv4Addr::new(192, 0, 2, 2), client.address];
     let mut dice = Dice::new(60);
     let (wanted, mut answered, mut taken) = (setting.amount(10_000, 200), 0_u32, 0_u64);
-    for _ in 0..wanted {
-        let (text, force) = (list(&mut dice), dice.chance(0.5));
+    let (mut called, mut heard) = (0_u32, 0_u32);
+    for round in 0..wanted {
+        let (text, force) = (list(&mut dice, &own), dice.chance(0.5));
         let change = daemon
             .api()
             .send("PUT", &format!("/api/v1/blocklists/random?force={force}"), "text/plain", &text)?
             .accepted()?;
         taken += change["entries"].as_u64().unwrap_or(0);
         answered += u32::from(session.ask().is_ok());
+        // A connection of its own each time: what is established might outlive a verdict on new ones.
+        if round % CALLED_EACH == 0 {
+            called += 1;
+            heard += u32::from(client.ask().is_ok());
+        }
     }
-    let measured = format!("{answered} of {wanted} lists left the session alive; {taken} entries were in force");
-    Ok(Outcome { measured, holds: answered == wanted && taken > 0 })
+    let measured = format!(
+        "{answered} of {wanted} lists left the session alive, {heard} of {called} calls of the API's client were \
+         answered; {taken} entries were in force"
+    );
+    Ok(Outcome { measured, holds: answered == wanted && heard == called && taken > 0 })
 }
 
 /// Returns a list in which what must not be cut stands in every form, among others.
-fn list(dice: &mut Dice) -> String {
-    let own = [IMPLANT, OPERATOR, Ipv4Addr::new(192, 0, 2, 1), Ipv4Addr::new(192, 0, 2, 2)];
+fn list(dice: &mut Dice, own: &[Ipv4Addr]) -> String {
     let mut text = String::new();
     for _ in 0..dice.whole(1, 20) {
         let address = match dice.chance(0.5) {
@@ -75,6 +91,34 @@ fn list(dice: &mut Dice) -> String {
         text.push_str(&format!("{}/{bits}\n", Ipv4Addr::from(network)));
     }
     text
+}
+
+/// An operator's client of the API, over TLS from outside. Nobody told the daemon of its address.
+struct Client {
+    lab: Namespace,
+    authority: PathBuf,
+    token: String,
+    address: Ipv4Addr,
+}
+
+impl Client {
+    fn new(lab: &Lab, daemon: &Daemon) -> Result<Self> {
+        let token = make_token(daemon, "block")?;
+        let authority = daemon.path("state/tls/ca.pem");
+        let client = Self { lab: lab.wan().clone(), authority, token, address: Ipv4Addr::UNSPECIFIED };
+        client.ask()?;
+        let status = daemon.api().get("/api/v1/status")?;
+        let address = status["operators"][0]["address"].as_str().context("the status names no operator")?;
+        Ok(Self { address: address.parse()?, ..client })
+    }
+
+    fn ask(&self) -> Result<()> {
+        let mut command = Command::new(binary::netd()?);
+        command.args(["status", "--server", &format!("https://{IMPLANT}:9443"), "--ca"]).arg(&self.authority);
+        let answer = self.lab.command(command.env("NETD_TOKEN", &self.token))?.output()?;
+        ensure!(answer.status.success(), "{}", String::from_utf8_lossy(&answer.stderr));
+        Ok(())
+    }
 }
 
 /// A TCP session of the watched host with the operator, who echoes.

@@ -153,10 +153,12 @@ pub struct Dns {
     pub servers: usize,
     /// Names with short-lived addresses, about 250 bytes each.
     pub moving: usize,
+    /// Look-ups handed out as commands, at most so many a second over ten seconds; 0: none.
+    pub lookups_per_s: u32,
 }
 
 impl Default for Dns {
     fn default() -> Self {
-        Self { zones: 32_768, domains: 65_536, clients: 8_192, servers: 4_096, moving: 4_096 }
+        Self { zones: 32_768, domains: 65_536, clients: 8_192, servers: 4_096, moving: 4_096, lookups_per_s: 0 }
     }
 }

@@ -20,6 +20,7 @@ mod history;
 pub mod intel;
 mod keyed;
 pub mod listed;
+pub mod lookup;
 mod name;
 mod opening;
 pub mod policy;

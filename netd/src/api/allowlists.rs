@@ -3,14 +3,14 @@
 use axum::Json;
 use axum::body::Body;
 use axum::extract::State;
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::HeaderMap;
 use axum::response::{IntoResponse as _, Response};
 use netd_engine::time::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::Context;
-use super::blocklists::{changed, if_match, list_name, read_list, set_tag, text_of};
+use super::blocklists::{changed, content, if_match, list_name, read_list};
 use super::entries::confirm_time;
 use super::input::{Name, Params};
 use super::problem::Problem;
@@ -47,14 +47,7 @@ pub(super) async fn list(State(context): State<Context>) -> Result<Response, Pro
 /// The entries as plain text, as they can be uploaded again.
 pub(super) async fn get(State(context): State<Context>, name: Name, headers: HeaderMap) -> Result<Response, Problem> {
     let (view, list, singles) = context.verdicts.allow_list(list_name(name)?).await?;
-    let known = headers.get(header::IF_NONE_MATCH).and_then(|value| value.to_str().ok());
-    let is_known = known.is_some_and(|tags| tags.split(',').any(|tag| tag.trim() == view.tag || tag.trim() == "*"));
-    let mut answer = match is_known {
-        true => StatusCode::NOT_MODIFIED.into_response(),
-        false => text_of(&list, &singles).into_response(),
-    };
-    set_tag(&mut answer, &view.tag);
-    Ok(answer)
+    content(&headers, &view.tag, Arc::new(list), singles).await
 }
 
 pub(super) async fn replace(

@@ -14,6 +14,7 @@ use super::problem::Problem;
 use crate::store::audit::{Actor, Caller, as_caller};
 use crate::store::tokens::{Rejected, Scope, Tokens};
 use crate::time;
+use crate::verdicts::Operators;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const API_KEY: HeaderName = HeaderName::from_static("x-api-key");
@@ -55,6 +56,7 @@ struct Inner {
     access: Access,
     tokens: Arc<Tokens>,
     attempts: Attempts,
+    operators: Operators,
     /// The daemon's own user.
     uid: u32,
 }
@@ -66,6 +68,13 @@ pub(super) struct Gate {
     pub(super) need: Need,
 }
 
+/// Who gets in.
+struct Who {
+    actor: Actor,
+    /// Where an operator asks from.
+    operator: Option<IpAddr>,
+}
+
 /// Why somebody does not get in.
 enum Refused {
     Unknown { detail: String },
@@ -75,14 +84,20 @@ enum Refused {
 
 impl Doorkeeper {
     #[must_use]
-    pub fn new(access: Access, tokens: Arc<Tokens>) -> Self {
+    pub fn new(access: Access, tokens: Arc<Tokens>, operators: Operators) -> Self {
         let uid = rustix::process::geteuid().as_raw();
-        Self(Arc::new(Inner { access, tokens, attempts: Attempts::new(Instant::now()), uid }))
+        Self(Arc::new(Inner { access, tokens, attempts: Attempts::new(Instant::now()), operators, uid }))
+    }
+
+    /// Returns who administers this host over the network.
+    #[must_use]
+    pub fn operators(&self) -> &Operators {
+        &self.0.operators
     }
 
     /// Returns who asks, if they may. A token that is presented counts, and nothing beside it.
-    fn identify(&self, need: Need, peer: Option<Peer>, headers: &HeaderMap) -> Result<Actor, Refused> {
-        let Inner { access, tokens, attempts, uid: own } = &*self.0;
+    fn identify(&self, need: Need, peer: Option<Peer>, headers: &HeaderMap) -> Result<Who, Refused> {
+        let Inner { access, tokens, attempts, uid: own, .. } = &*self.0;
         if let Some(presented) = presented(headers) {
             let address = match peer {
                 Some(Peer::Loopback { address } | Peer::Remote { address }) => Some(address),
@@ -104,9 +119,11 @@ impl Doorkeeper {
                 attempts.succeeded(address, now);
             }
             let actor = Actor::Token { id: token.id.into() };
-            return permit(need, &token.scopes, actor, "the token");
+            // A token that only reads is anybody's who found it: it protects nobody.
+            let operator = address.filter(|_| token.scopes.iter().any(|scope| administers(*scope)));
+            return permit(need, &token.scopes, actor, "the token").map(|actor| Who { actor, operator });
         }
-        match peer {
+        let actor = match peer {
             Some(Peer::Unix { uid, pid }) if uid == 0 || uid == *own => {
                 permit(need, &[Scope::Admin], Actor::Peer { uid, pid }, "root")
             }
@@ -121,7 +138,16 @@ impl Doorkeeper {
                 let detail = "a token is needed: Authorization: Bearer ntd_…; `netd token create` makes one";
                 Err(Refused::Unknown { detail: detail.to_owned() })
             }
-        }
+        };
+        actor.map(|actor| Who { actor, operator: None })
+    }
+}
+
+/// Whether a scope lets its holder change what is enforced.
+const fn administers(scope: Scope) -> bool {
+    match scope {
+        Scope::Block | Scope::Policy | Scope::Admin => true,
+        Scope::Metrics | Scope::Read | Scope::Triage => false,
     }
 }
 
@@ -149,7 +175,13 @@ pub(super) async fn require(State(gate): State<Gate>, request: Request, next: Ne
     let id = uuid::Uuid::now_v7().to_string();
     let peer = request.extensions().get::<Peer>().copied();
     let mut response = match gate.doorkeeper.identify(gate.need, peer, request.headers()) {
-        Ok(actor) => as_caller(Caller { actor, request: Some(id.as_str().into()) }, next.run(request)).await,
+        Ok(Who { actor, operator }) => {
+            // Before the request, which may be the list that holds this very address.
+            if let Some(address) = operator {
+                gate.doorkeeper.operators().note(address, Instant::now()).await;
+            }
+            as_caller(Caller { actor, request: Some(id.as_str().into()) }, next.run(request)).await
+        }
         Err(refused) => refused.into_response(),
     };
     if let Ok(id) = HeaderValue::from_str(&id) {

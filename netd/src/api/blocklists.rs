@@ -125,11 +125,21 @@ pub(super) async fn get(
     let name = list_name(name)?;
     let (view, list) = context.verdicts.list(name.clone()).await?;
     let singles = context.verdicts.entries(name).await?;
+    content(&headers, &view.tag, list, singles).await
+}
+
+/// Answers with a list's text, unless it is known by its tag.
+pub(super) async fn content(
+    headers: &HeaderMap,
+    tag: &str,
+    list: Arc<List>,
+    singles: Vec<EntryView>,
+) -> Result<HttpResponse, Problem> {
     let known = headers.get(header::IF_NONE_MATCH).and_then(|value| value.to_str().ok());
-    let is_known = known.is_some_and(|tags| tags.split(',').any(|tag| tag.trim() == view.tag || tag.trim() == "*"));
+    let is_known = known.is_some_and(|tags| tags.split(',').any(|one| one.trim() == tag || one.trim() == "*"));
     let mut answer =
         if is_known { StatusCode::NOT_MODIFIED.into_response() } else { written(list, singles).await?.into_response() };
-    set_tag(&mut answer, &view.tag);
+    set_tag(&mut answer, tag);
     Ok(answer)
 }
 
@@ -283,7 +293,7 @@ async fn written(list: Arc<List>, singles: Vec<EntryView>) -> Result<String, Pro
 }
 
 /// Returns a list as text that can be uploaded again; single entries come last, with what is said of them.
-pub(super) fn text_of(list: &List, singles: &[EntryView]) -> String {
+fn text_of(list: &List, singles: &[EntryView]) -> String {
     let mut text = list.to_text();
     for EntryView { value, reason, until, .. } in singles {
         let until = until.map_or_else(String::new, |until| format!(" until {}", time::rfc3339(until)));

@@ -15,7 +15,7 @@ use super::Context;
 use super::input::{self, BODY_LIMIT, Name};
 use super::problem::{Detail, Problem};
 use crate::config::policies;
-use crate::store::policies::Trigger;
+use crate::store::policies::{Book, Trigger};
 
 /// A policy as the API shows it.
 #[derive(Serialize)]
@@ -29,29 +29,31 @@ struct View<'a> {
 }
 
 impl<'a> View<'a> {
-    fn new(order: usize, policy: &'a Policy, ceiling: &Ceiling) -> Self {
+    fn new(order: usize, policy: &'a Policy, ceiling: &Ceiling, book: &Book) -> Self {
         Self {
             name: &policy.name,
             order,
-            mode: mode(policy, ceiling),
+            mode: mode(policy, ceiling, book),
             tests: policy.spec.tests.len(),
             spec: &policy.spec,
         }
     }
 }
 
-/// Returns requested and effective mode of a policy, with the reason where they differ.
-pub(super) fn mode(policy: &Policy, ceiling: &Ceiling) -> Value {
+/// Returns requested and effective mode of a policy, with the reason where they differ, or where some of what it asks
+/// for cannot be done.
+pub(super) fn mode(policy: &Policy, ceiling: &Ceiling, book: &Book) -> Value {
     let requested = policy.spec.mode;
     let (effective, reason) = ceiling.hold(requested);
-    let reason = (!reason.is_empty()).then_some(reason);
+    let reason = (!reason.is_empty()).then(|| reason.to_string()).or_else(|| book.withheld(policy));
     json!({"requested": requested, "effective": effective, "reason": reason})
 }
 
 pub(super) async fn list(State(context): State<Context>) -> Result<Response, Problem> {
     let ceiling = context.verdicts.status().await?.ceiling();
     let known = context.policies.policies();
-    let items: Vec<_> = known.iter().enumerate().map(|(order, policy)| View::new(order, policy, &ceiling)).collect();
+    let items: Vec<_> =
+        known.iter().enumerate().map(|(order, policy)| View::new(order, policy, &ceiling, &context.policies)).collect();
     Ok(Json(json!({"items": items, "reload": *context.policies.last()})).into_response())
 }
 
@@ -60,7 +62,7 @@ pub(super) async fn get(State(context): State<Context>, Name(name): Name) -> Res
     let policies = context.policies.policies();
     let found = policies.iter().enumerate().find(|(_, policy)| *policy.name == *name);
     let (order, policy) = found.ok_or_else(|| Problem::not_found(format!("there is no policy {name}")))?;
-    Ok(Json(View::new(order, policy, &ceiling)).into_response())
+    Ok(Json(View::new(order, policy, &ceiling, &context.policies)).into_response())
 }
 
 /// Says whether a text states policies, and what they would change.

@@ -1,5 +1,7 @@
 //! `/api/v1/status`, the kill switch and the mode.
 
+use std::time::Instant;
+
 use axum::Json;
 use axum::body::Body;
 use axum::extract::State;
@@ -54,8 +56,10 @@ pub(super) async fn get(State(context): State<Context>) -> Result<Response, Prob
     let (flows_live, flows_held, flows_forgotten) = context.flows.counts();
     let ceiling = status.ceiling();
     let policies = context.policies.policies();
-    let policies: Vec<_> =
-        policies.iter().map(|policy| json!({"name": policy.name, "mode": policies::mode(policy, &ceiling)})).collect();
+    let policies: Vec<_> = policies
+        .iter()
+        .map(|policy| json!({"name": policy.name, "mode": policies::mode(policy, &ceiling, &context.policies)}))
+        .collect();
     let packets = |counter| snapshot.kernel(counter);
     let body = json!({
         "version": env!("CARGO_PKG_VERSION"),
@@ -65,6 +69,7 @@ pub(super) async fn get(State(context): State<Context>) -> Result<Response, Prob
         "kill_switch": status.kill_switch,
         "policies": policies,
         "policy_reload": *context.policies.last(),
+        "operators": operators(&context).await,
         "hooks": status.proofs,
         "ready": snapshot.not_ready.is_empty(),
         "not_ready": snapshot.not_ready,
@@ -152,6 +157,12 @@ pub(super) async fn put_mode(
 
 fn switch(status: &Status) -> Value {
     json!({"on": status.kill_switch, "mode": modes(status), "saved": status.unsaved.is_none()})
+}
+
+/// Returns the addresses that are not cut because an operator asks from there.
+async fn operators(context: &Context) -> Vec<Value> {
+    let operators = context.doorkeeper.operators().list(Instant::now()).await;
+    operators.iter().map(|(address, left)| json!({"address": address, "seconds_left": left.as_secs()})).collect()
 }
 
 fn modes(status: &Status) -> Value {

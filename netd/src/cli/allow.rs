@@ -5,7 +5,7 @@ use std::io::Write;
 use serde_json::Value;
 
 use super::lists::{self, Kind, Making};
-use super::output::{self, Format, moment, text};
+use super::output::{self, moment, text};
 use super::{Asking, Error};
 
 /// The list that is meant unless another is named.
@@ -101,16 +101,10 @@ pub(super) fn run(args: &Args, out: &mut dyn Write) -> Result<(), Error> {
 fn list(asking: &Asking, out: &mut dyn Write) -> Result<(), Error> {
     let mut answer = asking.client()?.get(Kind::Allow.path())?;
     let lists: Vec<Value> = serde_json::from_value(answer["items"].take()).unwrap_or_default();
-    match asking.output {
-        Format::Table => {
-            let row = |list: &Value| {
-                let counts = ["entries_v4", "entries_v6", "names"].map(|count| text(&list[count]));
-                std::iter::once(text(&list["name"])).chain(counts).chain([moment(&list["updated"])]).collect()
-            };
-            let rows: Vec<Vec<_>> = lists.iter().map(row).collect();
-            output::table(out, &["NAME", "IPV4", "IPV6", "NAMES", "UPDATED (UTC)"], &rows)?;
-        }
-        format @ (Format::Json | Format::Jsonl) => output::json(out, format, &lists)?,
-    }
-    Ok(())
+    let row = |list: &Value| {
+        let counts = ["entries_v4", "entries_v6", "names"].map(|count| text(&list[count]));
+        std::iter::once(text(&list["name"])).chain(counts).chain([moment(&list["updated"])]).collect()
+    };
+    let head = ["NAME", "IPV4", "IPV6", "NAMES", "UPDATED (UTC)"];
+    Ok(output::items(out, asking.output, &lists, &head, row)?)
 }

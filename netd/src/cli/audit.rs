@@ -53,14 +53,8 @@ pub(super) fn run(args: &Args, out: &mut dyn Write) -> Result<u8, Error> {
 
 fn list(limit: usize, asking: &Asking, out: &mut dyn Write) -> Result<(), Error> {
     let items = items(&asking.client()?, "/api/v1/audit", &[], limit)?;
-    match asking.output {
-        Format::Table => {
-            let rows: Vec<_> = items.iter().map(row).collect();
-            output::table(out, &["SEQ", "TIME (UTC)", "WHO", "ACTION", "TARGET", "REASON"], &rows)?;
-        }
-        format @ (Format::Json | Format::Jsonl) => output::json(out, format, &items)?,
-    }
-    Ok(())
+    let head = ["SEQ", "TIME (UTC)", "WHO", "ACTION", "TARGET", "REASON"];
+    Ok(output::items(out, asking.output, &items, &head, row)?)
 }
 
 fn row(item: &Value) -> Vec<String> {

@@ -219,18 +219,8 @@ fn import(args: &Import, out: &mut dyn Write) -> Result<(), Error> {
 fn list(args: &List, out: &mut dyn Write) -> Result<(), Error> {
     let mut answer = args.asking.client()?.get("/api/v1/blocklists")?;
     let lists: Vec<Value> = serde_json::from_value(answer["items"].take()).unwrap_or_default();
-    match args.asking.output {
-        Format::Table => {
-            let rows: Vec<_> = lists.iter().map(row).collect();
-            output::table(
-                out,
-                &["NAME", "IPV4", "IPV6", "NAMES", "SINGLE", "ACTION", "UPDATED (UTC)", "PACKETS"],
-                &rows,
-            )?;
-        }
-        format @ (Format::Json | Format::Jsonl) => output::json(out, format, &lists)?,
-    }
-    Ok(())
+    let head = ["NAME", "IPV4", "IPV6", "NAMES", "SINGLE", "ACTION", "UPDATED (UTC)", "PACKETS"];
+    Ok(output::items(out, args.asking.output, &lists, &head, row)?)
 }
 
 fn row(list: &Value) -> Vec<String> {

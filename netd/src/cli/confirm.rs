@@ -25,15 +25,8 @@ pub(super) fn run(args: &Args, out: &mut dyn Write) -> Result<(), Error> {
     let Some(id) = args.id else {
         let mut answer = client.get("/api/v1/confirmations")?;
         let waiting: Vec<Value> = serde_json::from_value(answer["items"].take()).unwrap_or_default();
-        match args.asking.output {
-            Format::Table => {
-                let row = |one: &Value| vec![text(&one["id"]), moment(&one["until"]), text(&one["what"])];
-                let rows: Vec<_> = waiting.iter().map(row).collect();
-                output::table(out, &["ID", "UNDONE AT (UTC)", "CHANGE"], &rows)?;
-            }
-            format @ (Format::Json | Format::Jsonl) => output::json(out, format, &waiting)?,
-        }
-        return Ok(());
+        let row = |one: &Value| vec![text(&one["id"]), moment(&one["until"]), text(&one["what"])];
+        return Ok(output::items(out, args.asking.output, &waiting, &["ID", "UNDONE AT (UTC)", "CHANGE"], row)?);
     };
     let (method, verb) = if args.undo { (Method::DELETE, "undone") } else { (Method::POST, "confirmed") };
     let answer = client.send(method, &format!("/api/v1/confirmations/{id}"), None, Vec::new())?;

@@ -81,14 +81,8 @@ pub(super) fn run(args: &Args, out: &mut dyn Write) -> Result<(), Error> {
 fn list(asking: &Asking, out: &mut dyn Write) -> Result<(), Error> {
     let mut answer = asking.client()?.get("/api/v1/feeds")?;
     let feeds: Vec<Value> = serde_json::from_value(answer["items"].take()).unwrap_or_default();
-    match asking.output {
-        Format::Table => {
-            let rows: Vec<_> = feeds.iter().map(row).collect();
-            output::table(out, &["NAME", "ACTION", "ENTRIES", "PRESENT AT (UTC)", "FAILURE", "URL"], &rows)?;
-        }
-        format @ (Format::Json | Format::Jsonl) => output::json(out, format, &feeds)?,
-    }
-    Ok(())
+    let head = ["NAME", "ACTION", "ENTRIES", "PRESENT AT (UTC)", "FAILURE", "URL"];
+    Ok(output::items(out, asking.output, &feeds, &head, row)?)
 }
 
 fn row(feed: &Value) -> Vec<String> {

@@ -126,14 +126,8 @@ pub(super) fn import(
 pub(super) fn entries(kind: Kind, list: &str, asking: &Asking, out: &mut dyn Write) -> Result<(), Error> {
     let path = format!("{}/{}/entries", kind.path(), escaped(list));
     let entries = super::items(&asking.client()?, &path, &[], usize::MAX)?;
-    match asking.output {
-        Format::Table => {
-            let rows: Vec<_> = entries.iter().map(row).collect();
-            output::table(out, &["ENTRY", "SINCE (UTC)", "UNTIL (UTC)", "REASON"], &rows)?;
-        }
-        format @ (Format::Json | Format::Jsonl) => output::json(out, format, &entries)?,
-    }
-    Ok(())
+    let head = ["ENTRY", "SINCE (UTC)", "UNTIL (UTC)", "REASON"];
+    Ok(output::items(out, asking.output, &entries, &head, row)?)
 }
 
 fn row(entry: &Value) -> Vec<String> {

@@ -30,6 +30,20 @@ pub(super) fn json(out: &mut dyn Write, format: Format, items: &[Value]) -> io::
     }
 }
 
+/// Writes items: a table with a row for each, or JSON.
+pub(super) fn items(
+    out: &mut dyn Write,
+    format: Format,
+    items: &[Value],
+    head: &[&str],
+    row: impl Fn(&Value) -> Vec<String>,
+) -> io::Result<()> {
+    match format {
+        Format::Table => table(out, head, &items.iter().map(row).collect::<Vec<_>>()),
+        Format::Json | Format::Jsonl => json(out, format, items),
+    }
+}
+
 /// Writes one object as JSON.
 pub(super) fn json_object(out: &mut dyn Write, format: Format, object: &Value) -> io::Result<()> {
     match format {

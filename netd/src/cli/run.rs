@@ -12,6 +12,7 @@ use crate::{
     config::{
         self, Config, Interfaces, LogFormat, Mode, Network, Xdp,
         files::{self, Files},
+        reload::Started,
     },
     kernel::{self, interfaces::Choice},
     pipeline::{self, Options},
@@ -74,13 +75,15 @@ pub(super) fn run(args: &Args) -> anyhow::Result<()> {
     log_to_stderr(&config.log)?;
     // Read once more: what was parsed does not tell what the file sets from what is a default.
     let path = args.config.as_deref().unwrap_or(Path::new(config::DEFAULT_PATH));
-    let shown = config::shown::shown(&std::fs::read_to_string(path).unwrap_or_default());
-    let mut options = options(config, interfaces, args.keep, shown)?;
+    let text = std::fs::read_to_string(path).unwrap_or_default();
+    let mut options = options(config, interfaces, args.keep)?;
     options.kernel.layout = args.layout;
+    options.config = config::shown::shown(&text);
+    options.files.config = Started::with(path, &text);
     pipeline::run(options)
 }
 
-fn options(config: Config, interfaces: Choice, keep: bool, shown: serde_json::Value) -> anyhow::Result<Options> {
+fn options(config: Config, interfaces: Choice, keep: bool) -> anyhow::Result<Options> {
     let Files { policies, services, weights, intel } = files::read(&config)?;
     Ok(Options {
         kernel: kernel_options(&config),
@@ -97,7 +100,12 @@ fn options(config: Config, interfaces: Choice, keep: bool, shown: serde_json::Va
             weights,
             ..EngineConfig::default()
         },
-        files: policies::Files { policies: config.policy, services: config.services },
+        files: policies::Files {
+            policies: config.policy,
+            services: config.services,
+            weights: config.weights,
+            config: Started::default(),
+        },
         accept_degraded: config.accept_degraded,
         intel: Arc::new(intel),
         lists: config.intel,
@@ -111,7 +119,7 @@ fn options(config: Config, interfaces: Choice, keep: bool, shown: serde_json::Va
         history: config.store.limits(),
         findings: config.limits.findings,
         blocklists: config.limits.blocklists,
-        config: shown,
+        config: serde_json::Value::Null,
         evidence_ring: config.capture.evidence_ring,
         protect: nets(&config.protect),
         heartbeat_limit: config.heartbeat_limit,

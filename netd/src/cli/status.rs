@@ -36,6 +36,15 @@ fn report(status: &Value, out: &mut dyn Write) -> io::Result<()> {
         let place = [&fault["file"], &fault["line"], &fault["column"]].map(|value| plain(&text(value))).join(":");
         writeln!(out, "POLICY KEPT  what was read cannot be used: {place}: {}", plain(&text(&fault["message"])))?;
     }
+    let waiting: Vec<_> = status["policy_reload"]["needs_restart"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .map(|key| plain(&text(key)))
+        .collect();
+    if !waiting.is_empty() {
+        writeln!(out, "restart      would take over what changed in the configuration: {}", waiting.join(", "))?;
+    }
     for hook in list("hooks").filter(|hook| hook["denies"] != true) {
         writeln!(out, "HOOK PASSES  {}: {}", text(&hook["hook"]), plain(&text(&hook["why"])))?;
     }
@@ -89,9 +98,11 @@ fn report(status: &Value, out: &mut dyn Write) -> io::Result<()> {
 /// Says a requested and an effective mode, and why they differ.
 fn in_words(mode: &Value) -> String {
     let (requested, effective) = (text(&mode["requested"]), text(&mode["effective"]));
+    let reason = plain(&text(&mode["reason"]));
     match requested == effective {
-        true => requested,
-        false => format!("{requested} asked for, {effective} in effect: {}", plain(&text(&mode["reason"]))),
+        true if mode["reason"].is_null() => requested,
+        true => format!("{requested}, but {reason}"),
+        false => format!("{requested} asked for, {effective} in effect: {reason}"),
     }
 }
 

@@ -124,14 +124,8 @@ fn add(add: &Add, out: &mut dyn Write) -> Result<(), Error> {
 fn list(asking: &Asking, out: &mut dyn Write) -> Result<(), Error> {
     let page = asking.client()?.get("/api/v1/suppressions")?;
     let items = page["items"].as_array().cloned().unwrap_or_default();
-    match asking.output {
-        Format::Table => {
-            let rows: Vec<_> = items.iter().map(row).collect();
-            output::table(out, &["ID", "SINCE (UTC)", "UNTIL (UTC)", "WHO", "WHY", "MATCH"], &rows)?;
-        }
-        format @ (Format::Json | Format::Jsonl) => output::json(out, format, &items)?,
-    }
-    Ok(())
+    let head = ["ID", "SINCE (UTC)", "UNTIL (UTC)", "WHO", "WHY", "MATCH"];
+    Ok(output::items(out, asking.output, &items, &head, row)?)
 }
 
 fn row(item: &Value) -> Vec<String> {

@@ -83,14 +83,8 @@ fn create(create: &Create, out: &mut dyn Write) -> Result<(), Error> {
 fn list(asking: &Asking, out: &mut dyn Write) -> Result<(), Error> {
     let page = asking.client()?.get("/api/v1/tokens")?;
     let items = page["items"].as_array().cloned().unwrap_or_default();
-    match asking.output {
-        Format::Table => {
-            let rows: Vec<_> = items.iter().map(row).collect();
-            output::table(out, &["ID", "NAME", "SCOPES", "CREATED (UTC)", "EXPIRES (UTC)", "LAST USED (UTC)"], &rows)?;
-        }
-        format @ (Format::Json | Format::Jsonl) => output::json(out, format, &items)?,
-    }
-    Ok(())
+    let head = ["ID", "NAME", "SCOPES", "CREATED (UTC)", "EXPIRES (UTC)", "LAST USED (UTC)"];
+    Ok(output::items(out, asking.output, &items, &head, row)?)
 }
 
 fn row(item: &Value) -> Vec<String> {

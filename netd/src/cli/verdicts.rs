@@ -4,7 +4,7 @@ use std::io::Write;
 
 use serde_json::Value;
 
-use super::output::{self, Format, amount, end, moment, text};
+use super::output::{self, amount, end, moment, text};
 use super::{Asking, Error};
 
 /// Shows the verdicts in force, newest first.
@@ -19,14 +19,8 @@ pub(super) struct Args {
 
 pub(super) fn run(args: &Args, out: &mut dyn Write) -> Result<(), Error> {
     let verdicts = super::items(&args.asking.client()?, "/api/v1/verdicts", &[], args.limit)?;
-    match args.asking.output {
-        Format::Table => {
-            let rows: Vec<_> = verdicts.iter().map(row).collect();
-            output::table(out, &["ID", "TARGET", "ACTION", "UNTIL (UTC)", "ORIGIN", "PACKETS", "REASON"], &rows)?;
-        }
-        format @ (Format::Json | Format::Jsonl) => output::json(out, format, &verdicts)?,
-    }
-    Ok(())
+    let head = ["ID", "TARGET", "ACTION", "UNTIL (UTC)", "ORIGIN", "PACKETS", "REASON"];
+    Ok(output::items(out, args.asking.output, &verdicts, &head, row)?)
 }
 
 fn row(verdict: &Value) -> Vec<String> {

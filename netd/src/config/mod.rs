@@ -7,6 +7,7 @@ pub mod feeds;
 pub mod files;
 mod geoip;
 pub mod policies;
+pub mod reload;
 pub mod shown;
 mod sinks;
 mod store;

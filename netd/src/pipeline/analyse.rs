@@ -9,6 +9,7 @@ use netd_engine::{
     Command, Counts, Engine, Withheld,
     intel::Intel,
     listed::{Listed, Resolved},
+    lookup::Lookup,
     respond::Order,
     suppress::Suppression,
 };
@@ -49,8 +50,17 @@ pub(super) struct Tally {
     pub(super) undecoded: u64,
     /// Automatic verdicts and responses that found their queue full.
     pub(super) verdicts_lost: u64,
+    /// Look-ups that the sinks were too slow for.
+    pub(super) lookups_lost: u64,
     /// Attribution and tracing.
     pub(super) host: host::Tally,
+}
+
+/// What found its queue full.
+#[derive(Clone, Copy, Debug, Default)]
+struct Lost {
+    verdicts: u64,
+    lookups: u64,
 }
 
 pub(super) struct Analyst {
@@ -67,6 +77,8 @@ pub(super) struct Analyst {
     pub(super) enforce: mpsc::Sender<Asked>,
     pub(super) respond: mpsc::Sender<Order>,
     pub(super) resolve: mpsc::Sender<Box<Resolved>>,
+    /// What sinks are told of DNS.
+    pub(super) lookups: mpsc::Sender<Arc<Lookup>>,
     /// Names that lists hold, whenever they change.
     pub(super) listed: watch::Receiver<Arc<Listed>>,
     pub(super) tally: watch::Sender<Tally>,
@@ -82,14 +94,16 @@ impl Analyst {
     pub(super) async fn run(mut self, shutdown: CancellationToken) -> anyhow::Result<()> {
         self.host.begin(&mut self.engine, self.shift);
         self.listed.mark_changed();
-        let mut verdicts_lost = 0;
+        let (mut verdicts_lost, mut lookups_lost) = (0, 0);
         let (mut next_beat, mut next_view) = (Instant::now(), Instant::now());
         loop {
             let waited = shutdown.run_until_cancelled(self.wait()).await;
             let taken = self.take();
             self.engine.tick(self.shift.now());
             self.hear();
-            verdicts_lost += self.carry_out();
+            let lost = self.carry_out();
+            verdicts_lost += lost.verdicts;
+            lookups_lost += lost.lookups;
             let now = Instant::now();
             if now >= next_beat {
                 self.steering.beat()?;
@@ -107,6 +121,7 @@ impl Analyst {
                 undecoded: self.events.undecoded() + self.host.tally().undecoded,
                 host: self.host.tally(),
                 verdicts_lost,
+                lookups_lost,
             };
             self.tally.send_replace(tally);
             self.saver.save_now_and_then(&self.engine);
@@ -180,9 +195,9 @@ impl Analyst {
         heard.max(taken)
     }
 
-    /// Carries out what the engine asks for; returns how many verdicts found no room.
-    fn carry_out(&mut self) -> u64 {
-        let mut lost = 0;
+    /// Carries out what the engine asks for; returns what found no room.
+    fn carry_out(&mut self) -> Lost {
+        let mut lost = Lost::default();
         while let Some(command) = self.engine.poll_command() {
             match command {
                 Command::Report(finding) => {
@@ -214,14 +229,14 @@ impl Analyst {
                     let finding = order.finding;
                     if self.respond.try_send(self.shift.order(*order)).is_err() {
                         warn!(finding, "no room for a response");
-                        lost += 1;
+                        lost.verdicts += 1;
                     }
                 }
                 Command::Enforce { verdict, finding } => {
                     let asked = Asked { verdict: self.shift.verdict(verdict), at: Instant::now() };
                     if self.enforce.try_send(asked).is_err() {
                         warn!(finding, "no room for a verdict");
-                        lost += 1;
+                        lost.verdicts += 1;
                     }
                 }
                 // The service expires verdicts itself, by the clock the kernel uses.
@@ -230,10 +245,13 @@ impl Analyst {
                     if let Err(error) = self.resolve.try_send(resolved) {
                         let resolved = error.into_inner();
                         warn!(name = %resolved.name, address = %resolved.address, "no room for a listed name's address");
-                        lost += 1;
+                        lost.verdicts += 1;
                     }
                 }
                 Command::FlowEnded(conversation) => self.flows.end(*conversation),
+                Command::Lookup(lookup) => {
+                    lost.lookups += u64::from(self.lookups.try_send(Arc::from(lookup)).is_err());
+                }
             }
         }
         lost

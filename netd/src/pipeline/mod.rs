@@ -18,6 +18,7 @@ mod history;
 mod host;
 mod intel;
 mod names;
+mod operators;
 mod policies;
 mod respond;
 mod shift;
@@ -37,7 +38,7 @@ use std::{
 use anyhow::Context as _;
 use ipnet::IpNet;
 use netd_common::{control::Mode, flow::ticks};
-use netd_engine::{config::Config as EngineConfig, intel::Intel, respond::Measure};
+use netd_engine::{config::Config as EngineConfig, intel::Intel};
 use netd_geoip::Databases;
 use rustix::process::{Resource, getrlimit, setrlimit};
 use tokio::{
@@ -63,12 +64,12 @@ use crate::{
         events::Events,
         evidence::Evidence,
         history::{History, Limits},
-        policies::{Book, Files},
+        policies::{Book, Files, InForce},
         questions, status,
         suppressions::Suppressions,
         tokens::Tokens,
     },
-    verdicts::{self, Guard, Handle, Now, Service, Settings},
+    verdicts::{self, Guard, Handle, Now, Operators, Service, Settings},
 };
 
 pub use boot::{Before, Booted, boot};
@@ -119,6 +120,9 @@ pub struct Options {
 
 /// A flow that goes on is reported this often; the engine's idle timeouts are longer.
 const ACTIVE_TIMEOUT: Duration = Duration::from_secs(60);
+/// Look-ups told to sinks each second, over ten seconds, and those that may wait for them.
+const LOOKUPS_PER_S: u32 = 2_000;
+const LOOKUPS: usize = 4_096;
 /// Verdicts that may wait for the service, and responses.
 const ENFORCE_QUEUE: usize = 1_024;
 
@@ -219,8 +223,7 @@ fn plan(options: &Options) -> privileges::Plan {
         config::Privileges::Drop => privileges::Level::Drop,
         config::Privileges::None => privileges::Level::None,
     };
-    let rules = options.engine.policies.iter().flat_map(|policy| policy.spec.respond.values());
-    let signals = rules.flat_map(|rule| &rule.measures).any(|measure| matches!(measure, Measure::Stop | Measure::Kill));
+    let signals = options.engine.policies.iter().any(|policy| policy.signal().is_some());
     let folders = options.api.listen.iter().filter_map(|listen| match listen {
         api::Listen::Unix(path) => path.parent().map(std::path::Path::to_owned),
         api::Listen::Tcp(_) | api::Listen::Tls(_) => None,
@@ -251,6 +254,9 @@ fn start(options: Options) -> anyhow::Result<(Kernel, Parts)> {
     engine_config.networks.protected.extend(addresses.iter().map(IpNet::from));
     engine_config.networks.protected.extend(options.protect.iter().copied());
     engine_config.flows.report = true;
+    if sinks::want_lookups(&options.sinks) {
+        engine_config.dns.lookups_per_s = LOOKUPS_PER_S;
+    }
     let databases = geoip::load(options.geoip);
     if !databases.is_empty() {
         engine_config.geography = Some(Arc::clone(&databases) as _);
@@ -272,7 +278,6 @@ fn start(options: Options) -> anyhow::Result<(Kernel, Parts)> {
         None => Audit::none(),
     };
     let tokens = Arc::new(Tokens::open(disk.clone()));
-    let doorkeeper = api::Doorkeeper::new(options.api.access(), Arc::clone(&tokens));
     let is_saved = disk.is_some();
     let mut service = Service::start(kernel.verdict_maps()?, disk, settings, Now::read())
         .context("cannot take over the verdicts in the kernel")?;
@@ -317,10 +322,22 @@ fn start(options: Options) -> anyhow::Result<(Kernel, Parts)> {
     let (resolve, resolved) = mpsc::channel(ENFORCE_QUEUE);
     let (feeds, board, texts) = feeds::Feeds::new(options.feeds, disk_for_histories.clone());
     let (intel, renewed) = intel::Renewer::new(options.lists, options.intel, texts);
+    let (tell_lookup, lookups) = mpsc::channel(LOOKUPS);
     let (asker, asked) = questions::channel();
     let (handle, commands) = verdicts::channel();
-    let book = Book::new(options.files.clone(), Arc::clone(&engine_config.policies), engine_config.services.clone());
-    let book = Arc::new(book);
+    let operators = Operators::new(handle.clone());
+    let doorkeeper = api::Doorkeeper::new(options.api.access(), Arc::clone(&tokens), operators);
+    let in_force = InForce {
+        policies: Arc::clone(&engine_config.policies),
+        services: engine_config.services.clone(),
+        weights: Arc::new(engine_config.weights.clone()),
+    };
+    let book = Book::new(options.files.clone(), in_force);
+    let book = Arc::new(if held.may_signal() { book } else { book.without_signals() });
+    degraded.extend(book.policies().iter().filter_map(|policy| {
+        let consequence = "it does everything else that it asks for".to_owned();
+        Some(kernel::Degraded { what: format!("policy {}", policy.name), why: book.withheld(policy)?, consequence })
+    }));
     let (keeper, kept) = policies::Keeper::new(Arc::clone(&book), &options.files.policies, handle.clone());
     let (tally, tallies) = channel::channel(analyse::Tally::default());
     let mut engine = snapshot::restored(engine_config, disk_for_histories.as_ref());
@@ -339,6 +356,7 @@ fn start(options: Options) -> anyhow::Result<(Kernel, Parts)> {
         enforce,
         respond,
         resolve,
+        lookups: tell_lookup,
         listed: service.listed(),
         tally,
         intel: renewed,
@@ -361,7 +379,8 @@ fn start(options: Options) -> anyhow::Result<(Kernel, Parts)> {
         sources: sources.clone(),
         databases: Arc::clone(&databases),
     };
-    let sinks = sinks::ready(options.sinks, &sink_tallies, events.listen(), &surroundings)?;
+    let sinks =
+        sinks::ready(options.sinks, &sink_tallies, sinks::Told { events: events.listen(), lookups }, &surroundings)?;
     let hosts = options.api.hosts.into();
     let parts = Parts {
         analyst,
@@ -462,8 +481,11 @@ impl Parts {
         tasks.spawn(names);
         tasks.spawn(feeds);
         tasks.spawn(responder.run(self.orders, self.enforcements));
+        tasks.spawn(operators::run(context.doorkeeper.operators().clone(), shutdown.clone()));
         tasks.spawn(geoip::follow(self.databases, shutdown.clone()));
-        tasks.spawn(supervision::tell(context.sources.clone(), shutdown.clone()));
+        let watchdog = sd_notify::watchdog_enabled();
+        let manager = supervision::Manager::of_environment();
+        tasks.spawn(supervision::tell(manager, watchdog, context.sources.clone(), shutdown.clone()));
         tasks.spawn(door::follow(doors.tls, shutdown.clone()));
         for listener in doors.listeners {
             match listener.tcp_address() {

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use netd_engine::Engine;
-use netd_engine::policy::{Ceiling, Policies};
-use netd_engine::services::Services;
+use netd_engine::policy::Ceiling;
+use netd_engine::weights::Weights;
 use notify::{EventKind, RecommendedWatcher, RecursiveMode, Watcher as _};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, watch};
@@ -15,8 +15,9 @@ use tokio::time::{MissedTickBehavior, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
+use super::supervision::Manager;
 use crate::config::policies::concerns;
-use crate::store::policies::{Book, Trigger};
+use crate::store::policies::{Book, Readers, Trigger};
 use crate::verdicts::Handle;
 
 /// Files are read when nothing has changed for this long: editors and Kubernetes change several, one after the other.
@@ -32,25 +33,29 @@ pub(super) struct Keeper {
     handle: Handle,
     ceiling: watch::Sender<Ceiling>,
     changes: mpsc::Receiver<()>,
+    manager: Manager,
     /// None where files cannot be watched; SIGHUP and the API still work.
     _watcher: Option<RecommendedWatcher>,
 }
 
 /// What the engine hears.
 pub(super) struct Heard {
-    policies: watch::Receiver<Arc<Policies>>,
-    services: watch::Receiver<Services>,
+    read: Readers,
     ceiling: watch::Receiver<Ceiling>,
 }
 
 impl Heard {
     /// Hands over to the engine what has changed.
     pub(super) fn hand_over(&mut self, engine: &mut Engine) {
-        if self.policies.has_changed().unwrap_or(false) {
-            engine.set_policies(Arc::clone(&self.policies.borrow_and_update()));
+        let Readers { policies, services, weights } = &mut self.read;
+        if policies.has_changed().unwrap_or(false) {
+            engine.set_policies(Arc::clone(&policies.borrow_and_update()));
         }
-        if self.services.has_changed().unwrap_or(false) {
-            engine.set_services(self.services.borrow_and_update().clone());
+        if services.has_changed().unwrap_or(false) {
+            engine.set_services(services.borrow_and_update().clone());
+        }
+        if weights.has_changed().unwrap_or(false) {
+            engine.set_weights(Weights::clone(&weights.borrow_and_update()));
         }
         if self.ceiling.has_changed().unwrap_or(false) {
             engine.set_ceiling(self.ceiling.borrow_and_update().clone());
@@ -70,9 +75,8 @@ impl Keeper {
             None
         });
         let (ceiling, heard) = watch::channel(Ceiling::default());
-        let (policies, services) = book.subscribe();
-        let heard = Heard { policies, services, ceiling: heard };
-        (Self { book, handle, ceiling, changes, _watcher: watcher }, heard)
+        let heard = Heard { read: book.subscribe(), ceiling: heard };
+        (Self { book, handle, ceiling, changes, manager: Manager::of_environment(), _watcher: watcher }, heard)
     }
 
     pub(super) async fn run(mut self, shutdown: CancellationToken) -> anyhow::Result<()> {
@@ -92,9 +96,23 @@ impl Keeper {
                     Trigger::File
                 }
             };
-            let book = Arc::clone(&self.book);
-            tokio::task::spawn_blocking(move || book.reload(trigger)).await.context("reading the policies panicked")?;
+            self.reload(trigger).await?;
         }
+    }
+
+    async fn reload(&self, trigger: Trigger) -> anyhow::Result<()> {
+        // Who asked by a signal is the service manager, or speaks through it.
+        let is_told = trigger == Trigger::Signal;
+        if is_told {
+            self.manager.reloading();
+        }
+        let book = Arc::clone(&self.book);
+        let read = tokio::task::spawn_blocking(move || book.reload(trigger));
+        let reload = read.await.context("reading the policies panicked")?;
+        if is_told {
+            self.manager.reloaded(&reload);
+        }
+        Ok(())
     }
 
     /// Waits until the files are left alone.
@@ -138,4 +156,31 @@ fn watcher(path: PathBuf, changed: mpsc::Sender<()>) -> notify::Result<Recommend
     })?;
     watcher.watch(&directory, RecursiveMode::NonRecursive)?;
     Ok(watcher)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::supervision::tests::Fake;
+    use super::*;
+    use crate::store::policies::{Files, InForce};
+    use crate::verdicts;
+
+    #[tokio::test]
+    async fn a_signal_is_answered_to_the_service_manager_whatever_comes_of_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let policies = folder.path().join("mine.yaml");
+        let book = Arc::new(Book::new(Files { policies, ..Files::default() }, InForce::default()));
+        let (fake, manager) = Fake::listen();
+        let (handle, _commands) = verdicts::channel();
+        let (keeper, _heard) = Keeper::new(book, Path::new(""), handle);
+        let keeper = Keeper { manager, ..keeper };
+
+        keeper.reload(Trigger::File).await.unwrap();
+        keeper.reload(Trigger::Signal).await.unwrap();
+
+        assert_eq!(fake.hear()[0], "RELOADING=1", "only the signal is the manager's");
+        let ended = fake.hear();
+        assert_eq!(ended[0], "READY=1");
+        assert!(ended[1].starts_with("STATUS=reload refused: ") && ended[1].contains("mine.yaml"), "{ended:?}");
+    }
 }

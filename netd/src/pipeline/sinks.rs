@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
+use netd_engine::lookup::Lookup;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio::time::MissedTickBehavior;
@@ -44,9 +45,15 @@ enum Worker {
 pub(super) struct Ready {
     routes: Vec<Route>,
     workers: Vec<Worker>,
-    listener: Listener,
+    heard: Told,
     sources: Sources,
     give_up: CancellationToken,
+}
+
+/// Where sinks hear what happens.
+pub(super) struct Told {
+    pub(super) events: Listener,
+    pub(super) lookups: mpsc::Receiver<Arc<Lookup>>,
 }
 
 /// The sinks under way.
@@ -62,14 +69,14 @@ pub(super) fn tallies(sinks: &[Sink]) -> Arc<[Arc<Tally>]> {
     sinks.iter().map(|sink| Arc::new(Tally::new(sink.name.clone(), sink.queue))).collect()
 }
 
-/// Makes every sink ready to hear what `listener` hears: what they keep secret is read, nothing is begun.
+/// Makes every sink ready to hear what is told: what they keep secret is read, nothing is begun.
 ///
 /// # Errors
 /// When a secret is missing.
 pub(super) fn ready(
     sinks: Vec<Sink>,
     tallies: &[Arc<Tally>],
-    listener: Listener,
+    heard: Told,
     surroundings: &Surroundings,
 ) -> anyhow::Result<Ready> {
     let give_up = CancellationToken::new();
@@ -87,7 +94,7 @@ pub(super) fn ready(
             workers.push(Worker::Writer { name: sink.name, writer: Box::new(writer), items });
         }
     }
-    Ok(Ready { routes, workers, listener, sources: surroundings.sources.clone(), give_up })
+    Ok(Ready { routes, workers, heard, sources: surroundings.sources.clone(), give_up })
 }
 
 impl Ready {
@@ -114,7 +121,7 @@ impl Ready {
                 }
             }
         }
-        let dispatcher = tokio::spawn(dispatch(self.listener, self.routes, self.sources));
+        let dispatcher = tokio::spawn(dispatch(self.heard, self.routes, self.sources));
         Ok(Running { dispatcher, ended, give_up: self.give_up })
     }
 }
@@ -135,7 +142,8 @@ impl Running {
     }
 }
 
-async fn dispatch(mut listener: Listener, routes: Vec<Route>, sources: Sources) {
+async fn dispatch(heard: Told, routes: Vec<Route>, sources: Sources) {
+    let Told { mut events, mut lookups } = heard;
     if routes.is_empty() {
         return;
     }
@@ -145,13 +153,19 @@ async fn dispatch(mut listener: Listener, routes: Vec<Route>, sources: Sources) 
     let wants_stats = routes.iter().any(|route| route.filter.kinds.contains(&Kind::Stats));
     loop {
         tokio::select! {
-            heard = listener.next() => match heard {
+            Some(lookup) = lookups.recv() => tell(&routes, &Item::Lookup(lookup)),
+            heard = events.next() => match heard {
                 Some(Heard::Event(event)) => tell(&routes, &Item::Event { event, at: time::now() }),
                 Some(Heard::Missed(missed)) => {
                     warn!(missed, "the sinks heard too late");
                     routes.iter().for_each(|route| route.tally.count(Fate::Missed, missed));
                 }
-                None => return,
+                None => {
+                    while let Some(lookup) = lookups.recv().await {
+                        tell(&routes, &Item::Lookup(lookup));
+                    }
+                    return;
+                }
             },
             _ = ticks.tick(), if wants_stats => {
                 let at = time::now();
@@ -162,11 +176,18 @@ async fn dispatch(mut listener: Listener, routes: Vec<Route>, sources: Sources) 
     }
 }
 
+/// Whether any sink wants to hear of look-ups.
+pub(super) fn want_lookups(sinks: &[Sink]) -> bool {
+    sinks.iter().any(|sink| sink.filter.kinds.contains(&Kind::Dns))
+}
+
 /// Puts an item into the queue of everybody who wants it and has room.
 fn tell(routes: &[Route], item: &Item) {
     for route in routes.iter().filter(|route| route.filter.wants(item)) {
         route.tally.push();
-        if route.queue.try_send(item.clone()).is_err() {
+        // The last quarter of a queue is not for look-ups, of which any host can make a flood.
+        let is_full = matches!(item, Item::Lookup(_)) && route.queue.capacity() <= route.queue.max_capacity() / 4;
+        if is_full || route.queue.try_send(item.clone()).is_err() {
             route.tally.pop();
             route.tally.count(Fate::Dropped, 1);
         }
@@ -185,12 +206,16 @@ mod tests {
     use crate::sinks::{Format, Rotation, Site};
     use crate::store::events::Events;
     use crate::store::status::{self, Snapshot};
-    use crate::store::{Findings, findings_for_tests::finding};
+    use crate::store::{Findings, findings_for_tests::finding, flows_for_tests::lookup};
 
     fn sink(name: &str, path: PathBuf, queue: usize) -> Sink {
         let rotation = Rotation { size: None, keep: 1, fsync: false };
         let filter = Filter { kinds: vec![Kind::Finding], min_severity: Severity::Medium };
         Sink { name: name.into(), filter, queue, output: Output::File { path, format: Format::Jsonl, rotation } }
+    }
+
+    fn heard(events: &Events) -> Told {
+        Told { events: events.listen(), lookups: mpsc::channel(1).1 }
     }
 
     fn surroundings() -> Surroundings {
@@ -205,7 +230,7 @@ mod tests {
         let sinks = vec![sink("bad", "/dev/full".into(), 10), sink("good", good.clone(), 5_000)];
         let tallies = tallies(&sinks);
         let events = Events::default();
-        let running = ready(sinks, &tallies, events.listen(), &surroundings()).unwrap().start().unwrap();
+        let running = ready(sinks, &tallies, heard(&events), &surroundings()).unwrap().start().unwrap();
         let findings = Findings::new(10_000).telling(events);
 
         for id in 1..=1_000 {
@@ -225,6 +250,31 @@ mod tests {
         assert!(of(&bad, Fate::Dropped) > 0 && bad.queued == 0, "{bad:?}");
     }
 
+    #[tokio::test]
+    async fn a_flood_of_look_ups_leaves_room_for_what_matters() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut flooded = sink("flooded", folder.path().join("log"), 100);
+        flooded.filter.kinds = vec![Kind::Dns, Kind::Stats];
+        assert!(want_lookups(std::slice::from_ref(&flooded)));
+        let tally = Arc::new(Tally::new("flooded".into(), 100));
+        // Nobody takes anything out of the queue.
+        let (queue, mut items) = mpsc::channel(100);
+        let routes = [Route { filter: flooded.filter, queue, tally: Arc::clone(&tally) }];
+
+        for _ in 0..1_000 {
+            tell(&routes, &Item::Lookup(Arc::new(lookup())));
+        }
+        tell(&routes, &Item::Stats { stats: Arc::default(), at: time::now() });
+
+        let state = tally.state();
+        assert_eq!((state.queued, state.fates[Fate::Dropped as usize]), (76, 925));
+        let mut heard = Vec::new();
+        while let Ok(item) = items.try_recv() {
+            heard.push(item);
+        }
+        assert!(matches!(heard.last(), Some(Item::Stats { .. })));
+    }
+
     /// The daemon has one thread until it has given up its privileges.
     #[test]
     fn sinks_are_ready_before_there_is_a_runtime() {
@@ -235,7 +285,7 @@ mod tests {
         let sinks = vec![webhook, sink("file", folder.path().join("a"), 10)];
         let tallies = tallies(&sinks);
 
-        let ready = ready(sinks, &tallies, Events::default().listen(), &surroundings()).unwrap();
+        let ready = ready(sinks, &tallies, heard(&Events::default()), &surroundings()).unwrap();
 
         assert_eq!((ready.routes.len(), ready.workers.len()), (2, 2));
     }
@@ -244,7 +294,7 @@ mod tests {
     async fn without_sinks_nobody_listens() {
         let events = Events::default();
 
-        let running = ready(Vec::new(), &[], events.listen(), &surroundings()).unwrap().start().unwrap();
+        let running = ready(Vec::new(), &[], heard(&events), &surroundings()).unwrap().start().unwrap();
 
         running.finish().await;
         events.tell(|| unreachable!("an event was made for nobody"));

@@ -167,6 +167,7 @@ impl Watcher {
             losses: vec![
                 Loss { stage: "undecoded_records", lost: tally.undecoded },
                 Loss { stage: "verdict_queue", lost: tally.verdicts_lost },
+                Loss { stage: "lookup_queue", lost: tally.lookups_lost },
                 Loss { stage: "process_looks", lost: host.inspector.overload + host.inspector.lost },
                 Loss { stage: "process_digests", lost: host.inspector.not_hashed },
                 Loss { stage: "container_names", lost: host.inspector.not_named },

@@ -51,6 +51,14 @@ pub struct Held {
     pub gaps: Vec<String>,
 }
 
+impl Held {
+    /// Whether processes of others may be stopped or killed.
+    #[must_use]
+    pub fn may_signal(&self) -> bool {
+        self.capabilities.iter().any(|capability| capability.name == "CAP_KILL")
+    }
+}
+
 /// Why privileges could not be given up.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {

@@ -33,7 +33,6 @@ pub(super) struct FileOutput {
     format: Format,
     rotation: Rotation,
     logs: Vec<LogFile>,
-    scratch: Vec<u8>,
 }
 
 /// One log: the file, where it is open, and the lines that wait for it.
@@ -55,22 +54,25 @@ struct Open {
 
 impl FileOutput {
     pub(super) const fn new(path: PathBuf, format: Format, rotation: Rotation) -> Self {
-        Self { path, format, rotation, logs: Vec::new(), scratch: Vec::new() }
+        Self { path, format, rotation, logs: Vec::new() }
     }
 
     pub(super) fn add(&mut self, record: &Record<'_>, site: &Site) {
-        self.scratch.clear();
-        let Some(log) = self.format.write(record, site, &mut self.scratch) else { return };
-        let index = self.logs.iter().position(|known| known.log == log).unwrap_or_else(|| {
-            let path = match self.format.has_several_logs() {
-                true => self.path.join(format!("{}.log", log.name())),
-                false => self.path.clone(),
-            };
-            self.logs.push(LogFile { log, path, open: None, pending: Vec::new(), records: 0 });
-            self.logs.len() - 1
+        let Self { format, path, logs, .. } = self;
+        // A record counts where it is told first, however many logs tell of it.
+        let mut records = 1;
+        format.write(record, site, &mut |log, lines| {
+            let index = logs.iter().position(|known| known.log == log).unwrap_or_else(|| {
+                let path = match format.has_several_logs() {
+                    true => path.join(format!("{}.log", log.name())),
+                    false => path.clone(),
+                };
+                logs.push(LogFile { log, path, open: None, pending: Vec::new(), records: 0 });
+                logs.len() - 1
+            });
+            logs[index].pending.extend_from_slice(lines);
+            logs[index].records += std::mem::take(&mut records);
         });
-        self.logs[index].pending.extend_from_slice(&self.scratch);
-        self.logs[index].records += 1;
     }
 
     pub(super) fn flush(&mut self, now: Timestamp) -> Flushed {

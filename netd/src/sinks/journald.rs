@@ -93,6 +93,7 @@ fn entry(record: &Record<'_>) -> Vec<u8> {
             }
         }
         Record::Flow(_) => add("NETD_EVENT", "flow"),
+        Record::Lookup { .. } => add("NETD_EVENT", "dns"),
         Record::Verdict { event, .. } => {
             add("NETD_EVENT", "verdict");
             add("NETD_VERDICT_ID", &event.entry.id.to_string());

@@ -20,6 +20,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use netd_engine::finding::Severity;
+use netd_engine::lookup::Lookup;
 use netd_engine::time::Timestamp;
 use netd_geoip::Databases;
 use serde::Deserialize;
@@ -72,6 +73,8 @@ pub enum Kind {
     Finding,
     /// A conversation ended.
     Flow,
+    /// A question to a name server was answered, or was not.
+    Dns,
     /// A verdict came, or went.
     Verdict,
     /// How the daemon does, once a minute.
@@ -80,7 +83,7 @@ pub enum Kind {
 
 impl Kind {
     /// Every kind.
-    pub const ALL: [Self; 4] = [Self::Finding, Self::Flow, Self::Verdict, Self::Stats];
+    pub const ALL: [Self; 5] = [Self::Finding, Self::Flow, Self::Dns, Self::Verdict, Self::Stats];
 }
 
 /// Where a sink's events go.
@@ -111,6 +114,7 @@ pub enum Output {
 #[derive(Clone, Debug)]
 pub enum Item {
     Event { event: Event, at: Timestamp },
+    Lookup(Arc<Lookup>),
     Stats { stats: Arc<Stats>, at: Timestamp },
 }
 
@@ -124,6 +128,7 @@ impl Filter {
             }
             Item::Event { event: Event::Flow(_), .. } => (Kind::Flow, true),
             Item::Event { event: Event::Verdict(_), .. } => (Kind::Verdict, true),
+            Item::Lookup(_) => (Kind::Dns, true),
             Item::Stats { .. } => (Kind::Stats, true),
         };
         is_severe && self.kinds.contains(&kind)
@@ -147,12 +152,16 @@ impl Surroundings {
             Item::Event { event: Event::Finding(stored), .. } => tell(&Record::Finding(&stored.finding)),
             Item::Event { event: Event::Verdict(event), at } => tell(&Record::Verdict { at: *at, event }),
             Item::Stats { stats, at } => tell(&Record::Stats { at: *at, stats }),
+            Item::Lookup(lookup) => {
+                let snapshot = Arc::clone(&self.sources.borrow());
+                let interface = snapshot.interface(lookup.carrier.ifindex);
+                tell(&Record::Lookup { lookup, interface })
+            }
             Item::Event { event: Event::Flow(row), .. } => {
                 let conversation = &row.conversation;
                 let snapshot = Arc::clone(&self.sources.borrow());
-                let known = snapshot.interfaces.iter().find(|interface| interface.index == conversation.ifindex);
                 let region = self.databases.lookup(conversation.responder);
-                let interface = known.map(|interface| interface.name.as_str());
+                let interface = snapshot.interface(conversation.ifindex);
                 tell(&Record::Flow(Flow { conversation, interface, region: region.as_ref() }))
             }
         }

@@ -17,9 +17,13 @@ impl StdoutOutput {
     }
 
     pub(super) fn add(&mut self, record: &Record<'_>, site: &Site) {
-        if self.format.write(record, site, &mut self.pending).is_some() {
-            self.records += 1;
-        }
+        let Self { format, pending, records } = self;
+        let mut is_told = false;
+        format.write(record, site, &mut |_, lines| {
+            pending.extend_from_slice(lines);
+            is_told = true;
+        });
+        *records += u64::from(is_told);
     }
 
     pub(super) fn flush(&mut self) -> Flushed {

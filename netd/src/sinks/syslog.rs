@@ -89,12 +89,11 @@ impl SyslogOutput {
             self.pending.push_back(format!("{head} {}", text::line(record)).into_bytes());
             return;
         };
-        let mut lines = Vec::new();
-        if format.write(record, site, &mut lines).is_some() {
+        format.write(record, site, &mut |_, lines| {
             for line in lines.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
                 self.pending.push_back([head.as_bytes(), b" ", line].concat());
             }
-        }
+        });
     }
 
     pub(super) fn flush(&mut self) -> Flushed {
@@ -175,6 +174,7 @@ fn head(record: &Record<'_>, host: &str, now: Timestamp) -> String {
     let (at, kind) = match record {
         Record::Finding(finding) => (finding.time, "finding"),
         Record::Flow(flow) => (flow.conversation.end, "flow"),
+        Record::Lookup { lookup, .. } => (lookup.begun(), "dns"),
         Record::Verdict { at, .. } => (*at, "verdict"),
         Record::Stats { at, .. } => (*at, "stats"),
     };
@@ -196,7 +196,7 @@ pub(super) const fn severity(record: &Record<'_>) -> u8 {
             Severity::Info => 6,
         },
         Record::Verdict { .. } => 5,
-        Record::Flow(_) | Record::Stats { .. } => 6,
+        Record::Flow(_) | Record::Lookup { .. } | Record::Stats { .. } => 6,
     }
 }
 

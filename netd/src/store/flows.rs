@@ -258,6 +258,7 @@ fn key(conversation: &Conversation) -> ConversationKey {
 #[cfg(test)]
 pub(crate) mod tests {
     use netd_engine::flow::{EndReason, Sent};
+    use netd_engine::lookup::{Carrier, Flags, Lookup, Record, Reply};
     use netd_engine::time::Timestamp;
 
     use super::*;
@@ -285,11 +286,39 @@ pub(crate) mod tests {
             service: None,
             alpn: None,
             ja4: None,
+            tls: Default::default(),
             process: None,
             responder_process: None,
             vlan: 0,
             ifindex: 2,
             rule: 0,
+        }
+    }
+
+    /// A question that was answered.
+    pub(crate) fn lookup() -> Lookup {
+        let start = Timestamp(1_800_000_000_000_000_000);
+        let carrier = Carrier {
+            start,
+            originator: "10.0.0.7".parse().unwrap(),
+            originator_port: 40_000,
+            responder: "9.9.9.9".parse().unwrap(),
+            responder_port: 53,
+            protocol: 17,
+            community_id: Some("1:abc=".into()),
+            vlan: 0,
+            ifindex: 2,
+        };
+        let record = Record { owner: "cdn.example.net".into(), rtype: 1, ttl_s: 60, data: Some("198.51.100.9".into()) };
+        let at = Timestamp(start.0 + 20_000_000);
+        Lookup {
+            carrier,
+            id: 7,
+            name: Some("cdn.example.net".into()),
+            qtype: 1,
+            qclass: 1,
+            asked: Some((start, Flags(0x0100))),
+            reply: Some(Reply { at, flags: Flags(0x8180), records: vec![record], is_bare: false }),
         }
     }
 

@@ -3,14 +3,17 @@
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use netd_engine::policy::{Difference, Fault, Policies};
+use netd_engine::policy::{Difference, Fault, Policies, Policy};
+use netd_engine::respond::Measure;
 use netd_engine::services::Services;
 use netd_engine::time::Timestamp;
+use netd_engine::weights::Weights;
 use serde::Serialize;
 use tokio::sync::watch;
 use tracing::{info, warn};
 
 use crate::config::policies::Faults;
+use crate::config::reload::Started;
 use crate::config::{files, policies};
 use crate::time;
 
@@ -36,6 +39,9 @@ pub struct Reload {
     pub faults: Vec<Fault>,
     /// What changed; nothing where there are faults.
     pub difference: Difference,
+    /// Keys of the configuration file that differ from those the daemon was started with: it takes them over when it is
+    /// started again.
+    pub needs_restart: Vec<&'static str>,
 }
 
 impl Reload {
@@ -45,35 +51,70 @@ impl Reload {
     }
 }
 
-/// The policies, and the benign services beside them.
+/// What is in force: policies, and beside them the benign services and the weights of the score.
+#[derive(Clone, Debug, Default)]
+pub struct InForce {
+    pub policies: Arc<Policies>,
+    pub services: Services,
+    pub weights: Arc<Weights>,
+}
+
+/// Who hears of changes.
+#[derive(Clone, Debug)]
+pub struct Readers {
+    pub policies: watch::Receiver<Arc<Policies>>,
+    pub services: watch::Receiver<Services>,
+    pub weights: watch::Receiver<Arc<Weights>>,
+}
+
+/// Keeps what is in force.
 #[derive(Debug)]
 pub struct Book {
     /// Held while files are read, so that two readers do not overtake each other.
     files: Mutex<Files>,
     policies: watch::Sender<Arc<Policies>>,
     services: watch::Sender<Services>,
+    weights: watch::Sender<Arc<Weights>>,
+    /// Whether the daemon may signal processes: what it gave up at its start does not come back.
+    may_signal: bool,
     last: watch::Sender<Arc<Reload>>,
 }
 
-/// Where they are read from.
+/// Where it is read from.
 #[derive(Clone, Debug, Default)]
 pub struct Files {
     pub policies: PathBuf,
     pub services: PathBuf,
+    pub weights: PathBuf,
+    pub config: Started,
 }
 
 impl Book {
     /// Takes what was read at the start.
     #[must_use]
-    pub fn new(files: Files, policies: Arc<Policies>, services: Services) -> Self {
-        let first =
-            Reload { time: time::now(), by: Trigger::Start, faults: Vec::new(), difference: Difference::default() };
+    pub fn new(files: Files, first: InForce) -> Self {
+        let InForce { policies, services, weights } = first;
         Self {
             files: Mutex::new(files),
             policies: watch::Sender::new(policies),
             services: watch::Sender::new(services),
-            last: watch::Sender::new(Arc::new(first)),
+            weights: watch::Sender::new(weights),
+            may_signal: true,
+            last: watch::Sender::new(Arc::new(Reload::at_start())),
         }
+    }
+
+    /// Says that the daemon cannot stop or kill processes, so that no policy is put in force that has it do so.
+    #[must_use]
+    pub fn without_signals(self) -> Self {
+        Self { may_signal: false, ..self }
+    }
+
+    /// Returns why a policy cannot do all that it asks for; `None` where it can.
+    #[must_use]
+    pub fn withheld(&self, policy: &Policy) -> Option<String> {
+        let measure = policy.signal().filter(|_| !self.may_signal)?;
+        Some(format!("restart needed: {}", lacks_kill(measure)))
     }
 
     #[must_use]
@@ -89,48 +130,102 @@ impl Book {
 
     /// Returns who hears of changes from now on.
     #[must_use]
-    pub fn subscribe(&self) -> (watch::Receiver<Arc<Policies>>, watch::Receiver<Services>) {
-        (self.policies.subscribe(), self.services.subscribe())
+    pub fn subscribe(&self) -> Readers {
+        Readers {
+            policies: self.policies.subscribe(),
+            services: self.services.subscribe(),
+            weights: self.weights.subscribe(),
+        }
     }
 
     /// Reads everything again, and puts it in force as a whole or not at all. It waits for the disk.
     pub fn reload(&self, by: Trigger) -> Arc<Reload> {
         let files = self.files.lock().unwrap_or_else(PoisonError::into_inner);
-        let reload = match read(&files) {
-            Ok((policies, services)) => {
-                let difference = Difference::between(&self.policies.borrow(), &policies);
-                if !difference.is_empty() {
-                    self.policies.send_replace(Arc::new(policies));
-                }
-                self.services.send_if_modified(|known| {
-                    let differs = *known != services;
-                    if differs {
-                        *known = services;
-                    }
-                    differs
-                });
-                Reload { time: time::now(), by, faults: Vec::new(), difference }
+        let read = read(&files).and_then(|(read, needs_restart)| {
+            self.refuse_signals(&files.policies, &read.policies)?;
+            Ok((read, needs_restart))
+        });
+        let reload = match read {
+            Ok((read, needs_restart)) => {
+                Reload { by, needs_restart, difference: self.replace(read), ..Reload::at_start() }
             }
-            Err(Faults(faults)) => Reload { time: time::now(), by, faults, difference: Difference::default() },
+            Err(Faults(faults)) => Reload { by, faults, ..Reload::at_start() },
         };
         tell(&reload);
         let reload = Arc::new(reload);
         self.last.send_replace(Arc::clone(&reload));
         reload
     }
+
+    /// Puts in force what was read, and returns how the policies changed.
+    fn replace(&self, read: InForce) -> Difference {
+        let difference = Difference::between(&self.policies.borrow(), &read.policies);
+        if !difference.is_empty() {
+            self.policies.send_replace(read.policies);
+        }
+        replace(&self.services, read.services);
+        replace(&self.weights, read.weights);
+        difference
+    }
+
+    /// Refuses policies that signal processes where the daemon gave that up because none did.
+    fn refuse_signals(&self, path: &Path, policies: &Policies) -> Result<(), Faults> {
+        let had_reason = self.policies.borrow().iter().any(|policy| policy.signal().is_some());
+        if self.may_signal || had_reason {
+            return Ok(());
+        }
+        let faults: Vec<_> = policies
+            .iter()
+            .filter_map(|policy| {
+                let why = format!("restart needed: policy {}: {}", policy.name, lacks_kill(policy.signal()?));
+                Some(Fault::whole(path.display().to_string(), why))
+            })
+            .collect();
+        if faults.is_empty() { Ok(()) } else { Err(Faults(faults)) }
+    }
 }
 
-fn read(files: &Files) -> Result<(Policies, Services), Faults> {
-    let policies = policies::read(&files.policies)?;
-    let services = read_services(&files.services)?;
-    Ok((policies, services))
+impl Reload {
+    fn at_start() -> Self {
+        Self {
+            time: time::now(),
+            by: Trigger::Start,
+            faults: Vec::new(),
+            difference: Difference::default(),
+            needs_restart: Vec::new(),
+        }
+    }
 }
 
-fn read_services(path: &Path) -> Result<Services, Faults> {
-    files::services(path).map_err(|error| Faults(vec![Fault::whole(path.display().to_string(), format!("{error:#}"))]))
+fn lacks_kill(measure: Measure) -> String {
+    format!(
+        "{} takes CAP_KILL, which netd does not hold; it keeps it when it starts with such a policy",
+        measure.name()
+    )
 }
 
-fn tell(Reload { by, faults, difference, .. }: &Reload) {
+fn replace<T: PartialEq>(sender: &watch::Sender<T>, read: T) {
+    sender.send_if_modified(|known| {
+        let differs = *known != read;
+        if differs {
+            *known = read;
+        }
+        differs
+    });
+}
+
+fn read(files: &Files) -> Result<(InForce, Vec<&'static str>), Faults> {
+    let whole = |path: &Path, error: String| Faults(vec![Fault::whole(path.display().to_string(), error)]);
+    let read = InForce {
+        policies: Arc::new(policies::read(&files.policies)?),
+        services: files::services(&files.services).map_err(|error| whole(&files.services, format!("{error:#}")))?,
+        weights: Arc::new(files::weights(&files.weights).map_err(|error| whole(&files.weights, format!("{error:#}")))?),
+    };
+    let needs_restart = files.config.changed().map_err(|error| whole(Path::new("configuration"), error.to_string()))?;
+    Ok((read, needs_restart))
+}
+
+fn tell(Reload { by, faults, difference, needs_restart, .. }: &Reload) {
     for fault in faults {
         warn!(
             ?by,
@@ -146,6 +241,9 @@ fn tell(Reload { by, faults, difference, .. }: &Reload) {
     }
     for (names, what) in [(&difference.added, "policy added"), (&difference.removed, "policy removed")] {
         names.iter().for_each(|policy| info!(policy, "{what}"));
+    }
+    for key in needs_restart {
+        warn!(key, "changed in the configuration file; a restart takes it over");
     }
     if faults.is_empty() {
         info!(?by, changes = !difference.is_empty(), "policies read again");
@@ -163,8 +261,8 @@ mod tests {
         let path = folder.path().join("my.yaml");
         std::fs::write(&path, POLICY).unwrap();
         let policies = Arc::new(policies::read(&path).unwrap());
-        let files = Files { policies: path.clone(), services: PathBuf::new() };
-        (folder, path, Book::new(files, policies, Services::default()))
+        let files = Files { policies: path.clone(), ..Files::default() };
+        (folder, path, Book::new(files, InForce { policies, ..InForce::default() }))
     }
 
     #[test]
@@ -183,7 +281,7 @@ mod tests {
     #[test]
     fn what_changed_is_told_and_heard_once() {
         let (_folder, path, book) = book();
-        let (mut policies, mut services) = book.subscribe();
+        let Readers { mut policies, mut services, .. } = book.subscribe();
         std::fs::write(&path, POLICY.replace("observe", "enforce")).unwrap();
 
         let reload = book.reload(Trigger::Api);
@@ -194,5 +292,86 @@ mod tests {
         services.mark_unchanged();
         assert!(book.reload(Trigger::File).difference.is_empty());
         assert!(!policies.has_changed().unwrap());
+    }
+
+    const KILLS: &str = "apiVersion: netd/v1\nkind: ResponsePolicy\nmetadata: {name: a}\n\
+                         spec: {mode: enforce, respond: {host_reverse_shell: {from: critical, do: [kill]}}}\n";
+
+    #[test]
+    fn a_policy_that_kills_waits_for_a_restart_where_the_right_to_was_given_up() {
+        let (_folder, path, book) = book();
+        let (before, book) = (book.policies(), book.without_signals());
+        std::fs::write(&path, KILLS).unwrap();
+
+        let reload = book.reload(Trigger::Api);
+
+        let fault = &reload.faults[0];
+        assert!(fault.message.starts_with("restart needed: policy a: kill takes CAP_KILL"), "{fault:?}");
+        assert_eq!(fault.file, path.display().to_string());
+        assert!(Arc::ptr_eq(&before, &book.policies()));
+    }
+
+    #[test]
+    fn a_policy_that_kills_is_put_in_force_where_the_right_to_is_held() {
+        let (_folder, path, book) = book();
+        std::fs::write(&path, KILLS).unwrap();
+
+        assert!(!book.reload(Trigger::Api).is_refused());
+        let policies = book.policies();
+        assert_eq!(policies.iter().map(|policy| book.withheld(policy)).collect::<Vec<_>>(), [None]);
+    }
+
+    /// Without the capability in the unit, it is not there at the start either.
+    #[test]
+    fn a_policy_that_kills_from_the_start_says_what_it_lacks_and_can_be_changed() {
+        let (_folder, path, _) = book();
+        std::fs::write(&path, KILLS).unwrap();
+        let policies = Arc::new(policies::read(&path).unwrap());
+        let files = Files { policies: path.clone(), ..Files::default() };
+        let book = Book::new(files, InForce { policies, ..InForce::default() }).without_signals();
+        std::fs::write(&path, KILLS.replace("enforce", "shadow")).unwrap();
+
+        let reload = book.reload(Trigger::File);
+
+        assert!(!reload.is_refused() && reload.difference.changed[0].field == "spec.mode", "{reload:?}");
+        let policies = book.policies();
+        let withheld = policies.iter().find_map(|policy| book.withheld(policy)).unwrap();
+        assert!(withheld.starts_with("restart needed: kill takes CAP_KILL"), "{withheld}");
+    }
+
+    #[test]
+    fn weights_are_read_again_and_bad_ones_change_nothing() {
+        let (folder, _, _) = book();
+        let path = folder.path().join("weights.toml");
+        let shipped = netd_engine::weights::SHIPPED;
+        std::fs::write(&path, shipped).unwrap();
+        let book = Book::new(Files { weights: path.clone(), ..Files::default() }, InForce::default());
+        let Readers { mut weights, .. } = book.subscribe();
+
+        assert!(!book.reload(Trigger::Signal).is_refused());
+        assert!(!weights.has_changed().unwrap(), "the same weights are no change");
+        let line = shipped.lines().find(|line| line.starts_with("rare_region_conversations")).unwrap();
+        std::fs::write(&path, shipped.replace(line, "rare_region_conversations = 77.0")).unwrap();
+        assert!(!book.reload(Trigger::Signal).is_refused());
+        assert!((weights.borrow_and_update().destination.rare_region_conversations - 77.0).abs() < f64::EPSILON);
+        std::fs::write(&path, "nonsense").unwrap();
+
+        let reload = book.reload(Trigger::Signal);
+
+        assert!(reload.is_refused() && reload.faults[0].file == path.display().to_string(), "{reload:?}");
+        assert!(!weights.has_changed().unwrap());
+    }
+
+    #[test]
+    fn a_reload_names_what_needs_a_restart() {
+        let (folder, policies, _) = book();
+        let path = folder.path().join("netd.toml");
+        let config = Started::with(&path, "");
+        std::fs::write(&path, "mode = \"shadow\"\n[limits]\npairs = 9\n").unwrap();
+        let book = Book::new(Files { policies, config, ..Files::default() }, InForce::default());
+
+        assert_eq!(book.reload(Trigger::Api).needs_restart, ["mode", "limits.pairs"]);
+        std::fs::write(&path, "limits = 1\n").unwrap();
+        assert!(book.reload(Trigger::Api).is_refused());
     }
 }

@@ -151,6 +151,12 @@ impl Snapshot {
         self.kernel.iter().find(|(other, _)| *other == counter).map_or(0, |(_, value)| *value)
     }
 
+    /// Returns the name of a watched interface.
+    #[must_use]
+    pub fn interface(&self, index: u32) -> Option<&str> {
+        self.interfaces.iter().find(|interface| interface.index == index).map(|interface| interface.name.as_str())
+    }
+
     /// Returns every counter of a loss, in the kernel and in user space, by name.
     #[must_use]
     pub fn losses(&self) -> Vec<Loss> {
@@ -158,6 +164,7 @@ impl Snapshot {
         let engine = [
             Loss { stage: "engine_conversations_evicted", lost: self.engine.conversations_evicted },
             Loss { stage: "engine_histories_evicted", lost: self.engine.histories_evicted },
+            Loss { stage: "engine_lookups", lost: self.engine.lookups_untold },
         ];
         let lost = |fate: Fate| self.sinks.iter().map(|sink| sink.fates[fate as usize]).sum::<u64>();
         let sinks = [

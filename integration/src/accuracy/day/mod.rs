@@ -77,6 +77,7 @@ pub(crate) fn play(population: Population, seed: u64) -> Day {
         | Command::Respond(_)
         | Command::Release { .. }
         | Command::Resolved(_)
+        | Command::Lookup(_)
         | Command::FlowEnded(_) => {}
     };
     let mut due = BinaryHeap::new();

@@ -2,6 +2,7 @@
 
 mod answers;
 mod labels;
+mod lookups;
 mod message;
 mod stream;
 #[cfg(test)]
@@ -9,5 +10,6 @@ mod tests;
 
 pub(crate) use answers::Answers;
 pub(crate) use labels::{Labels, Owner};
-pub(crate) use message::{Answer, Message, Question, read};
+pub(crate) use lookups::Lookups;
+pub(crate) use message::{Answer, Message, Question, read, records};
 pub(crate) use stream::{Segment, Streams};

@@ -4,6 +4,7 @@ use super::Withheld;
 use crate::finding::Finding;
 use crate::flow::Conversation;
 use crate::listed::Resolved;
+use crate::lookup::Lookup;
 use crate::respond::Order;
 use crate::verdict::{Target, Verdict};
 
@@ -25,4 +26,6 @@ pub enum Command {
     Resolved(Box<Resolved>),
     /// A conversation ended; only where the configuration asks for it.
     FlowEnded(Box<Conversation>),
+    /// A question to a name server was answered, or was not; only where the configuration asks for it.
+    Lookup(Box<Lookup>),
 }

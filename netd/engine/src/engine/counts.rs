@@ -34,6 +34,8 @@ pub struct Counts {
     pub dns_unread: u64,
     pub dns_zones: u64,
     pub dns_evicted: u64,
+    /// Look-ups not handed out, because there were too many a second.
+    pub lookups_untold: u64,
     /// Findings reported for the first time, and verdicts asked for.
     pub findings: u64,
     pub enforced: u64,

@@ -14,6 +14,7 @@ mod host;
 mod incident;
 mod judge;
 mod listed;
+mod lookups;
 mod names;
 mod pace;
 mod review;
@@ -44,7 +45,7 @@ use crate::detect::dns::Watch;
 use crate::detect::icmp::Echoes;
 use crate::detect::scan::{Noise, Scans};
 use crate::detect::upload::Uploads;
-use crate::dns::{Answers, Streams};
+use crate::dns::{Answers, Lookups, Streams};
 use crate::flow::{self, Conversation, EndReason, GOODBYE_WAIT_NS};
 use crate::history::{Histories, Place};
 use crate::intel::Intel;
@@ -105,6 +106,7 @@ pub struct Engine {
     /// Questions and answers of DNS, and messages that are not complete.
     dns_watch: Watch,
     dns_streams: Streams,
+    lookups: Lookups,
     /// Names that lists hold, the questions whose answers count, and who else has an address.
     listed: Arc<Listed>,
     questions: Questions,
@@ -119,6 +121,7 @@ impl Engine {
         Self {
             dns_watch: Watch::new(&config.dns, config.weights.dns, gap_ns, key),
             dns_streams: Streams::default(),
+            lookups: Lookups::new(config.dns.lookups_per_s),
             scope: Scope::new(&config.networks),
             weights: config.weights,
             attack: Attack::default(),
@@ -239,6 +242,8 @@ impl Engine {
         while let Some(handle) = self.table.expired(self.now_ns) {
             self.expire(handle);
         }
+        self.lookups.expire(self.now_ns);
+        self.tell_lookups();
         self.review();
         self.sum_up(false);
         self.verdicts.release(Timestamp(self.now_ns), &mut self.commands);
@@ -247,6 +252,8 @@ impl Engine {
     /// Ends every conversation: the source has nothing more to say.
     pub fn finish(&mut self) {
         self.release_held(u64::MAX);
+        self.lookups.finish();
+        self.tell_lookups();
         for place in 0..self.table.places() {
             if let Some(handle) = self.table.at(place) {
                 self.end(handle, EndReason::Forced);
@@ -296,6 +303,12 @@ impl Engine {
         self.services = services;
     }
 
+    /// Changes what evidence is worth; what is judged from here on is judged by it.
+    pub fn set_weights(&mut self, weights: Weights) {
+        self.dns_watch.set_thresholds(weights.dns);
+        self.weights = weights;
+    }
+
     /// Changes the lists of threat intelligence; conversations are matched from here on.
     pub fn set_intel(&mut self, intel: Arc<Intel>) {
         self.intel = intel;
@@ -323,6 +336,7 @@ impl Engine {
             dns_zones: self.dns_watch.zones(),
             dns_evicted: self.dns_watch.evicted(),
             withheld: self.pace.withheld,
+            lookups_untold: self.lookups.untold,
             ..self.counts
         }
     }

@@ -59,6 +59,9 @@ impl Engine {
         } else {
             self.note_question(flow, &message, at_ns);
         }
+        if self.lookups.is_wanted() {
+            self.note_lookup(handle, &message, bytes, is_from_server, at_ns);
+        }
         if self.scope.may_beacon(client, server) {
             let proto = flow.proto;
             let heard = Heard { message: &message, client, server, proto, is_from_server, at_ns };

@@ -4,8 +4,8 @@ use std::net::IpAddr;
 
 use serde::{Serialize, Serializer};
 
-use super::community::community_id;
 use super::entry::{Entry, Phase};
+use super::tls::Tls;
 use crate::detect::dns::encrypted::encrypted;
 use crate::finding::Pair;
 use crate::name::NameSource;
@@ -78,6 +78,8 @@ pub struct Conversation {
     /// JA4 fingerprint of the TLS client.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ja4: Option<String>,
+    #[serde(skip)]
+    pub tls: Tls,
     /// How the flow asks for names in secret, and whom: `dns-over-https (Quad9)`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub encrypted_dns: Option<String>,
@@ -123,12 +125,13 @@ impl Conversation {
                 (_, Phase::Ended) => EndReason::Closed,
                 (reason, Phase::Alive | Phase::Reported) => reason,
             },
-            community_id: community_id(&entry.key, entry.originator(), entry.flags[orig]),
+            community_id: entry.community_id(),
             name: entry.name.as_deref().map(str::to_owned),
             name_source: entry.name_source,
             service: service(entry),
             alpn: entry.opening.as_ref().and_then(|opening| opening.alpn.as_deref().map(str::to_owned)),
             ja4: entry.opening.as_ref().and_then(|opening| opening.ja4.as_deref().map(str::to_owned)),
+            tls: entry.opening.as_deref().map(Tls::of).unwrap_or_default(),
             encrypted_dns: encrypted_dns(entry),
             process: entry.own_process().map(|process| (**process).clone()),
             responder_process: entry.responder_process.as_deref().filter(|_| entry.process.is_some()).cloned(),

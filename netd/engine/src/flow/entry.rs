@@ -6,6 +6,7 @@ use netd_common::key::{ConversationKey, Direction};
 use netd_common::record::{FlowEvent, FlowRecord, state};
 
 use super::attempt::Attempt;
+use super::community::community_id;
 use super::queue::Wait;
 use super::turns::OpenTurn;
 use crate::detect::{Session, Signs};
@@ -53,6 +54,9 @@ struct Part {
     payload: [u64; 2],
     packets: [u32; 2],
 }
+
+/// A slot's birth may lie so long before its record's: the coarse clock's step and the slot's own.
+const LONGEST_TICK_NS: u64 = 12_000_000;
 
 /// How the originator is known, from weak to certain.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -172,6 +176,10 @@ impl Entry {
         self.originator
     }
 
+    pub(crate) fn community_id(&self) -> Option<String> {
+        community_id(&self.key, self.originator, self.flags[self.originator as usize])
+    }
+
     /// Returns whether something was heard of its payload and no name is about to be.
     pub(crate) fn is_heard(&self) -> bool {
         self.facts != Facts::default() && !self.awaits_name
@@ -247,7 +255,12 @@ impl Entry {
         self.last_ns = self.last_ns.max(record.last_ns);
         // Slots know their birth to the tick; the record of the beginning knows it exactly.
         let is_begin = record.event == FlowEvent::Begin as u8;
-        let begun_ns = if is_begin { record.header.time_ns } else { record.first_ns };
+        let is_known = (record.first_ns..=record.first_ns.saturating_add(LONGEST_TICK_NS)).contains(&self.first_ns);
+        let begun_ns = match (is_begin, is_known) {
+            (true, _) => record.header.time_ns,
+            (false, true) => self.first_ns,
+            (false, false) => record.first_ns,
+        };
         self.learn_originator(record.state, begun_ns);
         if self.key.proto == TCP {
             self.flags[0] |= record.flags[0];

@@ -6,6 +6,7 @@ mod conversation;
 mod entry;
 mod queue;
 mod table;
+mod tls;
 mod turns;
 
 pub use crate::name::NameSource;
@@ -14,4 +15,5 @@ pub(crate) use attempt::{Attempt, Outcome};
 pub use conversation::{Conversation, EndReason, Sent, protocol_name};
 pub(crate) use entry::{Entry, Phase, Relation, Totals};
 pub(crate) use table::Table;
+pub use tls::Tls;
 pub(crate) use turns::{ClosedTurn, GOODBYE_WAIT_NS, SizedTurn, Step};

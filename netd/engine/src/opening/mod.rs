@@ -23,6 +23,7 @@ pub(crate) use facts::Facts;
 pub(crate) use openings::{FirstData, Openings};
 pub use protocol::Protocol;
 pub(crate) use shell::ShellSign;
+use tls::server::Choice;
 
 use crate::name::NameSource;
 
@@ -37,6 +38,8 @@ pub(crate) struct Opening {
     pub(crate) alpn: Option<Arc<str>>,
     pub(crate) ja3: Option<Arc<str>>,
     pub(crate) ja4: Option<Arc<str>>,
+    /// What the TLS server chose.
+    pub(crate) server: Option<Choice>,
     pub(crate) user_agent: Option<Arc<str>>,
     pub(crate) shell_sign: Option<ShellSign>,
     /// Of the originator's first NTP packet.
@@ -58,6 +61,6 @@ impl Opening {
         // Words of a protocol are no signs of a shell, whoever says them.
         let shell_sign = originator.shell_sign.max(responder.shell_sign).filter(|_| !protocol.is_known());
         let facts = originator.facts.with(responder.facts);
-        Self { protocol, facts, shell_sign, ..originator.clone() }
+        Self { protocol, facts, shell_sign, server: responder.server.clone(), ..originator.clone() }
     }
 }

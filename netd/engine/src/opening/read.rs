@@ -2,7 +2,7 @@
 
 use super::signature::{self, Speaker};
 use super::stream::Stream;
-use super::tls::{self, Carrier, certificate, hello};
+use super::tls::{self, Carrier, certificate, hello, server};
 use super::{Facts, Opening, Protocol, http, quic, shell};
 
 const TCP: u8 = 6;
@@ -64,7 +64,8 @@ pub(super) fn responder(stream: &Stream, path: Path) -> Said {
     if tls::is_handshake(&bytes) {
         let shown = certificate::read(&bytes);
         let facts = Facts::default().with_if(shown == certificate::Shown::SelfSigned, Facts::SELF_SIGNED);
-        let opening = Opening { protocol: Protocol::Tls, facts, ..Opening::default() };
+        let server = server::read(&bytes);
+        let opening = Opening { protocol: Protocol::Tls, facts, server, ..Opening::default() };
         return Said { opening, is_settled: shown != certificate::Shown::NotYet, awaits_name: false };
     }
     match signature::of_stream(&bytes, Speaker::Responder) {

@@ -36,6 +36,15 @@ pub struct Policy {
     pub spec: Spec,
 }
 
+impl Policy {
+    /// Returns the first of its measures that signals a process.
+    #[must_use]
+    pub fn signal(&self) -> Option<Measure> {
+        let mut measures = self.spec.respond.values().flat_map(|rule| rule.measures.iter().copied());
+        measures.find(|measure| matches!(measure, Measure::Stop | Measure::Kill))
+    }
+}
+
 impl Default for Policy {
     fn default() -> Self {
         Self { name: "default".into(), spec: Spec::default() }

@@ -159,6 +159,7 @@ fn decided(world: &mut World) -> Vec<(Effect, Why)> {
         | Command::Enforce { .. }
         | Command::Release { .. }
         | Command::FlowEnded(_)
+        | Command::Lookup(_)
         | Command::Resolved(_) => None,
     });
     findings.map(|decision| (decision.effect, decision.why)).collect()

@@ -5,6 +5,9 @@ use netd_engine::config::Config;
 use netd_engine::engine::Question;
 use netd_engine::flow::NameSource;
 
+use netd_engine::lookup::Lookup;
+use netd_engine::{Command, Engine};
+
 use super::support::{Flow, TCP, UDP, World, check_ins, ip, people};
 
 /// A response that says `name` has `address` for a minute.
@@ -186,4 +189,70 @@ fn the_addresses_of_one_domain_are_one_destination_at_the_same_interval() {
     let reasons = told.iter().filter_map(|followed| followed.would_be.as_ref()).flat_map(|finding| &finding.reasons);
     let reasons: Vec<_> = reasons.map(|reason| reason.evidence).collect();
     assert!(reasons.contains(&"interval_regularity") && !reasons.contains(&"same_interval_to_many"), "{reasons:?}");
+}
+
+fn lookups(engine: &mut Engine) -> Vec<Lookup> {
+    let commands = std::iter::from_fn(|| engine.poll_command());
+    commands.filter_map(|command| if let Command::Lookup(lookup) = command { Some(*lookup) } else { None }).collect()
+}
+
+fn told() -> World {
+    let mut config = Config::default();
+    config.flows.report = true;
+    config.dns.lookups_per_s = 100;
+    World::new(config)
+}
+
+/// Slots know their birth to a millisecond; logs find a look-up's flow by its start.
+#[test]
+fn a_look_up_has_the_start_of_its_flow_however_coarse_later_records_are() {
+    let mut world = told();
+    let mut flow = Flow::new("10.0.0.7:40000", "9.9.9.9:53", UDP, 5.0042);
+    flow.carry(30, 0);
+    world.engine.observe_flow(&flow.record(FlowEvent::Begin, 5.0042));
+    let query = [
+        &answer("a.example.org", [0; 4])[..2],
+        &[1, 0, 0, 1, 0, 0, 0, 0, 0, 0],
+        &answer("a.example.org", [0; 4])[12..31],
+    ]
+    .concat();
+    world.engine.observe_payload(&flow.payload_record(true, PayloadKind::Dns, query.len(), 5.0042), &query);
+    let reply = answer("a.example.org", [198, 51, 100, 9]);
+    world.engine.observe_payload(&flow.payload_record(false, PayloadKind::Dns, reply.len(), 5.02), &reply);
+    flow.first_s = 5.0;
+    flow.carry(0, 60);
+    world.engine.observe_flow(&flow.record(FlowEvent::Active, 5.1));
+
+    let told = lookups(&mut world.engine);
+    world.engine.finish();
+    let ended = world.ended();
+
+    assert_eq!((told.len(), ended.len()), (1, 1));
+    assert_eq!(told[0].carrier.start, ended[0].start);
+    assert_eq!(told[0].carrier.community_id, ended[0].community_id);
+    let reply = told[0].reply.as_ref().unwrap();
+    assert_eq!(reply.records[0].data.as_deref(), Some("198.51.100.9"));
+    assert_eq!(told[0].round_trip_ns().map(|ns| ns / 1_000_000), Some(15));
+}
+
+#[test]
+fn nobody_is_told_of_look_ups_who_does_not_ask() {
+    let mut world = World::with_flows();
+    tell(&mut world, "10.0.0.7", "c2.example.org", [198, 51, 100, 9], 0.0);
+    world.engine.finish();
+
+    assert!(lookups(&mut world.engine).is_empty());
+}
+
+#[test]
+fn an_answer_without_its_question_is_told_alone_and_a_flood_is_counted() {
+    let mut world = told();
+    for _ in 0..1_500 {
+        tell(&mut world, "10.0.0.7", "c2.example.org", [198, 51, 100, 9], 0.0);
+    }
+
+    let told = lookups(&mut world.engine);
+
+    assert!(told.iter().all(|lookup| lookup.asked.is_none() && lookup.reply.is_some()));
+    assert_eq!((told.len(), world.engine.counts().lookups_untold), (1_000, 500));
 }

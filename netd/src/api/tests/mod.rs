@@ -10,6 +10,7 @@ mod explaining;
 mod handing_over;
 mod history;
 mod listing;
+mod operating;
 mod policies;
 mod reading;
 mod resolving;
@@ -30,7 +31,6 @@ use axum::http::{HeaderMap, Method, Request, StatusCode};
 use netd_common::control::Mode;
 use netd_common::counter::Counter;
 use netd_engine::Engine;
-use netd_engine::services::Services;
 use netd_engine::time::Timestamp;
 use netd_geoip::{Databases, Paths};
 use serde_json::Value;
@@ -47,14 +47,14 @@ use crate::store::audit::Audit;
 use crate::store::events::Events;
 use crate::store::evidence::Evidence;
 use crate::store::history::History;
-use crate::store::policies::{Book, Files};
+use crate::store::policies::{Book, Files, InForce};
 use crate::store::questions::{self, Asked};
 use crate::store::status::{self, Degraded, Fill, Interface, Loss, Programs, Runs, Snapshot};
 use crate::store::suppressions::Suppressions;
 use crate::store::tokens::{Scope, Tokens};
 use crate::store::{Findings, Flows};
 use crate::verdicts::fake::Fake;
-use crate::verdicts::{self, Guard, Now, Service, Settings};
+use crate::verdicts::{self, Guard, Now, Operators, Service, Settings};
 
 /// The API over a fake kernel in enforce mode, with 10.0.0.1 as its gateway.
 pub(crate) struct Api {
@@ -104,13 +104,7 @@ impl Api {
     }
 
     pub(crate) fn with(audit: Audit, loopback: Option<Scope>) -> Self {
-        Self::of(
-            1_000,
-            None,
-            Arc::new(Book::new(Files::default(), Arc::default(), Services::default())),
-            audit,
-            loopback,
-        )
+        Self::of(1_000, None, Arc::new(Book::new(Files::default(), InForce::default())), audit, loopback)
     }
 
     fn with_policies(policies: Arc<Book>) -> Self {
@@ -122,7 +116,7 @@ impl Api {
         Self::of(
             flows,
             history,
-            Arc::new(Book::new(Files::default(), Arc::default(), Services::default())),
+            Arc::new(Book::new(Files::default(), InForce::default())),
             Audit::none(),
             Some(Scope::Admin),
         )
@@ -177,7 +171,11 @@ impl Api {
             history,
             audit: audit.clone(),
             tokens: Arc::clone(&tokens),
-            doorkeeper: Doorkeeper::new(Access { loopback, group: Some(Scope::Read) }, Arc::clone(&tokens)),
+            doorkeeper: Doorkeeper::new(
+                Access { loopback, group: Some(Scope::Read) },
+                Arc::clone(&tokens),
+                Operators::new(handle.clone()),
+            ),
             privileges: Arc::default(),
         };
         let service = tokio::spawn(verdicts::run(service, commands, events, audit.clone(), CancellationToken::new()));

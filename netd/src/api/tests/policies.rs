@@ -11,7 +11,7 @@ fn written(text: &str) -> (tempfile::TempDir, std::path::PathBuf, Arc<Book>) {
     std::fs::write(&path, text).unwrap();
     let policies = Arc::new(crate::config::policies::read(&path).unwrap());
     let files = Files { policies: path.clone(), ..Files::default() };
-    (folder, path, Arc::new(Book::new(files, policies, Services::default())))
+    (folder, path, Arc::new(Book::new(files, InForce { policies, ..InForce::default() })))
 }
 
 #[tokio::test]

@@ -85,7 +85,11 @@ fn play(policy: &Policy, trial: &Trial, file: &Path) -> Result<Seen, String> {
             }
             Command::Enforce { .. } => seen.blocks += 1,
             Command::Respond(_) => seen.responses += 1,
-            Command::Withheld(_) | Command::Release { .. } | Command::FlowEnded(_) | Command::Resolved(_) => {}
+            Command::Withheld(_)
+            | Command::Release { .. }
+            | Command::FlowEnded(_)
+            | Command::Resolved(_)
+            | Command::Lookup(_) => {}
         });
     match errors.first() {
         None => Ok(seen),

@@ -41,6 +41,9 @@ pub struct Args {
     /// What to print.
     #[arg(short, long, value_enum, default_value_t)]
     pub output: Output,
+    /// Writes each log of zeek or zeek-json to a file of its own in this directory, as RITA imports them.
+    #[arg(long, value_name = "DIRECTORY")]
+    pub logs: Option<PathBuf>,
     /// Exit with status 3 when a finding reaches this severity: info, low, medium, high or critical.
     #[arg(long, value_name = "SEVERITY", value_parser = severity)]
     pub fail_on: Option<Severity>,
@@ -76,11 +79,11 @@ pub enum Output {
     Jsonl,
     /// Flow records with Community ID: one JSON object a line.
     Flows,
-    /// Flows and alerts as Suricata's EVE JSON.
+    /// Flows, look-ups, handshakes and alerts as Suricata's EVE JSON.
     Eve,
-    /// Zeek's conn.log, then its notice.log, tab-separated.
+    /// Zeek's conn.log, then its dns.log, ssl.log and notice.log, tab-separated.
     Zeek,
-    /// Both as JSON; `_path` tells them apart.
+    /// The same logs as JSON; `_path` tells them apart.
     ZeekJson,
     /// Findings as they were last raised, then every history that is followed with what it amounts to: one JSON object
     /// a line.
@@ -118,11 +121,15 @@ fn severity(text: &str) -> Result<Severity, String> {
 ///
 /// If a file that the options name cannot be used, or the output cannot be written.
 pub fn run(args: &Args, out: &mut dyn Write, err: &mut dyn Write) -> Result<u8, Error> {
+    let has_several_logs = args.output.format().is_some_and(Format::has_several_logs);
+    if args.logs.is_some() && !has_several_logs {
+        return Err(Error::Usage("--logs is for the output zeek or zeek-json, which have several logs".to_owned()));
+    }
     let databases = databases(args)?;
     let out: &mut dyn Write = &mut io::BufWriter::new(out);
     let mut engine = engine(args, databases.clone())?;
     let mut replay = Replay::new(Accounting::new(&Settings::default()));
-    let mut heard = Heard::new(args.output, databases);
+    let mut heard = Heard::new(args.output, args.logs.clone(), databases);
     heard.formatted.site.local.clone_from(&args.local);
     if let Some(target) = &args.explain {
         heard.output = Output::Nothing;
@@ -187,6 +194,8 @@ fn engine(args: &Args, databases: Option<Arc<Databases>>) -> anyhow::Result<Engi
     let mut config = Config::default();
     config.networks.local.clone_from(&args.local);
     config.flows.report = args.output == Output::Flows || args.output.format().is_some();
+    // A file is read once: nothing of it is left out.
+    config.dns.lookups_per_s = if args.output.format().is_some() { u32::MAX } else { 0 };
     if let Some(file) = &args.services {
         config.services = files::services(file)?;
     }
@@ -210,7 +219,7 @@ pub fn show(capture: &'static [u8], name: &str, out: &mut dyn Write) -> anyhow::
     let capture = Capture::read(Path::new(name), capture)?;
     let mut engine = Engine::new(Config::default());
     let mut replay = Replay::new(Accounting::new(&Settings::default()));
-    let mut heard = Heard::new(Output::Report, None);
+    let mut heard = Heard::new(Output::Report, None, None);
     let errors = replay.run_open(vec![capture], &mut engine, |command| heard.take(command, out));
     if let Some(error) = errors.into_iter().next() {
         return Err(error.into());
@@ -255,8 +264,8 @@ struct Heard {
 }
 
 impl Heard {
-    fn new(output: Output, databases: Option<Arc<Databases>>) -> Self {
-        let formatted = Formatted::new(output.format());
+    fn new(output: Output, logs: Option<PathBuf>, databases: Option<Arc<Databases>>) -> Self {
+        let formatted = Formatted::new(output.format(), logs);
         Self { output, databases, incidents: BTreeMap::new(), formatted, written: Ok(()) }
     }
 
@@ -285,6 +294,11 @@ impl Heard {
                     }
                     Output::Report | Output::Jsonl | Output::Evidence | Output::Nothing => Ok(()),
                 };
+            }
+            Command::Lookup(lookup) => {
+                let at = lookup.begun();
+                let record = Record::Lookup { lookup: &lookup, interface: None };
+                self.written = self.formatted.write(&record, at, out);
             }
             // Only a host tells more of a finding.
             Command::Update(_)

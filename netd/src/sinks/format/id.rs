@@ -4,6 +4,7 @@ use std::net::IpAddr;
 
 use netd_engine::finding::Pair;
 use netd_engine::flow::Conversation;
+use netd_engine::lookup::Carrier;
 
 /// A hash of what makes a conversation, or a pair, the one it is.
 pub(super) struct Id(blake3::Hash);
@@ -12,6 +13,11 @@ impl Id {
     pub(super) fn of_conversation(conversation: &Conversation) -> Self {
         let ports = [conversation.originator_port, conversation.responder_port];
         Self::new(conversation.start.0, conversation.originator, conversation.responder, ports, conversation.protocol)
+    }
+
+    pub(super) fn of_carrier(carrier: &Carrier) -> Self {
+        let ports = [carrier.originator_port, carrier.responder_port];
+        Self::new(carrier.start.0, carrier.originator, carrier.responder, ports, carrier.protocol)
     }
 
     /// A finding is about a pair, whatever its conversations.

@@ -17,6 +17,7 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 use netd_engine::finding::{Finding, Severity};
 use netd_engine::flow::Conversation;
+use netd_engine::lookup::Lookup;
 use netd_engine::region::Region;
 use netd_engine::time::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -31,7 +32,7 @@ pub enum Format {
     /// Suricata's EVE JSON, an object a line.
     #[default]
     Eve,
-    /// Zeek's tab-separated `conn.log` and `notice.log`.
+    /// Zeek's tab-separated `conn.log`, `dns.log`, `ssl.log` and `notice.log`.
     Zeek,
     /// The same logs, a JSON object a line.
     ZeekJson,
@@ -40,11 +41,13 @@ pub enum Format {
 }
 
 /// Which of a format's logs a line belongs to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Log {
     /// The only one.
     All,
     Conn,
+    Dns,
+    Ssl,
     Notice,
 }
 
@@ -55,6 +58,8 @@ impl Log {
         match self {
             Self::All => "netd",
             Self::Conn => "conn",
+            Self::Dns => "dns",
+            Self::Ssl => "ssl",
             Self::Notice => "notice",
         }
     }
@@ -66,6 +71,12 @@ pub enum Record<'a> {
     Finding(&'a Finding),
     /// A conversation that ended.
     Flow(Flow<'a>),
+    /// A question to a name server, and its answer.
+    Lookup {
+        lookup: &'a Lookup,
+        /// Name of the interface its conversation was first met on.
+        interface: Option<&'a str>,
+    },
     Verdict {
         at: Timestamp,
         event: &'a VerdictEvent,
@@ -150,14 +161,17 @@ impl Site {
 }
 
 impl Format {
-    /// Appends a record's lines, and returns the log they belong to; `None` when the format has no words for it.
-    pub fn write(self, record: &Record<'_>, site: &Site, out: &mut Vec<u8>) -> Option<Log> {
+    /// Hands a record's lines to `tell`, with the log they belong to: none when the format has no words for it, several
+    /// when it tells of the record in several logs.
+    pub fn write(self, record: &Record<'_>, site: &Site, tell: &mut dyn FnMut(Log, &[u8])) {
+        let mut lines = Vec::new();
         match self {
-            Self::Eve => eve::write(record, site, out),
-            Self::Zeek => zeek::write_tsv(record, site, out),
-            Self::ZeekJson => zeek::write_json(record, site, out),
-            Self::Jsonl => jsonl::write(record, out),
+            Self::Eve => eve::write(record, site, &mut lines),
+            Self::Jsonl => jsonl::write(record, &mut lines),
+            Self::Zeek => return zeek::write_tsv(record, site, tell),
+            Self::ZeekJson => return zeek::write_json(record, site, tell),
         }
+        tell(Log::All, &lines);
     }
 
     /// Returns what a new log begins with.

@@ -2,7 +2,7 @@
 
 use netd_common::verdict::Hits;
 use netd_engine::finding::Severity;
-use netd_engine::flow::{EndReason, NameSource, Protocol, Sent};
+use netd_engine::flow::{EndReason, NameSource, Protocol, Sent, Tls};
 use netd_engine::process::{Process, ProcessId};
 use netd_engine::verdict::{Origin, Response, Target, Verdict};
 use serde_json::{Value, json};
@@ -62,7 +62,7 @@ fn verdict() -> VerdictEvent {
 
 fn lines(format: Format, record: &Record<'_>) -> Vec<String> {
     let mut out = Vec::new();
-    format.write(record, &site(), &mut out);
+    format.write(record, &site(), &mut |_, lines| out.extend_from_slice(lines));
     String::from_utf8(out).unwrap().lines().map(str::to_owned).collect()
 }
 
@@ -184,9 +184,11 @@ fn a_hostile_name_ends_neither_field_nor_line() {
 #[test]
 fn jsonl_tells_of_everything_and_names_it() {
     let (finding, conversation, verdict, stats) = (finding(), tls(), verdict(), Stats::default());
+    let lookup = flows_for_tests::lookup();
     let records = [
         Record::Finding(&finding),
         Record::Flow(Flow::from(&conversation)),
+        Record::Lookup { lookup: &lookup, interface: None },
         Record::Verdict { at: NOW, event: &verdict },
         Record::Stats { at: NOW, stats: &stats },
     ];
@@ -194,9 +196,11 @@ fn jsonl_tells_of_everything_and_names_it() {
     let told: Vec<_> = records.iter().map(|record| json(Format::Jsonl, record)[0].clone()).collect();
 
     let kinds: Vec<_> = told.iter().map(|line| line["event"].as_str().unwrap()).collect();
-    assert_eq!(kinds, ["finding", "flow", "verdict", "stats"]);
-    assert_eq!(told[2]["target"], json!({"kind": "host", "address": "198.51.100.9"}));
-    assert_eq!((&told[2]["action"], &told[2]["until"]), (&"drop".into(), &"2027-01-15T08:01:40Z".into()));
+    assert_eq!(kinds, ["finding", "flow", "dns", "verdict", "stats"]);
+    assert_eq!((&told[2]["name"], &told[2]["answers"][0]["data"]), (&"cdn.example.net".into(), &"198.51.100.9".into()));
+    assert_eq!((&told[2]["round_trip_s"], &told[2]["rcode"]), (&0.02.into(), &"NOERROR".into()));
+    assert_eq!(told[3]["target"], json!({"kind": "host", "address": "198.51.100.9"}));
+    assert_eq!((&told[3]["action"], &told[3]["until"]), (&"drop".into(), &"2027-01-15T08:01:40Z".into()));
 }
 
 #[test]
@@ -206,4 +210,43 @@ fn local_is_what_the_operator_says_or_what_is_private() {
 
     assert!(site().is_local(private) && site().is_local(shared) && !site().is_local(public));
     assert!(named.is_local(public) && !named.is_local(private));
+}
+
+#[test]
+fn a_row_of_dns_log_and_one_of_ssl_log_have_the_columns_of_their_headers() {
+    let lookup = flows_for_tests::lookup();
+    let mut secured = tls();
+    secured.tls = Tls { ja3: Some("e7d7".into()), version: Some(0x0304), cipher: Some(0x1301), next_protocol: None };
+
+    let dns = &lines(Format::Zeek, &Record::Lookup { lookup: &lookup, interface: None })[0];
+    let flow = lines(Format::Zeek, &Record::Flow(Flow::from(&secured)));
+
+    let [conn, ssl] = &flow[..] else { panic!("{flow:?}") };
+    let row = |line: &str| line.split('\t').map(str::to_owned).collect::<Vec<_>>();
+    let (uid, ssl, dns) = (row(conn)[1].clone(), row(ssl), row(dns));
+    assert_eq!(ssl[1], uid, "both lead to one connection");
+    let expected = "TLSv13\tTLS_AES_128_GCM_SHA256\t-\tcdn.example.net\t-\t-\t-\t-\te7d7\t\
+                    t13d1516h2_8daaf6152771_e5627efa2ab1";
+    assert_eq!(ssl[6..].join("\t"), expected);
+    assert_eq!(
+        dns[6..].join("\t"),
+        "udp\t7\t0.020000\tcdn.example.net\t1\tC_INTERNET\t1\tA\t0\tNOERROR\tF\tF\tT\tT\t0\t198.51.100.9\t60.000000\tF"
+    );
+    for (log, row) in [(Log::Dns, dns), (Log::Ssl, ssl)] {
+        let head = Format::Zeek.head(log, NOW);
+        let columns = |start: &str| head.lines().find(|line| line.starts_with(start)).unwrap().split('\t').count() - 1;
+        assert_eq!((columns("#fields"), columns("#types")), (row.len(), row.len()));
+    }
+}
+
+#[test]
+fn what_tls_did_not_show_is_not_claimed_and_cleartext_has_no_row() {
+    let mut bare = tls();
+    bare.ja4 = None;
+    bare.name_source = NameSource::Dns;
+    let plain = Conversation { service: Some(Protocol::Http), ..tls() };
+
+    assert_eq!(lines(Format::Zeek, &Record::Flow(Flow::from(&bare))).len(), 1);
+    assert_eq!(lines(Format::Zeek, &Record::Flow(Flow::from(&plain))).len(), 1);
+    assert_eq!(json(Format::Eve, &Record::Flow(Flow::from(&bare)))[0]["event_type"], "flow");
 }

@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use netd_engine::finding::Finding;
 use netd_engine::flow::protocol_name;
+use netd_engine::lookup::{Lookup, rcode_name, type_name};
 use netd_engine::verdict::{Response, Target};
 
 use super::Record;
@@ -32,6 +33,7 @@ pub fn line(record: &Record<'_>) -> String {
                 flow.responded.bytes,
             )
         }
+        Record::Lookup { lookup, .. } => of_lookup(lookup),
         Record::Verdict { event, .. } => of_verdict(event),
         Record::Stats { stats, .. } => format!(
             "up {} s: {} packets, {} flows alive, {} findings, {} lost",
@@ -64,6 +66,38 @@ fn of_finding(finding: &Finding) -> String {
         let _ = write!(line, " {technique}");
     }
     line
+}
+
+fn of_lookup(lookup: &Lookup) -> String {
+    let carrier = &lookup.carrier;
+    let name = lookup.name.as_deref().unwrap_or("nothing");
+    let mut line = format!(
+        "dns {} -> {}:{} {} {name}",
+        carrier.originator,
+        carrier.responder,
+        carrier.responder_port,
+        rtype(lookup.qtype)
+    );
+    match &lookup.reply {
+        Some(reply) => {
+            let _ = write!(line, ": {}", rcode(reply.flags.rcode()));
+            for data in reply.records.iter().filter_map(|record| record.data.as_deref()) {
+                let _ = write!(line, " {data}");
+            }
+        }
+        None => line.push_str(": no answer"),
+    }
+    line
+}
+
+/// Returns the name of a type of record, or its number.
+pub(super) fn rtype(number: u16) -> String {
+    type_name(number).map_or_else(|| number.to_string(), str::to_owned)
+}
+
+/// Returns the name of a response code, or its number.
+pub(super) fn rcode(number: u8) -> String {
+    rcode_name(number).map_or_else(|| number.to_string(), str::to_owned)
 }
 
 fn of_verdict(event: &VerdictEvent) -> String {

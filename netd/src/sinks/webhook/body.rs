@@ -19,13 +19,14 @@ pub(super) struct Body {
 impl Body {
     pub(super) fn of(record: &Record<'_>, site: &Site) -> Self {
         let mut line = Vec::new();
-        Format::Jsonl.write(record, site, &mut line);
+        Format::Jsonl.write(record, site, &mut |_, lines| line.extend_from_slice(lines));
         let (title, severity) = match record {
             Record::Finding(finding) => {
                 let severity = finding.severity;
                 (format!("{} finding: {}", severity.name(), finding.detector.replace('_', " ")), Some(severity))
             }
             Record::Flow(_) => ("flow".to_owned(), None),
+            Record::Lookup { .. } => ("look-up".to_owned(), None),
             Record::Verdict { .. } => ("verdict".to_owned(), None),
             Record::Stats { .. } => ("statistics".to_owned(), None),
         };

@@ -193,7 +193,7 @@ impl Poster {
     async fn take(&mut self, item: &Item) {
         let admission = match item {
             Item::Event { event: Event::Finding(stored), .. } => self.gate.admit(&stored.finding, time::now()),
-            Item::Event { event: Event::Flow(_) | Event::Verdict(_), .. } | Item::Stats { .. } => {
+            Item::Event { event: Event::Flow(_) | Event::Verdict(_), .. } | Item::Lookup(_) | Item::Stats { .. } => {
                 self.gate.admit_other(time::now())
             }
         };

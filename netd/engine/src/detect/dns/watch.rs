@@ -93,6 +93,10 @@ impl Watch {
         }
     }
 
+    pub(crate) fn set_thresholds(&mut self, thresholds: Thresholds) {
+        self.thresholds = thresholds;
+    }
+
     pub(crate) fn zones(&self) -> u64 {
         self.zones.len() as u64
     }

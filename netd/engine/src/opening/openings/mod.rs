@@ -8,6 +8,7 @@ use netd_common::key::Direction;
 use crate::opening::interner::Interner;
 use crate::opening::read::{self, Path, Said};
 use crate::opening::stream::Stream;
+use crate::opening::tls::server::Choice;
 use crate::opening::{Opening, Protocol};
 use crate::slab::Handle;
 
@@ -187,6 +188,7 @@ impl Openings {
             ja3: once(opening.ja3),
             ja4: once(opening.ja4),
             user_agent: once(opening.user_agent),
+            server: opening.server.map(|server| Choice { alpn: once(server.alpn), ..server }),
             ..opening
         };
         self.shared.share(Arc::new(opening))

@@ -119,7 +119,8 @@ const fn protocol_of(carrier: Carrier) -> Protocol {
     }
 }
 
-fn shown(alpn: &[u8]) -> Option<Arc<str>> {
+/// Returns a protocol's name as it may be shown.
+pub(super) fn shown(alpn: &[u8]) -> Option<Arc<str>> {
     let is_shown = !alpn.is_empty() && alpn.len() <= LONGEST_ALPN && alpn.iter().all(u8::is_ascii_graphic);
     std::str::from_utf8(alpn).ok().filter(|_| is_shown).map(Arc::from)
 }

@@ -3,6 +3,7 @@
 pub(super) mod certificate;
 mod fingerprint;
 pub(super) mod hello;
+pub(super) mod server;
 
 pub(super) use fingerprint::Carrier;
 

@@ -1,6 +1,9 @@
 //! `netd replay` in the formats of other tools, read as those tools read them.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+mod lookups;
+mod zeek;
+
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -8,6 +11,8 @@ use std::process::{Command, Stdio};
 use netd::cli::replay::{Args, Output, run};
 use netd_engine::finding::Severity;
 use serde_json::Value;
+
+use self::zeek::read as zeek;
 
 fn pcap(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../pcaps").join(name)
@@ -23,64 +28,6 @@ fn replay(name: &str, output: Output) -> String {
 fn json_lines(name: &str, output: Output) -> Vec<Value> {
     let text = replay(name, output);
     text.lines().map(|line| serde_json::from_str(line).expect("a JSON object a line")).collect()
-}
-
-/// One log as Zeek writes it: rows by column.
-struct ZeekLog {
-    path: String,
-    fields: Vec<String>,
-    rows: Vec<HashMap<String, String>>,
-}
-
-/// Reads logs that follow each other, and refuses what Zeek's own readers would.
-fn zeek(text: &str) -> Vec<ZeekLog> {
-    let mut logs = Vec::new();
-    let mut lines = text.lines().peekable();
-    while lines.peek().is_some() {
-        assert_eq!(lines.next(), Some("#separator \\x09"));
-        let mut directive = |name: &str| {
-            let line = lines.next().unwrap_or_default();
-            let rest = line.strip_prefix(&format!("#{name}\t"));
-            rest.unwrap_or_else(|| panic!("#{name} is missing: {line}")).to_owned()
-        };
-        assert_eq!(directive("set_separator"), ",");
-        assert_eq!(directive("empty_field"), "(empty)");
-        assert_eq!(directive("unset_field"), "-");
-        let path = directive("path");
-        directive("open");
-        let split = |text: String| text.split('\t').map(str::to_owned).collect::<Vec<_>>();
-        let (fields, types) = (split(directive("fields")), split(directive("types")));
-        assert_eq!(fields.len(), types.len());
-        let mut rows = Vec::new();
-        for line in lines.by_ref() {
-            if line.starts_with("#close\t") {
-                break;
-            }
-            let values: Vec<&str> = line.split('\t').collect();
-            assert_eq!(values.len(), fields.len(), "{line}");
-            values.iter().zip(&types).for_each(|(value, kind)| check(value, kind));
-            rows.push(fields.iter().cloned().zip(values.into_iter().map(str::to_owned)).collect());
-        }
-        logs.push(ZeekLog { path, fields, rows });
-    }
-    logs
-}
-
-fn check(value: &str, kind: &str) {
-    let is_number = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
-    let is_well = value == "-"
-        || match kind {
-            "time" | "interval" => {
-                value.split_once('.').is_some_and(|(whole, part)| is_number(whole) && part.len() == 6)
-            }
-            "addr" => value.parse::<IpAddr>().is_ok(),
-            "port" => value.parse::<u16>().is_ok(),
-            "count" => value.parse::<u64>().is_ok(),
-            "bool" => matches!(value, "T" | "F"),
-            "string" | "enum" | "set[string]" | "set[enum]" => !value.is_empty(),
-            other => panic!("unknown type {other}"),
-        };
-    assert!(is_well, "'{value}' is no {kind}");
 }
 
 /// What RITA reads of conn.log.
@@ -135,8 +82,8 @@ fn zeeks_logs_hold_what_rita_imports() {
 fn a_beacon_stands_in_notice_log_and_its_connections_in_conn_log() {
     let logs = zeek(&replay("beacon-tls.pcap", Output::Zeek));
 
-    let [conn, notice] = &logs[..] else { panic!("{} logs", logs.len()) };
-    assert_eq!(notice.path, "notice");
+    let [conn, ssl, notice] = &logs[..] else { panic!("{} logs", logs.len()) };
+    assert_eq!((ssl.path.as_str(), notice.path.as_str()), ("ssl", "notice"));
     let found = notice.rows.iter().find(|row| row["note"] == "Netd::Beacon").expect("a notice of the beacon");
     let calls = conn.rows.iter().filter(|row| row["id.resp_h"] == found["dst"] && row["service"] == "ssl").count();
     assert!(calls > 10, "{calls}");
