@@ -35,6 +35,22 @@ pub(crate) enum Need {
     /// Nothing: it tells nothing.
     Nothing,
     Scope(Scope),
+    /// One of them; the handler asks for the one that its work takes.
+    Either(Scope, Scope),
+}
+
+/// What whoever asks may do.
+#[derive(Clone, Debug)]
+pub(super) struct Granted(Arc<[Scope]>);
+
+impl Granted {
+    /// Refuses whoever may not do what `scope` stands for.
+    pub(super) fn require(&self, scope: Scope) -> Result<(), Problem> {
+        match self.0.iter().any(|granted| granted.covers(scope)) {
+            true => Ok(()),
+            false => Err(lacking(scope, "what you present")),
+        }
+    }
 }
 
 /// What is granted without a token.
@@ -66,6 +82,12 @@ pub(super) struct Gate {
     pub(super) need: Need,
 }
 
+/// Somebody who gets in.
+struct Known {
+    actor: Actor,
+    granted: Granted,
+}
+
 /// Why somebody does not get in.
 enum Refused {
     Unknown { detail: String },
@@ -81,7 +103,7 @@ impl Doorkeeper {
     }
 
     /// Returns who asks, if they may. A token that is presented counts, and nothing beside it.
-    fn identify(&self, need: Need, peer: Option<Peer>, headers: &HeaderMap) -> Result<Actor, Refused> {
+    fn identify(&self, need: Need, peer: Option<Peer>, headers: &HeaderMap) -> Result<Known, Refused> {
         let Inner { access, tokens, attempts, uid: own } = &*self.0;
         if let Some(presented) = presented(headers) {
             let address = match peer {
@@ -116,7 +138,9 @@ impl Doorkeeper {
             Some(Peer::Loopback { .. }) => {
                 permit(need, access.loopback.as_slice(), Actor::Loopback, "loopback (api.loopback)")
             }
-            Some(Peer::Remote { .. }) | None if need == Need::Nothing => Ok(Actor::Loopback),
+            Some(Peer::Remote { .. }) | None if need == Need::Nothing => {
+                Ok(Known { actor: Actor::Loopback, granted: Granted(Arc::default()) })
+            }
             Some(Peer::Remote { .. }) | None => {
                 let detail = "a token is needed: Authorization: Bearer ntd_…; `netd token create` makes one";
                 Err(Refused::Unknown { detail: detail.to_owned() })
@@ -125,11 +149,16 @@ impl Doorkeeper {
     }
 }
 
-fn permit(need: Need, scopes: &[Scope], actor: Actor, way: &'static str) -> Result<Actor, Refused> {
-    match need {
-        Need::Nothing => Ok(actor),
-        Need::Scope(needed) if scopes.iter().any(|scope| scope.covers(needed)) => Ok(actor),
-        Need::Scope(scope) => Err(Refused::Lacks { scope, way }),
+fn permit(need: Need, scopes: &[Scope], actor: Actor, way: &'static str) -> Result<Known, Refused> {
+    let has = |needed| scopes.iter().any(|scope| scope.covers(needed));
+    let (may, scope) = match need {
+        Need::Nothing => (true, Scope::Read),
+        Need::Scope(scope) => (has(scope), scope),
+        Need::Either(scope, other) => (has(scope) || has(other), scope),
+    };
+    match may {
+        true => Ok(Known { actor, granted: Granted(scopes.into()) }),
+        false => Err(Refused::Lacks { scope, way }),
     }
 }
 
@@ -145,11 +174,14 @@ fn bearer(value: &HeaderValue) -> Option<&str> {
 }
 
 /// Lets a request pass that may, as asked for by whoever asks; every answer names the request.
-pub(super) async fn require(State(gate): State<Gate>, request: Request, next: Next) -> Response {
+pub(super) async fn require(State(gate): State<Gate>, mut request: Request, next: Next) -> Response {
     let id = uuid::Uuid::now_v7().to_string();
     let peer = request.extensions().get::<Peer>().copied();
     let mut response = match gate.doorkeeper.identify(gate.need, peer, request.headers()) {
-        Ok(actor) => as_caller(Caller { actor, request: Some(id.as_str().into()) }, next.run(request)).await,
+        Ok(Known { actor, granted }) => {
+            request.extensions_mut().insert(granted);
+            as_caller(Caller { actor, request: Some(id.as_str().into()) }, next.run(request)).await
+        }
         Err(refused) => refused.into_response(),
     };
     if let Ok(id) = HeaderValue::from_str(&id) {
@@ -170,14 +202,7 @@ impl Refused {
                 let problem = Problem::new(StatusCode::TOO_MANY_REQUESTS, "locked", "Too many attempts", detail);
                 (problem, Some((header::RETRY_AFTER, HeaderValue::from(seconds))))
             }
-            Self::Lacks { scope, way } => {
-                let scope = scope.name();
-                let detail = format!(
-                    "this needs the scope '{scope}', which {way} does not have; use the unix socket as root (sudo), or \
-                     a token of `netd token create --scope {scope}`"
-                );
-                (Problem::new(StatusCode::FORBIDDEN, "forbidden", "Not allowed", detail), None)
-            }
+            Self::Lacks { scope, way } => (lacking(scope, way), None),
         };
         let mut response = problem.into_response();
         if let Some((name, value)) = header {
@@ -187,4 +212,13 @@ impl Refused {
         response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
         response
     }
+}
+
+fn lacking(scope: Scope, way: &str) -> Problem {
+    let scope = scope.name();
+    let detail = format!(
+        "this needs the scope '{scope}', which {way} does not have; use the unix socket as root (sudo), or a token of \
+         `netd token create --scope {scope}`"
+    );
+    Problem::new(StatusCode::FORBIDDEN, "forbidden", "Not allowed", detail)
 }

@@ -41,12 +41,13 @@ pub(super) enum Answer {
 }
 
 /// What the document is ordered by.
-pub(super) const TAGS: [(&str, &str); 7] = [
+pub(super) const TAGS: [(&str, &str); 8] = [
     ("findings", "What the detectors found, and why"),
     ("flows", "Conversations, alive and ended"),
     ("enforcement", "Verdicts, block-lists, the mode, the kill switch"),
     ("decisions", "The same for CrowdSec's bouncers"),
     ("entities", "One page about one thing"),
+    ("hunts", "What the engine follows at this moment, findings or not"),
     ("operation", "The daemon itself"),
     ("access", "Who may ask, and who did"),
 ];
@@ -106,9 +107,11 @@ impl Operation {
 
 /// Returns every operation, in the order of the document.
 pub(super) fn all() -> impl Iterator<Item = &'static Operation> {
-    [FINDINGS, FLOWS, ENFORCEMENT, DECISIONS, ENTITIES, OPERATION, ACCESS].into_iter().flatten()
+    [FINDINGS, FLOWS, ENFORCEMENT, DECISIONS, ENTITIES, HUNTS, OPERATION, ACCESS].into_iter().flatten()
 }
 
+const SUPPRESSED: Parameter =
+    parameter("suppressed", OneOf(&["hide", "only", "show"]), "Those that a suppression covers");
 const SEVERITY: Parameter =
     parameter("severity", OneOf(&["info", "low", "medium", "high", "critical"]), "This severity or a higher one");
 
@@ -123,7 +126,7 @@ macro_rules! finding_filters {
             MIN_SCORE,
             parameter("since", Moment, "Raised since"),
             parameter("until", Moment, "Begun by then"),
-            parameter("suppressed", OneOf(&["hide", "only", "show"]), "Those that a suppression covers"),
+            SUPPRESSED,
             $($more),*
         ]
     };
@@ -136,6 +139,15 @@ const FINDINGS: &[Operation] = &[
     get("/api/v1/findings/stream", "stream_findings", "findings", "Findings as they are reported or rise")
         .query(finding_filters!(LAST))
         .answer(Answer::Stream("Event")),
+    get("/api/v1/findings/export", "export_findings", "findings", "The newest findings as other tools take them in")
+        .query(&[
+            parameter("format", OneOf(&["stix", "sigma", "csv", "md"]), "STIX 2.1, Sigma rules, RFC 4180, Markdown")
+                .needed(),
+            Q,
+            SUPPRESSED,
+            parameter("limit", Number(10_000), "The newest so many, from 1; 1,000 when it is not there"),
+        ])
+        .answer(Answer::Bytes("*/*")),
     get("/api/v1/findings/{id}", "get_finding", "findings", "One finding").answer(Answer::Json("Finding")),
     get("/api/v1/findings/{id}", "triage_finding", "findings", "Says what people made of it; If-Match names its ETag")
         .with("PATCH")
@@ -145,6 +157,15 @@ const FINDINGS: &[Operation] = &[
         .answer(Answer::Json("Evidence")),
     get("/api/v1/findings/{id}/evidence.pcapng", "get_evidence_capture", "findings", "Its first payload as a capture")
         .answer(Answer::Bytes("application/x-pcapng")),
+    get("/api/v1/findings/{id}/stix", "get_finding_as_stix", "findings", "A finding as a STIX 2.1 bundle")
+        .answer(Answer::Bytes("application/stix+json;version=2.1")),
+    get("/api/v1/findings/{id}/sigma", "get_finding_as_sigma", "findings", "A finding as a Sigma rule")
+        .answer(Answer::Bytes("application/yaml")),
+    get("/api/v1/findings/{id}/actions", "act_on_finding", "findings", "Blocks the far side, or hides others like it")
+        .with("POST")
+        .body(Body::Json("ActionWanted"))
+        .answer(Answer::Json("ActionDone"))
+        .status(&[200, 201]),
     get("/api/v1/explain", "explain", "findings", "Why there is, or is not, a finding, and what is enforced")
         .query(&[
             parameter("ip", Address, "Either end"),
@@ -406,6 +427,21 @@ const ENTITIES: &[Operation] = &[
     get("/api/v1/processes/{pid}", "get_process", "entities", "A process of this host").answer(Answer::Json("Entity")),
     get("/api/v1/containers/{id}", "get_container", "entities", "A container, by twelve characters of its id or more")
         .answer(Answer::Json("Entity")),
+];
+
+const HUNTS: &[Operation] = &[
+    get("/api/v1/beacons", "hunt_beacons", "hunts", "Pairs by their rhythm, those below the threshold too")
+        .query(&[Q, LIMIT])
+        .answer(Answer::Json("Beacons")),
+    get("/api/v1/tunnels", "hunt_tunnels", "hunts", "Names and echoes that carry more than they should")
+        .query(&[Q, LIMIT])
+        .answer(Answer::Json("Tunnels")),
+    get("/api/v1/dns/top", "hunt_names", "hunts", "Domains by how often they are asked for")
+        .query(&[Q, LIMIT])
+        .answer(Answer::Json("Domains")),
+    get("/api/v1/listeners", "hunt_listeners", "hunts", "Processes of this host that wait on a port")
+        .query(&[Q, LIMIT])
+        .answer(Answer::Json("Listeners")),
 ];
 
 const OPERATION: &[Operation] = &[

@@ -48,7 +48,7 @@ use crate::store::events::Events;
 use crate::store::evidence::Evidence;
 use crate::store::history::History;
 use crate::store::policies::{Book, Files};
-use crate::store::questions::{self, Asked};
+use crate::store::questions;
 use crate::store::status::{self, Degraded, Fill, Interface, Loss, Snapshot};
 use crate::store::suppressions::Suppressions;
 use crate::store::tokens::{Scope, Tokens};
@@ -151,8 +151,8 @@ impl Api {
         let (asker, mut asked) = questions::channel();
         tokio::spawn(async move {
             let engine = Engine::new(netd_engine::config::Config::default());
-            while let Some(Asked { question, answer }) = asked.recv().await {
-                let _ = answer.send(engine.explain(&question));
+            while let Some(asked) = asked.recv().await {
+                asked.answer(&engine);
             }
         });
         let tokens = Arc::new(Tokens::open(None));
