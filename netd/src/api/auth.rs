@@ -5,14 +5,16 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use axum::extract::{Request, State};
-use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
 
 use super::attempts::Attempts;
 use super::problem::Problem;
+use super::session;
 use crate::store::audit::{Actor, Caller, as_caller};
-use crate::store::tokens::{Rejected, Scope, Tokens};
+use crate::store::sessions::{Session, Sessions};
+use crate::store::tokens::{Rejected, Scope, Token, Tokens};
 use crate::time;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -40,13 +42,21 @@ pub(crate) enum Need {
 }
 
 /// What whoever asks may do.
-#[derive(Clone, Debug)]
-pub(super) struct Granted(Arc<[Scope]>);
+#[derive(Clone, Debug, Default)]
+pub(super) struct Granted {
+    scopes: Arc<[Scope]>,
+    /// By which it was granted, if by one.
+    pub(super) session: Option<Arc<Session>>,
+}
 
 impl Granted {
+    pub(super) fn scopes(&self) -> &[Scope] {
+        &self.scopes
+    }
+
     /// Refuses whoever may not do what `scope` stands for.
     pub(super) fn require(&self, scope: Scope) -> Result<(), Problem> {
-        match self.0.iter().any(|granted| granted.covers(scope)) {
+        match self.scopes.iter().any(|granted| granted.covers(scope)) {
             true => Ok(()),
             false => Err(lacking(scope, "what you present")),
         }
@@ -70,6 +80,7 @@ pub struct Doorkeeper(Arc<Inner>);
 struct Inner {
     access: Access,
     tokens: Arc<Tokens>,
+    sessions: Sessions,
     attempts: Attempts,
     /// The daemon's own user.
     uid: u32,
@@ -93,40 +104,51 @@ enum Refused {
     Unknown { detail: String },
     Locked { seconds: u64 },
     Lacks { scope: Scope, way: &'static str },
+    /// A write by a cookie alone.
+    Forged,
 }
 
 impl Doorkeeper {
     #[must_use]
     pub fn new(access: Access, tokens: Arc<Tokens>) -> Self {
         let uid = rustix::process::geteuid().as_raw();
-        Self(Arc::new(Inner { access, tokens, attempts: Attempts::new(Instant::now()), uid }))
+        let (sessions, attempts) = (Sessions::default(), Attempts::new(Instant::now()));
+        Self(Arc::new(Inner { access, tokens, sessions, attempts, uid }))
     }
 
-    /// Returns who asks, if they may. A token that is presented counts, and nothing beside it.
-    fn identify(&self, need: Need, peer: Option<Peer>, headers: &HeaderMap) -> Result<Known, Refused> {
-        let Inner { access, tokens, attempts, uid: own } = &*self.0;
+    /// Returns the sessions of browsers.
+    pub(super) fn sessions(&self) -> &Sessions {
+        &self.0.sessions
+    }
+
+    /// Returns who asks, if they may. A token that is presented counts, and nothing beside it; then a session.
+    fn identify(
+        &self,
+        need: Need,
+        peer: Option<Peer>,
+        (method, headers): (&Method, &HeaderMap),
+    ) -> Result<Known, Refused> {
+        let Inner { access, tokens, uid: own, .. } = &*self.0;
         if let Some(presented) = presented(headers) {
-            let address = match peer {
-                Some(Peer::Loopback { address } | Peer::Remote { address }) => Some(address),
-                // The socket's file mode keeps strangers out: nobody on it is ever locked out.
-                Some(Peer::Unix { .. }) | None => None,
-            };
-            let now = Instant::now();
-            if let Some(wait) = address.and_then(|address| attempts.wait(address, now)) {
-                return Err(Refused::Locked { seconds: wait.as_secs() + 1 });
-            }
-            let checked = presented.ok_or(Rejected::Malformed).and_then(|text| tokens.check(text, time::now()));
-            let token = checked.map_err(|rejected| {
-                if let Some(address) = address {
-                    attempts.failed(address, now);
-                }
-                Refused::Unknown { detail: format!("the token is not accepted: {rejected}") }
+            let token = self.limited(peer, || {
+                let checked = presented.ok_or(Rejected::Malformed).and_then(|text| tokens.check(text, time::now()));
+                checked.map_err(|rejected| format!("the token is not accepted: {rejected}"))
             })?;
-            if let Some(address) = address {
-                attempts.succeeded(address, now);
-            }
             let actor = Actor::Token { id: token.id.into() };
             return permit(need, &token.scopes, actor, "the token");
+        }
+        if let Some(secret) = session::presented(headers) {
+            let (session, token) = self.limited(peer, || {
+                let found = self.session(secret);
+                found.ok_or_else(|| "the session is over: begin another with POST /api/v1/session".to_owned())
+            })?;
+            let shown = headers.get(session::CSRF).and_then(|value| value.to_str().ok());
+            if !method.is_safe() && !shown.is_some_and(|shown| session.csrf.is(shown)) {
+                return Err(Refused::Forged);
+            }
+            let actor = Actor::Token { id: Arc::clone(&session.token) };
+            let Known { actor, granted } = permit(need, &token.scopes, actor, "the session's token")?;
+            return Ok(Known { actor, granted: Granted { session: Some(Arc::new(session)), ..granted } });
         }
         match peer {
             Some(Peer::Unix { uid, pid }) if uid == 0 || uid == *own => {
@@ -139,13 +161,44 @@ impl Doorkeeper {
                 permit(need, access.loopback.as_slice(), Actor::Loopback, "loopback (api.loopback)")
             }
             Some(Peer::Remote { .. }) | None if need == Need::Nothing => {
-                Ok(Known { actor: Actor::Loopback, granted: Granted(Arc::default()) })
+                Ok(Known { actor: Actor::Loopback, granted: Granted::default() })
             }
             Some(Peer::Remote { .. }) | None => {
                 let detail = "a token is needed: Authorization: Bearer ntd_…; `netd token create` makes one";
                 Err(Refused::Unknown { detail: detail.to_owned() })
             }
         }
+    }
+}
+
+impl Doorkeeper {
+    /// Returns a session with its token, as long as there are both.
+    fn session(&self, secret: &str) -> Option<(Session, Token)> {
+        let now = time::now();
+        let session = self.0.sessions.find(secret, now)?;
+        let token = self.0.tokens.of_id(&session.token, now)?;
+        Some((session, token))
+    }
+
+    /// Checks what is presented, unless the address has presented too much that was nothing.
+    fn limited<T>(&self, peer: Option<Peer>, check: impl FnOnce() -> Result<T, String>) -> Result<T, Refused> {
+        let attempts = &self.0.attempts;
+        let address = match peer {
+            Some(Peer::Loopback { address } | Peer::Remote { address }) => Some(address),
+            // The socket's file mode keeps strangers out: nobody on it is ever locked out.
+            Some(Peer::Unix { .. }) | None => None,
+        };
+        let now = Instant::now();
+        if let Some(wait) = address.and_then(|address| attempts.wait(address, now)) {
+            return Err(Refused::Locked { seconds: wait.as_secs() + 1 });
+        }
+        let checked = check();
+        match (address, &checked) {
+            (Some(address), Ok(_)) => attempts.succeeded(address, now),
+            (Some(address), Err(_)) => attempts.failed(address, now),
+            (None, _) => {}
+        }
+        checked.map_err(|detail| Refused::Unknown { detail })
     }
 }
 
@@ -157,7 +210,7 @@ fn permit(need: Need, scopes: &[Scope], actor: Actor, way: &'static str) -> Resu
         Need::Either(scope, other) => (has(scope) || has(other), scope),
     };
     match may {
-        true => Ok(Known { actor, granted: Granted(scopes.into()) }),
+        true => Ok(Known { actor, granted: Granted { scopes: scopes.into(), session: None } }),
         false => Err(Refused::Lacks { scope, way }),
     }
 }
@@ -177,7 +230,7 @@ fn bearer(value: &HeaderValue) -> Option<&str> {
 pub(super) async fn require(State(gate): State<Gate>, mut request: Request, next: Next) -> Response {
     let id = uuid::Uuid::now_v7().to_string();
     let peer = request.extensions().get::<Peer>().copied();
-    let mut response = match gate.doorkeeper.identify(gate.need, peer, request.headers()) {
+    let mut response = match gate.doorkeeper.identify(gate.need, peer, (request.method(), request.headers())) {
         Ok(Known { actor, granted }) => {
             request.extensions_mut().insert(granted);
             as_caller(Caller { actor, request: Some(id.as_str().into()) }, next.run(request)).await
@@ -203,6 +256,11 @@ impl Refused {
                 (problem, Some((header::RETRY_AFTER, HeaderValue::from(seconds))))
             }
             Self::Lacks { scope, way } => (lacking(scope, way), None),
+            Self::Forged => {
+                let detail = "what changes something needs the session's CSRF token, which GET /api/v1/session tells: \
+                              X-CSRF-Token";
+                (Problem::new(StatusCode::FORBIDDEN, "no-csrf-token", "No CSRF token", detail), None)
+            }
         };
         let mut response = problem.into_response();
         if let Some((name, value)) = header {

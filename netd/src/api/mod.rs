@@ -33,6 +33,8 @@ mod policies;
 mod problem;
 mod routes;
 mod serve;
+mod session;
+mod sinks;
 mod slots;
 mod stats;
 mod status;

@@ -9,7 +9,7 @@ use axum::routing::{self, MethodRouter};
 use super::auth::{Gate, Need, require};
 use super::{
     Context, actions, allowlists, audit, blocklists, confirmations, decisions, entities, entries, evidence, explain, export, feeds,
-    findings, flows, health, hunts, metrics, openapi, policies, stats, status, stream, suppressions, tokens, verdicts,
+    findings, flows, health, hunts, metrics, openapi, policies, session, sinks, stats, status, stream, suppressions, tokens, verdicts,
 };
 use crate::store::tokens::Scope::{self, Admin, Block, Metrics, Policy, Read, Triage};
 
@@ -95,11 +95,15 @@ pub(super) fn table() -> Vec<Route> {
         route("/api/v1/unblock", Block, post(confirmations::unblock)),
         route("/api/v1/feeds", Read, get(feeds::list)),
         route("/api/v1/feeds/{target}", Policy, post(feeds::act)),
+        route("/api/v1/sinks", Read, get(sinks::list)),
         route("/api/v1/decisions", Read, get(decisions::list)),
         // The paths of another product, where its clients look for them.
         route("/v1/decisions", Read, get(decisions::query)),
         route("/v1/decisions/stream", Read, get(decisions::stream)),
         route("/api/v1/audit", Admin, get(audit::list)),
+        route("/api/v1/session", Read, get(session::get)),
+        route("/api/v1/session", Read, post(session::begin)),
+        route("/api/v1/session", Read, delete(session::end)),
         route("/api/v1/tokens", Admin, get(tokens::list)),
         route("/api/v1/tokens", Admin, post(tokens::create)),
         route("/api/v1/tokens/{id}", Admin, delete(tokens::revoke)),

@@ -15,6 +15,7 @@ mod feeds;
 mod findings;
 mod flows;
 mod geoip;
+mod hunt;
 mod kill_switch;
 mod lists;
 mod man;
@@ -57,6 +58,7 @@ enum Command {
     Observe(observe::Args),
     Findings(findings::Args),
     Explain(explain::Args),
+    Hunt(hunt::Args),
     Suppress(suppress::Args),
     Verdicts(verdicts::Args),
     Block(block::Args),
@@ -159,6 +161,7 @@ pub fn run(cli: &Cli, out: &mut dyn Write, err: &mut dyn Write) -> u8 {
         Command::Observe(args) => observe::run(args, out, err).map(|()| 0),
         Command::Findings(args) => findings::run(args, out).map(|()| 0),
         Command::Explain(args) => explain::run(args, out).map(|()| 0),
+        Command::Hunt(args) => hunt::run(args, out).map(|()| 0),
         Command::Suppress(args) => suppress::run(args, out).map(|()| 0),
         Command::Verdicts(args) => verdicts::run(args, out).map(|()| 0),
         Command::Block(args) => block::run(args, out),

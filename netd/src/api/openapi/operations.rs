@@ -15,7 +15,7 @@ pub(super) struct Operation {
     pub(super) query: &'static [Parameter],
     pub(super) body: Body,
     pub(super) answer: Answer,
-    /// Statuses of answers that are no problems.
+    /// Statuses of answers that are part of the work, those of problems among them.
     pub(super) status: &'static [u16],
     /// Whether it asks nobody who they are.
     pub(super) is_open: bool,
@@ -445,8 +445,11 @@ const HUNTS: &[Operation] = &[
 ];
 
 const OPERATION: &[Operation] = &[
-    get("/livez", "get_liveness", "operation", "Whether netd lives").open(),
-    get("/readyz", "get_readiness", "operation", "Whether netd does its work").open(),
+    get("/livez", "get_liveness", "operation", "Whether netd lives").answer(Answer::Json("Liveness")).open(),
+    get("/readyz", "get_readiness", "operation", "Whether netd does its work; 503 says why not")
+        .answer(Answer::Json("Readiness"))
+        .status(&[200, 503])
+        .open(),
     get("/metrics", "get_metrics", "operation", "Counters for Prometheus")
         .answer(Answer::Bytes("application/openmetrics-text; version=1.0.0; charset=utf-8")),
     get("/docs", "get_docs", "operation", "A viewer of this document").answer(Answer::Nothing).status(&[308]),
@@ -455,6 +458,7 @@ const OPERATION: &[Operation] = &[
     get("/api/v1/version", "get_version", "operation", "Which netd this is").answer(Answer::Json("Version")),
     get("/api/v1/openapi.json", "get_openapi", "operation", "This document"),
     get("/api/v1/status", "get_status", "operation", "Mode, counters, losses, tables").answer(Answer::Json("Status")),
+    get("/api/v1/sinks", "list_sinks", "operation", "Where what happens is written or sent to").answer(Answer::Page("Sink")),
     get("/api/v1/config", "get_config", "operation", "What the configuration file sets, without secrets")
         .answer(Answer::Json("Config")),
 ];
@@ -463,6 +467,14 @@ const ACCESS: &[Operation] = &[
     get("/api/v1/audit", "list_audit", "access", "Who changed what, newest first")
         .query(&[LIMIT, CURSOR])
         .answer(Answer::Page("Object")),
+    get("/api/v1/session", "get_session", "access", "The session that the cookie opens").answer(Answer::Json("Session")),
+    get("/api/v1/session", "begin_session", "access", "Exchanges the token that is presented for a cookie")
+        .with("POST")
+        .answer(Answer::Json("Session"))
+        .status(&[201]),
+    get("/api/v1/session", "end_session", "access", "Ends the session; the token stays")
+        .with("DELETE")
+        .answer(Answer::Json("Session")),
     get("/api/v1/tokens", "list_tokens", "access", "Tokens, without their secrets").answer(Answer::Page("Token")),
     get("/api/v1/tokens", "create_token", "access", "Makes a token; its secret is in this answer and nowhere else")
         .with("POST")
