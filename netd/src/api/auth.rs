@@ -101,9 +101,16 @@ struct Known {
 
 /// Why somebody does not get in.
 enum Refused {
-    Unknown { detail: String },
-    Locked { seconds: u64 },
-    Lacks { scope: Scope, way: &'static str },
+    Unknown {
+        detail: String,
+    },
+    Locked {
+        seconds: u64,
+    },
+    Lacks {
+        scope: Scope,
+        way: &'static str,
+    },
     /// A write by a cookie alone.
     Forged,
 }

@@ -8,8 +8,9 @@ use axum::routing::{self, MethodRouter};
 
 use super::auth::{Gate, Need, require};
 use super::{
-    Context, actions, allowlists, audit, blocklists, confirmations, decisions, entities, entries, evidence, explain, export, feeds,
-    findings, flows, health, hunts, metrics, openapi, policies, session, sinks, stats, status, stream, suppressions, tokens, verdicts,
+    Context, actions, allowlists, audit, blocklists, confirmations, decisions, entities, entries, evidence, explain,
+    export, feeds, findings, flows, health, hunts, metrics, openapi, policies, session, sinks, stats, status, stream,
+    suppressions, tokens, verdicts,
 };
 use crate::store::tokens::Scope::{self, Admin, Block, Metrics, Policy, Read, Triage};
 

@@ -44,8 +44,7 @@ pub(super) async fn begin(
         let detail = "a session stands for a token: send Authorization: Bearer ntd_…";
         return Err(Problem::unprocessable("no-token", "No token", detail));
     };
-    let (secret, session) =
-        context.doorkeeper.sessions().begin(id, time::now()).ok_or_else(Problem::internal)?;
+    let (secret, session) = context.doorkeeper.sessions().begin(id, time::now()).ok_or_else(Problem::internal)?;
     let is_secure = matches!(peer, Some(Extension(Peer::Remote { .. })));
     let cookie = cookie(secret.reveal(), LIFE_S, is_secure);
     Ok(with_cookie((StatusCode::CREATED, view(&session, &granted)).into_response(), &cookie))
@@ -87,7 +86,8 @@ fn with_cookie(mut response: Response, cookie: &str) -> Response {
 }
 
 fn view(session: &Session, granted: &Granted) -> Json<Value> {
-    let view = View { token: &session.token, scopes: granted.scopes(), csrf: session.csrf.reveal(), until: session.until };
+    let view =
+        View { token: &session.token, scopes: granted.scopes(), csrf: session.csrf.reveal(), until: session.until };
     Json(serde_json::json!(view))
 }
 

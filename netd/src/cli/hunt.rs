@@ -77,7 +77,9 @@ const LISTENERS: Columns = &[
     ("PROTO", |item| text(&item["protocol"])),
     ("AT", |item| end(&item["address"], &item["port"])),
     ("PROCESS", |item| process(&item["process"])),
-    ("USER", |item| text(if item["process"]["user"].is_null() { &item["process"]["uid"] } else { &item["process"]["user"] })),
+    ("USER", |item| {
+        text(if item["process"]["user"].is_null() { &item["process"]["uid"] } else { &item["process"]["user"] })
+    }),
     ("EXECUTABLE", |item| text(&item["process"]["exe"])),
     ("CONTAINER", |item| text(&item["process"]["container"]["name"])),
 ];

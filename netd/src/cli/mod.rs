@@ -181,7 +181,9 @@ pub fn run(cli: &Cli, out: &mut dyn Write, err: &mut dyn Write) -> u8 {
         Command::Man(args) => man::run(args, out).map(|()| 0),
     };
     let done = match done {
-        Err(Error::Client(client::Error::Printed { command })) => writeln!(out, "{command}").map(|()| 0).map_err(Error::from),
+        Err(Error::Client(client::Error::Printed { command })) => {
+            writeln!(out, "{command}").map(|()| 0).map_err(Error::from)
+        }
         other => other,
     };
     match done.and_then(|status| out.flush().map(|()| status).map_err(Error::from)) {

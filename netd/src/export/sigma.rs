@@ -119,6 +119,7 @@ fn looked_for(finding: &Finding) -> (Logsource, Value) {
 
 /// Returns a text without what no YAML reader takes. Backslash and wildcards mean something in Sigma's values only.
 fn plain(text: &str) -> String {
-    let is_printable = |c: char| !c.is_control() && !matches!(c, '\u{feff}' | '\u{fffe}' | '\u{ffff}' | '\u{2028}' | '\u{2029}');
+    let is_printable =
+        |c: char| !c.is_control() && !matches!(c, '\u{feff}' | '\u{fffe}' | '\u{ffff}' | '\u{2028}' | '\u{2029}');
     text.chars().map(|c| if is_printable(c) { c } else { '\u{fffd}' }).collect()
 }

@@ -50,8 +50,7 @@ const fn is_about_originator(detector: Detector) -> bool {
         | Detector::PipedScript
         | Detector::TunnelTool
         | Detector::ProtocolPort
-        | Detector::LongConnection
-        => false,
+        | Detector::LongConnection => false,
     }
 }
 
@@ -72,7 +71,6 @@ const fn is_about_names(detector: Detector) -> bool {
         | Detector::PipedScript
         | Detector::TunnelTool
         | Detector::ProtocolPort
-        | Detector::LongConnection
-        => false,
+        | Detector::LongConnection => false,
     }
 }

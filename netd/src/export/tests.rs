@@ -33,7 +33,8 @@ fn findings() -> Vec<Stored> {
     tunnel.detector = "dns_tunnel";
     let mut scan = finding(4, Severity::Info, 0.6);
     (scan.detector, scan.name, scan.pair.originator) = ("inbound_scan", None, "2001:db8::7".parse().unwrap());
-    let decided = Policies::default().rule(&Case { finding: &scan, direction: Direction::Inbound });
+    let policies = Policies::default();
+    let decided = policies.rule(&Case { finding: &scan, direction: Direction::Inbound });
     scan.decision = Some(decided.decision(&Ceiling::default()));
     let store = Findings::new(10);
     for finding in [plain, hostile, tunnel, scan] {
@@ -60,7 +61,9 @@ fn assert_id(id: &Value, kind: &str) {
 fn required(kind: &str) -> &'static [&'static str] {
     match kind {
         "identity" => &["created", "modified", "name"],
-        "observed-data" => &["created", "modified", "first_observed", "last_observed", "number_observed", "object_refs"],
+        "observed-data" => {
+            &["created", "modified", "first_observed", "last_observed", "number_observed", "object_refs"]
+        }
         "indicator" => &["created", "modified", "pattern", "pattern_type", "valid_from"],
         "sighting" => &["created", "modified", "sighting_of_ref"],
         "attack-pattern" => &["created", "modified", "name"],
@@ -151,14 +154,20 @@ fn sigma_rules_are_yaml_with_what_a_rule_needs() {
     assert_eq!(rules.len(), 4);
     for rule in &rules {
         uuid::Uuid::parse_str(rule["id"].as_str().unwrap()).unwrap();
-        assert!(rule["title"].as_str().is_some_and(|title| !title.is_empty() && title.chars().count() <= 256), "{rule}");
+        assert!(
+            rule["title"].as_str().is_some_and(|title| !title.is_empty() && title.chars().count() <= 256),
+            "{rule}"
+        );
         assert_eq!(rule["detection"]["condition"], "selection");
         assert!(rule["logsource"]["category"].is_string());
         let tags = rule["tags"].as_array().unwrap();
         assert!(tags.contains(&"attack.command-and-control".into()) && tags.contains(&"attack.t1071.001".into()));
     }
     let selection = |at: usize| &rules[at]["detection"]["selection"];
-    assert_eq!((&selection(0)["DestinationIp"], &selection(0)["DestinationPort"]), (&"198.51.100.9".into(), &443.into()));
+    assert_eq!(
+        (&selection(0)["DestinationIp"], &selection(0)["DestinationPort"]),
+        (&"198.51.100.9".into(), &443.into())
+    );
     assert_eq!(selection(2)[0]["QueryName|endswith"], ".cdn.example.net");
     assert_eq!(selection(3)["src_ip"], "2001:db8::7");
     assert_eq!((&rules[0]["level"], &rules[3]["level"]), (&"high".into(), &"informational".into()));

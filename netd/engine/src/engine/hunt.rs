@@ -61,7 +61,8 @@ impl Rhythms {
     #[must_use]
     pub fn found(mut self) -> (Vec<Followed>, u64) {
         let score = |followed: &Followed| followed.would_be.as_ref().map_or(0.0, |finding| finding.score);
-        self.told.sort_by(|a, b| score(b).total_cmp(&score(a)).then(b.ln_e.total_cmp(&a.ln_e)).then(a.pair.cmp(&b.pair)));
+        self.told
+            .sort_by(|a, b| score(b).total_cmp(&score(a)).then(b.ln_e.total_cmp(&a.ln_e)).then(a.pair.cmp(&b.pair)));
         (self.told, self.followed)
     }
 }

@@ -80,7 +80,8 @@ pub(in crate::api) async fn get(
 
 fn rhythm(followed: Followed) -> Option<Rhythm> {
     let Followed { would_be, ln_e, turns, is_finding, raised, .. } = followed;
-    let stored = Stored { sequence: 0, finding: would_be?, rises: Vec::new(), response: None, triage: Triage::default() };
+    let stored =
+        Stored { sequence: 0, finding: would_be?, rises: Vec::new(), response: None, triage: Triage::default() };
     Some(Rhythm { stored, ln_e, turns, is_finding, raised })
 }
 

@@ -35,7 +35,8 @@ pub(in crate::api) async fn get(
     let mut listening = ask(&context, |engine| engine.listening()).await?;
     let looked_at = listening.len();
     listening.sort_by_key(|known| (known.proto, known.port, known.address));
-    let (chosen, is_cut) = wanted.chosen(listening, |known: &Listening| Live { fields: fields(known), now: wanted.now });
+    let (chosen, is_cut) =
+        wanted.chosen(listening, |known: &Listening| Live { fields: fields(known), now: wanted.now });
     let views: Vec<View> = chosen.into_iter().map(view).collect();
     Ok(wanted.answer((views, is_cut), looked_at))
 }

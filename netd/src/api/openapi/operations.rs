@@ -70,7 +70,7 @@ const ASKED: Operation = Operation {
     summary: "",
     query: &[],
     body: Body::None,
-    answer: Answer::Json("Object"),
+    answer: Answer::Json("Document"),
     status: &[200],
     is_open: false,
 };
@@ -236,7 +236,8 @@ const FLOWS: &[Operation] = &[
             parameter("metric", OneOf(&["flows", "bytes", "bytes_in", "bytes_out"]), "What is added up"),
             parameter("top", Number(1_000), "So many groups"),
             parameter("bucket", Text, "A duration: each group has a series over time")
-        )),
+        ))
+        .answer(Answer::Json("Statistics")),
     get("/api/v1/flows/{id}", "get_flow", "flows", "One conversation, in memory or on disk")
         .answer(Answer::Json("Flow")),
 ];
@@ -364,12 +365,15 @@ const ENFORCEMENT: &[Operation] = &[
         .query(&[parameter("force", Bool, "Takes a list of any size, and asks for it even if it is known")])
         .answer(Answer::Json("Feed")),
     get("/api/v1/policies", "list_policies", "enforcement", "Policies, in the order in which they are asked")
-        .answer(Answer::Page("Policy")),
+        .answer(Answer::Json("PolicyPage")),
     get("/api/v1/policies/{name}", "get_policy", "enforcement", "One policy").answer(Answer::Json("Policy")),
     get("/api/v1/policies:validate", "validate_policies", "enforcement", "Says what a text of policies would change")
         .with("POST")
-        .body(Body::Text),
-    get("/api/v1/config:reload", "reload_policies", "enforcement", "Reads policies and services again").with("POST"),
+        .body(Body::Text)
+        .answer(Answer::Json("Validated")),
+    get("/api/v1/config:reload", "reload_policies", "enforcement", "Reads policies and services again")
+        .with("POST")
+        .answer(Answer::Json("Reload")),
     get("/api/v1/kill-switch", "get_kill_switch", "enforcement", "Whether everything passes")
         .answer(Answer::Json("KillSwitch")),
     get("/api/v1/kill-switch", "set_kill_switch", "enforcement", "Makes everything pass, or netd act again")
@@ -458,7 +462,8 @@ const OPERATION: &[Operation] = &[
     get("/api/v1/version", "get_version", "operation", "Which netd this is").answer(Answer::Json("Version")),
     get("/api/v1/openapi.json", "get_openapi", "operation", "This document"),
     get("/api/v1/status", "get_status", "operation", "Mode, counters, losses, tables").answer(Answer::Json("Status")),
-    get("/api/v1/sinks", "list_sinks", "operation", "Where what happens is written or sent to").answer(Answer::Page("Sink")),
+    get("/api/v1/sinks", "list_sinks", "operation", "Where what happens is written or sent to")
+        .answer(Answer::Page("Sink")),
     get("/api/v1/config", "get_config", "operation", "What the configuration file sets, without secrets")
         .answer(Answer::Json("Config")),
 ];
@@ -466,8 +471,9 @@ const OPERATION: &[Operation] = &[
 const ACCESS: &[Operation] = &[
     get("/api/v1/audit", "list_audit", "access", "Who changed what, newest first")
         .query(&[LIMIT, CURSOR])
-        .answer(Answer::Page("Object")),
-    get("/api/v1/session", "get_session", "access", "The session that the cookie opens").answer(Answer::Json("Session")),
+        .answer(Answer::Page("AuditEntry")),
+    get("/api/v1/session", "get_session", "access", "The session that the cookie opens")
+        .answer(Answer::Json("Session")),
     get("/api/v1/session", "begin_session", "access", "Exchanges the token that is presented for a cookie")
         .with("POST")
         .answer(Answer::Json("Session"))

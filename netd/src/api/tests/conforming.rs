@@ -10,7 +10,13 @@ pub(super) fn assert_documented(method: &Method, path: &str, answer: &Answer) {
     {
         use std::io::Write as _;
         let mut file = std::fs::OpenOptions::new().create(true).append(true).open("/tmp/api-answers.jsonl").unwrap();
-        let line = serde_json::json!([method.as_str(), path, answer.status.as_u16(), answer.header("content-type"), answer.text]);
+        let line = serde_json::json!([
+            method.as_str(),
+            path,
+            answer.status.as_u16(),
+            answer.header("content-type"),
+            answer.text
+        ]);
         writeln!(file, "{line}").unwrap();
         if std::env::var_os("COLLECT").is_some() {
             return;
@@ -22,7 +28,8 @@ pub(super) fn assert_documented(method: &Method, path: &str, answer: &Answer) {
     let range = format!("{}XX", &status[..1]);
     let responses = &operation["responses"];
     let declared = [&status, &range].into_iter().map(|status| &responses[status.as_str()]).find(|r| !r.is_null());
-    let declared = resolved(declared.unwrap_or_else(|| panic!("{method} {bare} answers {status}, which is not documented")));
+    let declared =
+        resolved(declared.unwrap_or_else(|| panic!("{method} {bare} answers {status}, which is not documented")));
     let Some(content) = declared["content"].as_object() else {
         assert!(answer.text.is_empty(), "{method} {bare} {status} answers with a body, which is not documented");
         return;

@@ -81,13 +81,19 @@ async fn domains_and_tunnels_are_hunted_for() {
     let top = &domains["items"][0];
 
     assert!(top["queries"].as_u64().unwrap() >= 1 && top["clients"].as_u64().unwrap() >= 1, "{domains}");
-    assert_eq!((&top["domain"], &domains["is_cut"], &domains["looked_at"]), (&"example.com".into(), &true.into(), &2.into()));
+    assert_eq!(
+        (&top["domain"], &domains["is_cut"], &domains["looked_at"]),
+        (&"example.com".into(), &true.into(), &2.into())
+    );
     let one = api.get("/api/v1/dns/top?q=name:example.org").await.json();
     assert_eq!(one["items"][0]["queries"], 1, "{one}");
     let tunnels = api.get("/api/v1/tunnels?q=bytes_out:>500").await.json();
     assert_eq!(tunnels["items"].as_array().unwrap().len(), 1, "{tunnels}");
     let tunnel = &tunnels["items"][0];
-    assert_eq!((&tunnel["kind"], &tunnel["domain"], &tunnel["originator"]), (&"dns".into(), &"example.com".into(), &"10.0.0.7".into()));
+    assert_eq!(
+        (&tunnel["kind"], &tunnel["domain"], &tunnel["originator"]),
+        (&"dns".into(), &"example.com".into(), &"10.0.0.7".into())
+    );
 }
 
 #[tokio::test]

@@ -66,12 +66,7 @@ impl Client {
     }
 
     /// Reads one connection to its end, or until an event is not taken.
-    async fn listen(
-        &self,
-        path: &str,
-        place: &mut Place,
-        take: &mut impl FnMut(Told) -> bool,
-    ) -> Result<(), Error> {
+    async fn listen(&self, path: &str, place: &mut Place, take: &mut impl FnMut(Told) -> bool) -> Result<(), Error> {
         let stream = self.connect().await?;
         self.converse(stream, &asked(path, place.last.as_deref()), async |response: Response<Incoming>| {
             let (parts, mut body) = response.into_parts();

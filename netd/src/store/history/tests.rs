@@ -400,7 +400,8 @@ fn findings_their_numbers_their_decisions_and_their_triage_survive_a_restart() {
     whole.process = Some(Process { comm: "sh".into(), args: vec!["sh".into(), "-i".into()], ..Process::default() });
     whole.responder_region = Halves.region([198, 51, 100, 4].into());
     whole.host = Some(netd_engine::finding::HostEvidence { tree: "init > sh".into(), ..Default::default() });
-    let decided = Policies::default().rule(&Case { finding: &whole, direction: Direction::Outbound });
+    let policies = Policies::default();
+    let decided = policies.rule(&Case { finding: &whole, direction: Direction::Outbound });
     whole.decision = Some(decided.decision(&Ceiling::default()));
     let before = Findings::new(10);
     before.report(finding(2, Severity::Low, 0.5));

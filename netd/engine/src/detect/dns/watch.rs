@@ -16,8 +16,8 @@ use super::rhythm::Polls;
 use super::tunnel::Tunnel;
 use super::zone::{Query, Zone};
 use crate::config;
-use crate::engine::NameTraffic;
 use crate::dns::{Message, Owner, Question};
+use crate::engine::NameTraffic;
 use crate::history::Prevalence;
 
 /// Information that grows is weighed again after this long.

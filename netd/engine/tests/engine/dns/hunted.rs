@@ -19,7 +19,8 @@ fn names_are_told_with_what_they_carry() {
     while !names.step(&world.engine) {}
 
     let found = names.found();
-    let of = |domain: &str| found.iter().find(|traffic| &*traffic.domain == domain).unwrap_or_else(|| panic!("{found:?}"));
+    let of =
+        |domain: &str| found.iter().find(|traffic| &*traffic.domain == domain).unwrap_or_else(|| panic!("{found:?}"));
     let tunnel = of("example.com");
     assert_eq!((tunnel.client, tunnel.queries, tunnel.carriers), (ip("10.0.0.7"), 21, 20));
     assert!(tunnel.unique_up > 500.0 && tunnel.unique_down > 2_000.0, "{tunnel:?}");
