@@ -80,7 +80,7 @@ fuzz-short: ## The same for three seconds each
 	@$(MAKE) --no-print-directory fuzz FUZZ_SECONDS=3
 
 api-tools: ## Installs the programs of others that are held against the API, into target/api-tools (needs PyPI)
-	@test -x target/api-tools/bin/st || { python3 -m venv target/api-tools && target/api-tools/bin/pip install -q -r integration/api/requirements.txt; }
+	@test -x target/api-tools/bin/st || { rm -rf target/api-tools; python3 -m venv target/api-tools && target/api-tools/bin/pip install -q -r integration/api/requirements.txt; }
 
 api-fuzz: api-tools ## Fuzzes the API by its schema, generates a client, reads it with a CrowdSec bouncer's (EXAMPLES=100)
 	NETD_API_TOOLS="$(CURDIR)/target/api-tools" NETD_API_EXAMPLES=$(or $(EXAMPLES),100) \

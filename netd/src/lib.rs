@@ -1,7 +1,8 @@
 //! The daemon: a thin shell around [`netd_engine`].
 //!
 //! Rooms: `source` reads captures, `kernel` alone names aya, `host` knows processes and sockets, `verdicts` owns what
-//! is enforced, `query` is the filter language, `store` remembers, `sinks` writes and sends what happens, `api` alone
+//! is enforced, `query` is the filter language, `store` remembers, `sinks` writes and sends what happens, `export`
+//! is findings in others' formats, `api` alone
 //! names axum, `cli` is one file a subcommand, `pipeline` alone spawns, `privileges` gives up what root could do.
 
 pub mod address;
@@ -9,6 +10,7 @@ pub mod api;
 pub mod cli;
 pub mod config;
 pub mod doctor;
+pub mod export;
 pub mod feeds;
 pub mod host;
 pub mod kernel;

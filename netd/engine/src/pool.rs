@@ -43,6 +43,10 @@ impl<K: Clone + Eq + Hash, V: Worth> Pool<K, V> {
         self.entries.get_mut(*self.index.get(key)?).map(|(_, value)| value)
     }
 
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&K, &V)> {
+        self.entries.iter().map(|(key, value)| (key, value))
+    }
+
     /// Returns the entry of `key`, made if there is none.
     pub(crate) fn get_or_insert_with(&mut self, key: K, make: impl FnOnce() -> V) -> Option<&mut V> {
         let handle = match self.index.get(&key) {

@@ -8,6 +8,7 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse as _, Response};
+use netd_engine::Engine;
 use netd_engine::engine::{Explanation, Question};
 use netd_engine::finding::{Finding, Pair, Severity};
 use netd_engine::time::Timestamp;
@@ -112,7 +113,8 @@ impl From<&Finding> for FindingView {
 
 pub(super) async fn get(State(context): State<Context>, Params(query): Params<Query>) -> Result<Response, Problem> {
     let question = question(&context, query).await?;
-    let explanation = ask(&context, question.clone()).await?;
+    let asked = question.clone();
+    let explanation = ask(&context, move |engine| engine.explain(&asked)).await?;
     let (found, _) = context.findings.page(None, MOST, |stored| concerns(&question, &stored.finding));
     let addresses = addresses(&question, &explanation, found.iter().map(|stored| &stored.finding.pair));
     let lists = match &question {
@@ -137,7 +139,10 @@ pub(super) async fn get(State(context): State<Context>, Params(query): Params<Qu
 }
 
 /// Asks the engine.
-pub(super) async fn ask(context: &Context, question: Question) -> Result<Explanation, Problem> {
+pub(super) async fn ask<T: Send + 'static>(
+    context: &Context,
+    question: impl FnOnce(&Engine) -> T + Send + 'static,
+) -> Result<T, Problem> {
     context.asker.ask(question).await.ok_or_else(|| {
         Problem::new(StatusCode::SERVICE_UNAVAILABLE, "ending", "Ending", "the engine has ended: netd is shutting down")
     })

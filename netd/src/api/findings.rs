@@ -44,7 +44,7 @@ pub(super) struct Parameters {
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
-enum Suppressed {
+pub(super) enum Suppressed {
     #[default]
     Hide,
     Only,
@@ -52,6 +52,11 @@ enum Suppressed {
 }
 
 impl Parameters {
+    /// Returns a query of the language, and nothing beside it.
+    pub(super) fn asking(q: Option<String>, suppressed: Suppressed) -> Self {
+        Self { q, suppressed, ..Self::default() }
+    }
+
     /// Reads what is asked for.
     pub(super) fn filter(&self) -> Result<Filter, Problem> {
         Ok(Filter { query: self.query()?, suppressed: self.suppressed })
@@ -184,9 +189,13 @@ pub(super) async fn list(
 }
 
 pub(super) async fn get(State(context): State<Context>, name: Name) -> Result<Response, Problem> {
+    Ok(tagged(&context, &stored(&context, &name)?))
+}
+
+/// Returns the finding that a path names.
+pub(super) fn stored(context: &Context, name: &Name) -> Result<Stored, Problem> {
     let id = name.id("finding")?;
-    let stored = context.findings.get(id).ok_or_else(|| no_finding(id))?;
-    Ok(tagged(&context, &stored))
+    context.findings.get(id).ok_or_else(|| no_finding(id))
 }
 
 /// `PATCH /api/v1/findings/{id}`: only for whoever has seen its present state.

@@ -3,6 +3,7 @@
 //! It reads the store and asks the verdict service; nothing is kept here. Errors are RFC 9457 problems, lists are pages
 //! with cursors, times are RFC 3339. [`auth`] decides who may ask for what stands in [`routes`].
 
+mod actions;
 mod allowlists;
 mod attempts;
 mod audit;
@@ -14,12 +15,14 @@ mod entities;
 mod entries;
 mod evidence;
 mod explain;
+mod export;
 mod feeds;
 mod findings;
 mod flows;
 mod guard;
 mod health;
 mod history;
+mod hunts;
 mod input;
 mod live;
 mod metrics;
@@ -30,6 +33,8 @@ mod policies;
 mod problem;
 mod routes;
 mod serve;
+mod session;
+mod sinks;
 mod slots;
 mod stats;
 mod status;

@@ -8,8 +8,9 @@ use axum::routing::{self, MethodRouter};
 
 use super::auth::{Gate, Need, require};
 use super::{
-    Context, allowlists, audit, blocklists, confirmations, decisions, entities, entries, evidence, explain, feeds,
-    findings, flows, health, metrics, openapi, policies, stats, status, stream, suppressions, tokens, verdicts,
+    Context, actions, allowlists, audit, blocklists, confirmations, decisions, entities, entries, evidence, explain,
+    export, feeds, findings, flows, health, hunts, metrics, openapi, policies, session, sinks, stats, status, stream,
+    suppressions, tokens, verdicts,
 };
 use crate::store::tokens::Scope::{self, Admin, Block, Metrics, Policy, Read, Triage};
 
@@ -44,15 +45,23 @@ pub(super) fn table() -> Vec<Route> {
         route("/api/v1/flows/{id}", Read, get(flows::get)),
         route("/api/v1/findings", Read, get(findings::list)),
         route("/api/v1/findings/stream", Read, get(stream::findings)),
+        route("/api/v1/findings/export", Read, get(export::list)),
         route("/api/v1/findings/{id}", Read, get(findings::get)),
         route("/api/v1/findings/{id}", Triage, patch(findings::triage)),
         route("/api/v1/findings/{id}/evidence.pcapng", Triage, get(evidence::pcapng)),
         route("/api/v1/findings/{id}/evidence.json", Triage, get(evidence::json)),
+        route("/api/v1/findings/{id}/stix", Read, get(export::stix)),
+        route("/api/v1/findings/{id}/sigma", Read, get(export::sigma)),
+        either("/api/v1/findings/{id}/actions", (Triage, Block), post(actions::act)),
         route("/api/v1/explain", Read, get(explain::get)),
         route("/api/v1/hosts/{ip}", Read, get(entities::host)),
         route("/api/v1/domains/{name}", Read, get(entities::domain)),
         route("/api/v1/processes/{pid}", Read, get(entities::process)),
         route("/api/v1/containers/{id}", Read, get(entities::container)),
+        route("/api/v1/beacons", Read, get(hunts::beacons)),
+        route("/api/v1/tunnels", Read, get(hunts::tunnels)),
+        route("/api/v1/dns/top", Read, get(hunts::names)),
+        route("/api/v1/listeners", Read, get(hunts::listeners)),
         route("/api/v1/policies", Read, get(policies::list)),
         route("/api/v1/policies/{name}", Read, get(policies::get)),
         route("/api/v1/policies:validate", Read, post(policies::validate)),
@@ -87,11 +96,15 @@ pub(super) fn table() -> Vec<Route> {
         route("/api/v1/unblock", Block, post(confirmations::unblock)),
         route("/api/v1/feeds", Read, get(feeds::list)),
         route("/api/v1/feeds/{target}", Policy, post(feeds::act)),
+        route("/api/v1/sinks", Read, get(sinks::list)),
         route("/api/v1/decisions", Read, get(decisions::list)),
         // The paths of another product, where its clients look for them.
         route("/v1/decisions", Read, get(decisions::query)),
         route("/v1/decisions/stream", Read, get(decisions::stream)),
         route("/api/v1/audit", Admin, get(audit::list)),
+        route("/api/v1/session", Read, get(session::get)),
+        route("/api/v1/session", Read, post(session::begin)),
+        route("/api/v1/session", Read, delete(session::end)),
         route("/api/v1/tokens", Admin, get(tokens::list)),
         route("/api/v1/tokens", Admin, post(tokens::create)),
         route("/api/v1/tokens/{id}", Admin, delete(tokens::revoke)),
@@ -108,6 +121,11 @@ pub(super) fn router(context: &Context) -> Router<Context> {
 
 fn route(path: &'static str, scope: Scope, verb: Verb) -> Route {
     Route { path, method: verb.method, need: Need::Scope(scope), handler: verb.handler }
+}
+
+/// A route whose handler asks for one of two scopes, by what is to be done.
+fn either(path: &'static str, (scope, other): (Scope, Scope), verb: Verb) -> Route {
+    Route { path, method: verb.method, need: Need::Either(scope, other), handler: verb.handler }
 }
 
 /// A route for everybody.

@@ -25,11 +25,11 @@ const LONGEST: usize = 500;
 #[derive(Debug, Deserialize)]
 pub(super) struct Wanted {
     #[serde(rename = "match")]
-    matching: Matching,
-    who: String,
-    why: String,
+    pub(super) matching: Matching,
+    pub(super) who: String,
+    pub(super) why: String,
     /// A duration; without it the suppression holds until it is removed.
-    ttl: Option<String>,
+    pub(super) ttl: Option<String>,
 }
 
 impl Fields for Wanted {
@@ -58,7 +58,7 @@ impl From<&Suppression> for View {
 }
 
 #[derive(Serialize)]
-struct Added {
+pub(super) struct Added {
     #[serde(flatten)]
     suppression: View,
     /// Findings that it covers, of those held.
@@ -77,7 +77,13 @@ pub(super) async fn list(State(context): State<Context>) -> Response {
 
 /// Adds a suppression. It acts at once, and on the past: findings it covers are hidden, their verdicts released.
 pub(super) async fn add(State(context): State<Context>, headers: HeaderMap, body: Body) -> Result<Response, Problem> {
-    let Wanted { matching, who, why, ttl } = input::json(&headers, body).await?;
+    let wanted = input::json(&headers, body).await?;
+    Ok((StatusCode::CREATED, Json(put(&context, wanted).await?)).into_response())
+}
+
+/// Puts a suppression in force.
+pub(super) async fn put(context: &Context, wanted: Wanted) -> Result<Added, Problem> {
+    let Wanted { matching, who, why, ttl } = wanted;
     let invalid = |detail: &str| Problem::unprocessable("bad-body", "Bad body", detail);
     if matching.is_empty() {
         return Err(invalid("'match' is empty: it would hide every finding"));
@@ -96,9 +102,8 @@ pub(super) async fn add(State(context): State<Context>, headers: HeaderMap, body
     let suppression = context.suppressions.add(matching, who, why, now, until).map_err(refused)?;
     let (covered, _) = context.findings.page(None, usize::MAX, |stored| suppression.covers(&stored.finding, now));
     let covered: Vec<u64> = covered.iter().map(|stored| stored.finding.id).collect();
-    let released = release(&context, &covered).await?;
-    let added = Added { suppression: View::from(&suppression), covers: covered.len(), released };
-    Ok((StatusCode::CREATED, Json(added)).into_response())
+    let released = release(context, &covered).await?;
+    Ok(Added { suppression: View::from(&suppression), covers: covered.len(), released })
 }
 
 pub(super) async fn remove(State(context): State<Context>, name: Name) -> Result<Response, Problem> {

@@ -26,6 +26,8 @@ use crate::verdicts::{Added, Entry, Page};
 
 /// How long a manual verdict holds unless it says otherwise.
 const DEFAULT_TTL: &str = "24h";
+/// Longest reason, in bytes.
+pub(super) const LONGEST_REASON: usize = 1_024;
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -109,7 +111,7 @@ pub(super) struct View {
 
 #[derive(Serialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
-enum TargetView {
+pub(super) enum TargetView {
     FiveTuple { source: IpAddr, source_port: u16, destination: IpAddr, destination_port: u16, protocol: String },
     Endpoint { address: IpAddr, port: u16, protocol: String },
     Host { address: IpAddr },
@@ -205,16 +207,10 @@ pub(super) async fn release(State(context): State<Context>, name: Name) -> Resul
 }
 
 fn verdict(wanted: Wanted, now: Timestamp) -> Result<Verdict, Problem> {
-    let bad = |detail: String| Problem::unprocessable("bad-ttl", "Bad time to live", detail);
-    let until = match wanted.ttl.as_deref().unwrap_or(DEFAULT_TTL) {
-        "never" => None,
-        ttl => {
-            let ttl = time::duration(ttl).map_err(|error| bad(format!("ttl: {error}, or never")))?;
-            Some(now.plus_secs(ttl.as_secs_f64()))
-        }
-    };
-    if wanted.reason.len() > 1_024 {
-        return Err(Problem::unprocessable("bad-reason", "Bad reason", "reason: longer than 1024 bytes"));
+    let until = until(wanted.ttl.as_deref(), now)?;
+    if wanted.reason.len() > LONGEST_REASON {
+        let detail = format!("reason: longer than {LONGEST_REASON} bytes");
+        return Err(Problem::unprocessable("bad-reason", "Bad reason", detail));
     }
     Ok(Verdict {
         target: target(wanted.target)?,
@@ -224,6 +220,18 @@ fn verdict(wanted: Wanted, now: Timestamp) -> Result<Verdict, Problem> {
         reason: wanted.reason,
         shadow: wanted.shadow,
     })
+}
+
+/// Returns when a verdict of this time to live ends; a manual one's without one.
+pub(super) fn until(ttl: Option<&str>, now: Timestamp) -> Result<Option<Timestamp>, Problem> {
+    let bad = |detail: String| Problem::unprocessable("bad-ttl", "Bad time to live", detail);
+    match ttl.unwrap_or(DEFAULT_TTL) {
+        "never" => Ok(None),
+        ttl => {
+            let ttl = time::duration(ttl).map_err(|error| bad(format!("ttl: {error}, or never")))?;
+            Ok(Some(now.plus_secs(ttl.as_secs_f64())))
+        }
+    }
 }
 
 /// Returns what an action does.
@@ -293,7 +301,7 @@ pub(super) fn view(entry: Entry) -> View {
     }
 }
 
-fn target_view(target: &Target) -> TargetView {
+pub(super) fn target_view(target: &Target) -> TargetView {
     match *target {
         Target::FiveTuple { source, source_port, destination, destination_port, proto } => {
             TargetView::FiveTuple { source, source_port, destination, destination_port, protocol: protocol_name(proto) }

@@ -161,7 +161,6 @@ fn add(args: &Add, out: &mut dyn Write) -> Result<(), Error> {
 }
 
 fn remove(args: &Remove, out: &mut dyn Write) -> Result<(), Error> {
-    let client = args.asking.client()?;
     match (&args.list, &args.verdict) {
         (Some(list), Some(value)) => return lists::remove(Kind::Block, list, value, &args.asking, out),
         (Some(list), None) => return lists::remove_list(Kind::Block, list, &args.asking, out),
@@ -170,9 +169,9 @@ fn remove(args: &Remove, out: &mut dyn Write) -> Result<(), Error> {
     let wanted = args.verdict.as_deref().unwrap_or_default();
     let ids = match wanted.parse::<u64>() {
         Ok(id) => vec![id],
-        Err(_) => on_target(&client, wanted)?,
+        Err(_) => on_target(&args.asking.reader()?, wanted)?,
     };
-    let mut released = Vec::new();
+    let (client, mut released) = (args.asking.client()?, Vec::new());
     for id in ids {
         released.push(client.send(Method::DELETE, &format!("/api/v1/verdicts/{id}"), None, Vec::new())?);
     }

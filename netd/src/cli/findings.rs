@@ -4,9 +4,11 @@ use std::io::Write;
 
 use serde_json::Value;
 
+use super::client::escaped;
 use super::output::{self, Format, end, moment, plain, text};
 use super::shown::{Shown, make_plain};
-use super::{Asking, Error};
+use super::{Asking, Error, Reaching};
+use crate::export;
 
 /// Shows findings, newest first; with a number, one finding and its reasons.
 #[derive(Clone, Debug, clap::Args)]
@@ -36,6 +38,24 @@ enum What {
     Escalate(Triage),
     /// Closes it, with --as why.
     Close(Triage),
+    /// Writes findings as other tools take them in: a STIX bundle, Sigma rules, comma-separated values, a report.
+    Export(Export),
+}
+
+#[derive(Clone, Debug, clap::Args)]
+struct Export {
+    /// These findings; without a number those that the query asks for.
+    ids: Vec<u64>,
+    #[arg(short, long, value_enum)]
+    format: export::Format,
+    /// The query language: 'detector:beacon score:>=0.8 -status:closed'.
+    #[arg(short, long, value_name = "QUERY", conflicts_with = "ids")]
+    query: Option<String>,
+    /// The newest so many.
+    #[arg(short = 'n', long, default_value_t = 1_000)]
+    limit: usize,
+    #[command(flatten)]
+    reaching: Reaching,
 }
 
 /// What is said of a finding beside its state.
@@ -93,6 +113,7 @@ pub(super) fn run(args: &Args, out: &mut dyn Write) -> Result<(), Error> {
         Some(What::Ack(triage)) => change(triage, "ack", out),
         Some(What::Escalate(triage)) => change(triage, "escalated", out),
         Some(What::Close(triage)) => change(triage, "closed", out),
+        Some(What::Export(wanted)) => export(wanted, out),
         None => match args.id {
             Some(id) => show(id, &args.listing.asking, out),
             None => list(&args.listing, out),
@@ -108,18 +129,32 @@ fn show(id: u64, asking: &Asking, out: &mut dyn Write) -> Result<(), Error> {
     }
 }
 
+fn export(wanted: &Export, out: &mut dyn Write) -> Result<(), Error> {
+    // Whoever names a finding wants it even if it is suppressed.
+    let (query, suppressed) = match wanted.ids.is_empty() {
+        true => (wanted.query.clone().unwrap_or_default(), "hide"),
+        false => {
+            let ids: Vec<String> = wanted.ids.iter().map(u64::to_string).collect();
+            (format!("id:{}", ids.join(",")), "show")
+        }
+    };
+    let given = format!("limit={}&suppressed={suppressed}&q={}", wanted.limit, escaped(&query));
+    let path = format!("/api/v1/findings/export?format={}&{given}", wanted.format.name());
+    let text = wanted.reaching.client()?.text(&path)?;
+    Ok(out.write_all(text.as_bytes())?)
+}
+
 /// Changes a finding's triage, as it stands at this moment.
 fn change(triage: &Triage, status: &str, out: &mut dyn Write) -> Result<(), Error> {
-    let client = triage.asking.client()?;
     let path = format!("/api/v1/findings/{}", triage.id);
-    let revision = text(&client.get(&path)?["triage"]["revision"]);
+    let revision = text(&triage.asking.reader()?.get(&path)?["triage"]["revision"]);
     let mut body = serde_json::json!({ "status": status });
     for (name, value) in [("reason", &triage.reason), ("assignee", &triage.assignee), ("notes", &triage.notes)] {
         if let Some(value) = value {
             body[name] = value.as_str().into();
         }
     }
-    let finding = client.change(&path, &format!("\"t{revision}\""), &body)?;
+    let finding = triage.asking.client()?.change(&path, &format!("\"t{revision}\""), &body)?;
     match triage.asking.output {
         Format::Table => writeln!(out, "finding {}: {}", triage.id, text(&finding["triage"]["status"]))?,
         format @ (Format::Json | Format::Jsonl) => output::json_object(out, format, &finding)?,

@@ -16,6 +16,7 @@ mod feeds;
 mod findings;
 mod flows;
 mod geoip;
+mod hunt;
 mod kill_switch;
 mod lists;
 mod man;
@@ -58,6 +59,7 @@ enum Command {
     Observe(observe::Args),
     Findings(findings::Args),
     Explain(explain::Args),
+    Hunt(hunt::Args),
     Suppress(suppress::Args),
     Verdicts(verdicts::Args),
     Block(block::Args),
@@ -103,9 +105,9 @@ pub enum Error {
     Usage(String),
 }
 
-/// What every client subcommand takes. A token is taken from `NETD_TOKEN` alone: everybody on a host sees arguments.
+/// How the API is reached. A token is taken from `NETD_TOKEN` alone: everybody on a host sees arguments.
 #[derive(Clone, Debug, clap::Args)]
-struct Asking {
+struct Reaching {
     /// Where netd's API is: unix:/path, http://host:port or https://host:port. Without it netd's unix socket, or where
     /// that cannot be opened http://127.0.0.1:9443.
     #[arg(long, env = "NETD_SERVER", value_name = "URL")]
@@ -113,6 +115,28 @@ struct Asking {
     /// PEM file of the authority by which an https server is trusted; without it this host's own netd's.
     #[arg(long, env = "NETD_CA", value_name = "FILE")]
     ca: Option<PathBuf>,
+    /// Prints the request as a curl command, and does not send it. Of several the first; what it needs to know is read.
+    #[arg(long)]
+    print_request: bool,
+}
+
+impl Reaching {
+    fn client(&self) -> Result<Client, Error> {
+        Ok(self.reader()?.printing(self.print_request))
+    }
+
+    /// Returns a client that sends even where requests are printed: for what a request needs to know.
+    fn reader(&self) -> Result<Client, Error> {
+        let server = self.server.clone().unwrap_or_else(Server::usual);
+        Ok(Client::new(server)?.identified(std::env::var("NETD_TOKEN").ok(), self.ca.clone()))
+    }
+}
+
+/// What every client subcommand takes.
+#[derive(Clone, Debug, clap::Args)]
+struct Asking {
+    #[command(flatten)]
+    reaching: Reaching,
     /// What to print.
     #[arg(short, long, value_enum, default_value_t)]
     output: Format,
@@ -120,8 +144,11 @@ struct Asking {
 
 impl Asking {
     fn client(&self) -> Result<Client, Error> {
-        let server = self.server.clone().unwrap_or_else(Server::usual);
-        Ok(Client::new(server)?.identified(std::env::var("NETD_TOKEN").ok(), self.ca.clone()))
+        self.reaching.client()
+    }
+
+    fn reader(&self) -> Result<Client, Error> {
+        self.reaching.reader()
     }
 }
 
@@ -134,9 +161,10 @@ pub fn run(cli: &Cli, out: &mut dyn Write, err: &mut dyn Write) -> u8 {
         Command::Unload(args) => unload::run(args, out).map(|()| 0).map_err(Error::from),
         Command::Replay(args) => replay::run(args, out, err),
         Command::Flows(args) => flows::run(args, out).map(|()| 0),
-        Command::Observe(args) => observe::run(args, out).map(|()| 0),
+        Command::Observe(args) => observe::run(args, out, err).map(|()| 0),
         Command::Findings(args) => findings::run(args, out).map(|()| 0),
         Command::Explain(args) => explain::run(args, out).map(|()| 0),
+        Command::Hunt(args) => hunt::run(args, out).map(|()| 0),
         Command::Suppress(args) => suppress::run(args, out).map(|()| 0),
         Command::Verdicts(args) => verdicts::run(args, out).map(|()| 0),
         Command::Block(args) => block::run(args, out),
@@ -154,6 +182,12 @@ pub fn run(cli: &Cli, out: &mut dyn Write, err: &mut dyn Write) -> u8 {
         Command::Config(args) => config::run(args, out).map(|()| 0),
         Command::Completions(args) => completions::run(args, out).map(|()| 0),
         Command::Man(args) => man::run(args, out).map(|()| 0),
+    };
+    let done = match done {
+        Err(Error::Client(client::Error::Printed { command })) => {
+            writeln!(out, "{command}").map(|()| 0).map_err(Error::from)
+        }
+        other => other,
     };
     match done.and_then(|status| out.flush().map(|()| status).map_err(Error::from)) {
         Ok(status) => status,

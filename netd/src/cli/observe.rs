@@ -1,28 +1,21 @@
 //! `netd observe`: flows as they come, one a line, oldest first.
 
 use std::io::Write;
-use std::thread::sleep;
-use std::time::Duration;
 
 use serde_json::Value;
 
-use super::client::{Client, Server, escaped};
-use super::output::{self, amount, end, moment, plain, text};
-use super::{Error, flows};
+use super::client::escaped;
+use super::output::{self, amount, cell, end, moment, plain, text};
+use super::{Error, Reaching, flows};
 
-/// Between two looks for new flows.
-const PERIOD: Duration = Duration::from_secs(1);
-/// Flows of one look.
-const PAGE: usize = 1_000;
-
-/// Shows flows, oldest first; with -f, new ones as they begin.
+/// Shows flows, oldest first; with -f, others as they end.
 ///
 /// QUERY is the language of the API: 'proc:nginx -dst:10.0.0.0/8 bytes:>1M'.
 #[derive(Clone, Debug, clap::Args)]
 pub(super) struct Args {
     /// Which flows; several words are joined.
     query: Vec<String>,
-    /// Goes on with flows that begin from now on.
+    /// Goes on with flows as they end, when all is known of them, for good.
     #[arg(short, long)]
     follow: bool,
     /// Alive since: RFC 3339, or a duration ago like 10m.
@@ -37,9 +30,8 @@ pub(super) struct Args {
     /// At most so many of the past.
     #[arg(short = 'n', long, default_value_t = 100)]
     limit: usize,
-    /// Where netd's API is: http://host:port or unix:/path.
-    #[arg(long, env = "NETD_SERVER", default_value = "http://127.0.0.1:9443", value_name = "URL")]
-    server: Server,
+    #[command(flatten)]
+    reaching: Reaching,
     /// What to print.
     #[arg(short, long, value_enum, default_value_t)]
     output: Shape,
@@ -60,49 +52,44 @@ enum Shape {
     Csv,
 }
 
-pub(super) fn run(args: &Args, out: &mut dyn Write) -> Result<(), Error> {
+pub(super) fn run(args: &Args, out: &mut dyn Write, err: &mut dyn Write) -> Result<(), Error> {
     if args.follow && matches!(args.output, Shape::Json | Shape::Table) {
         return Err(Error::Usage("-f has no end, so it prints compact, jsonl or csv".to_owned()));
     }
-    let client = Client::new(args.server.clone())?;
-    let words = args.query.join(" ");
     let given = [
-        ("q", Some(words.clone())),
+        ("q", Some(args.query.join(" "))),
         ("since", args.since.clone()),
         ("until", args.until.clone()),
         ("verdict", args.verdict.clone()),
     ];
-    let mut past = super::items(&client, "/api/v1/flows", &given, args.limit)?;
-    past.reverse();
-    let mut last = past.iter().filter_map(|flow| flow["id"].as_u64()).max();
-    if args.follow && last.is_none() {
-        // Whatever there is, though it was not asked for: what comes begins after it.
-        let newest = super::items(&client, "/api/v1/flows", &[], 1)?;
-        last = newest.first().and_then(|flow| flow["id"].as_u64());
-    }
-    print(args.output, true, &past, out)?;
     if args.follow {
-        return follow(&client, args, &words, last.unwrap_or(0), out);
+        return follow(args, &given, out, err);
     }
-    Ok(())
+    let mut past = super::items(&args.reaching.client()?, "/api/v1/flows", &given, args.limit)?;
+    past.reverse();
+    print(args.output, true, &past, out)
 }
 
-/// Prints flows that begin after the one numbered `last`, for good.
-fn follow(client: &Client, args: &Args, words: &str, mut last: u64, out: &mut dyn Write) -> Result<(), Error> {
-    let verdict = args.verdict.as_ref().map(|verdict| format!("&verdict={}", escaped(verdict))).unwrap_or_default();
-    let mut is_behind = false;
-    loop {
-        out.flush()?;
-        if !is_behind {
-            sleep(PERIOD);
+/// Prints flows as they end, for good.
+fn follow(
+    args: &Args,
+    given: &[(&str, Option<String>)],
+    out: &mut dyn Write,
+    err: &mut dyn Write,
+) -> Result<(), Error> {
+    let given = given.iter().filter_map(|(name, value)| Some(format!("{name}={}", escaped(value.as_ref()?))));
+    // A stream begins with at most so many of the past.
+    let query: Vec<String> = given.chain([format!("last={}", args.limit.min(1_000))]).collect();
+    let path = format!("/api/v1/flows/stream?{}", query.join("&"));
+    print(args.output, true, &[], out)?;
+    args.reaching.client()?.follow(&path, |told| {
+        if told.event == "gap" {
+            writeln!(err, "netd: flows were lost to this reader; netd flows may still show them")?;
+            return Ok(());
         }
-        let query = format!("{words} id:>{last} sort:time-asc");
-        let page = client.get(&format!("/api/v1/flows?q={}&limit={PAGE}{verdict}", escaped(&query)))?;
-        let flows = page["items"].as_array().cloned().unwrap_or_default();
-        last = flows.iter().filter_map(|flow| flow["id"].as_u64()).max().unwrap_or(last);
-        is_behind = !page["next_cursor"].is_null();
-        print(args.output, false, &flows, out)?;
-    }
+        print(args.output, false, std::slice::from_ref(&told.data), out)?;
+        out.flush().map_err(Error::from)
+    })
 }
 
 fn print(shape: Shape, is_first: bool, flows: &[Value], out: &mut dyn Write) -> Result<(), Error> {
@@ -173,19 +160,6 @@ const COLUMNS: [(&str, &str); 22] = [
     ("verdict", "/verdict"),
     ("score", "/score"),
 ];
-
-fn cell(value: &Value) -> String {
-    if value.is_null() {
-        return String::new();
-    }
-    let text = plain(&text(value));
-    // A spreadsheet takes what begins so for a formula.
-    let text = if text.starts_with(['=', '+', '-', '@']) { format!("'{text}") } else { text };
-    match text.contains([',', '"']) {
-        true => format!("\"{}\"", text.replace('"', "\"\"")),
-        false => text,
-    }
-}
 
 #[cfg(test)]
 mod tests {

@@ -4,6 +4,8 @@ use std::io::{self, Write};
 
 use serde_json::Value;
 
+use crate::export::csv;
+
 /// Widest table, in characters.
 const WIDTH: usize = 100;
 
@@ -130,6 +132,15 @@ pub(super) fn amount(value: &Value) -> String {
         0 => number.to_string(),
         _ => format!("{scaled:.1}{}", units[unit]),
     }
+}
+
+/// Returns a value as a cell of comma-separated values (RFC 4180).
+#[must_use]
+pub(super) fn cell(value: &Value) -> String {
+    if value.is_null() {
+        return String::new();
+    }
+    csv::cell(&text(value))
 }
 
 /// Returns an address with its port.

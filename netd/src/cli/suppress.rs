@@ -83,10 +83,9 @@ pub(super) fn run(args: &Args, out: &mut dyn Write) -> Result<(), Error> {
 }
 
 fn add(add: &Add, out: &mut dyn Write) -> Result<(), Error> {
-    let client = add.asking.client()?;
     let mut matching = Map::new();
     if let Some(id) = add.finding {
-        let finding = client.get(&format!("/api/v1/findings/{id}"))?;
+        let finding = add.asking.reader()?.get(&format!("/api/v1/findings/{id}"))?;
         matching.insert("detector".to_owned(), finding["detector"].clone());
         for end in ["originator", "responder"] {
             let address = text(&finding[end]);
@@ -109,7 +108,7 @@ fn add(add: &Add, out: &mut dyn Write) -> Result<(), Error> {
     ];
     matching.extend(given.into_iter().filter_map(|(field, value)| Some((field.to_owned(), value?))));
     let body = json!({"match": matching, "who": add.who, "why": add.why, "ttl": add.ttl});
-    let added = client.send_json(Method::POST, "/api/v1/suppressions", &body)?;
+    let added = add.asking.client()?.send_json(Method::POST, "/api/v1/suppressions", &body)?;
     match add.asking.output {
         Format::Table => {
             let released = added["released"].as_array().map_or(0, Vec::len);

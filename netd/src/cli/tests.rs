@@ -415,3 +415,108 @@ fn a_list_is_signed_for_others_to_fetch() {
         crate::feeds::envelope::open(&bytes, &public.trim().parse().unwrap(), "drop", None, crate::time::now());
     assert_eq!(opened.unwrap().1, b"192.0.2.1\n");
 }
+
+#[tokio::test]
+async fn findings_are_exported_and_hunted_for() {
+    let api = Api::new();
+    api.findings.report(finding(4, Severity::High, 0.9));
+    api.findings.report(finding(5, Severity::Low, 0.6));
+
+    let printed = printed(
+        &api,
+        &[
+            &["findings", "export", "--format", "csv"],
+            &["findings", "export", "4", "--format", "sigma"],
+            &["findings", "export", "--format", "md", "-q", "severity:>=high"],
+            &["hunt", "beacons"],
+            &["hunt", "dns", "name:example.net", "-o", "json"],
+            &["hunt", "listeners", "colour:red"],
+        ],
+    )
+    .await;
+
+    assert_eq!((printed[0].0, printed[0].1.lines().count()), (0, 3), "{}", printed[0].1);
+    assert!(printed[1].1.starts_with("title: ") && !printed[1].1.contains("---"), "{}", printed[1].1);
+    assert!(printed[2].1.contains("## 4: ") && !printed[2].1.contains("## 5: "), "{}", printed[2].1);
+    assert!(printed[3].1.starts_with("SCORE  FINDING  PERIOD  JITTER"), "{}", printed[3].1);
+    assert_eq!(printed[4], (0, "[]\n".to_owned()));
+    assert_eq!((printed[5].0, printed[5].1.contains("'colour' is no field")), (1, true), "{}", printed[5].1);
+}
+
+#[tokio::test]
+async fn a_request_is_printed_and_not_sent() {
+    let api = Api::new();
+    api.findings.report(finding(4, Severity::High, 0.9));
+
+    let printed = printed(
+        &api,
+        &[
+            &["block", "add", "198.51.100.9", "--ttl", "1h", "--print-request"],
+            &["findings", "ack", "4", "--print-request"],
+            &["observe", "-f", "port:443", "--print-request"],
+            &["verdicts", "-o", "json"],
+        ],
+    )
+    .await;
+
+    assert!(printed[0].1.starts_with("curl -sS -X POST -H 'content-type: application/json' --data-raw '{"));
+    assert!(printed[0].1.trim_end().ends_with("/api/v1/verdicts'"), "{}", printed[0].1);
+    assert!(printed[1].1.contains("-X PATCH") && printed[1].1.contains("'if-match: \"t0\"'"), "{}", printed[1].1);
+    assert!(printed[2].1.contains("/api/v1/flows/stream?q=port:443"), "{}", printed[2].1);
+    assert_eq!(printed[3].1, "[]\n");
+    assert_eq!(api.findings.get(4).unwrap().triage.revision, 0);
+}
+
+/// Ends the run of whoever writes to it after so many lines.
+struct Lines {
+    text: Vec<u8>,
+    most: usize,
+}
+
+impl Write for Lines {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.text.extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        let lines = self.text.iter().filter(|byte| **byte == b'\n').count();
+        if lines < self.most { Ok(()) } else { Err(io::ErrorKind::BrokenPipe.into()) }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn flows_are_followed_as_they_end_over_a_connection_that_breaks() {
+    let api = Api::new();
+    api.flows.end(conversation(1, EndReason::Closed));
+    let (address, shutdown, serving) = api.listen().await;
+    let follow = tokio::task::spawn_blocking(move || {
+        let server = format!("--server=http://{address}");
+        let cli = Cli::try_parse_from(["netd", "observe", "-f", "-o", "jsonl", server.as_str()]).unwrap();
+        let mut out = Lines { text: Vec::new(), most: 3 };
+        let status = run(&cli, &mut out, &mut Vec::new());
+        (status, String::from_utf8(out.text).unwrap())
+    });
+    let until_read = async |streams: usize| {
+        let deadline = tokio::time::Instant::now() + std::time::Duration::from_secs(60);
+        while api.readers() != streams {
+            assert!(tokio::time::Instant::now() < deadline, "nobody reads the stream");
+            tokio::task::yield_now().await;
+        }
+    };
+
+    until_read(1).await;
+    api.flows.end(conversation(2, EndReason::Closed));
+    shutdown.cancel();
+    serving.await.unwrap();
+    // What ends while nobody listens is told afterwards.
+    api.flows.end(conversation(3, EndReason::Closed));
+    let (_shutdown, _serving) = api.listen_at(address).await;
+    let (status, text) = follow.await.unwrap();
+
+    let ports: Vec<u64> = text
+        .lines()
+        .map(|line| serde_json::from_str::<Value>(line).unwrap()["originator_port"].as_u64().unwrap())
+        .collect();
+    assert_eq!((status, ports), (0, vec![1, 2, 3]));
+}

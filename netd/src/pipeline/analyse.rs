@@ -137,11 +137,15 @@ impl Analyst {
         }
     }
 
-    /// Waits for records of either ring buffer.
+    /// Waits for records of either ring buffer, or for a question, which is answered.
     async fn wait(&mut self) -> std::io::Result<()> {
         tokio::select! {
             waited = self.events.wait(PATIENCE) => waited,
             waited = self.host.wait(PATIENCE) => waited,
+            Some(asked) = self.asked.recv() => {
+                asked.answer(&self.engine);
+                Ok(())
+            }
         }
     }
 
@@ -157,9 +161,8 @@ impl Analyst {
             self.engine.set_suppressions(Arc::clone(&self.suppressions.borrow_and_update()));
         }
         self.policies.hand_over(&mut self.engine);
-        while let Ok(questions::Asked { question, answer }) = self.asked.try_recv() {
-            // Whoever asked may have gone.
-            let _ = answer.send(self.engine.explain(&question));
+        while let Ok(asked) = self.asked.try_recv() {
+            asked.answer(&self.engine);
         }
     }
 

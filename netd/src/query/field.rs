@@ -5,6 +5,12 @@
 pub enum Table {
     Flows,
     Findings,
+    /// What is asked of DNS, by domain.
+    Names,
+    /// What may carry something inside of something else.
+    Tunnels,
+    /// Who waits on a port.
+    Listeners,
 }
 
 /// Units that a number may be written in.
@@ -83,32 +89,32 @@ macro_rules! fields {
 }
 
 use Kind::{Address, Exact, Name, Number, Process, Share, Text, Word};
-use Table::{Findings, Flows};
+use Table::{Findings, Flows, Listeners, Names, Tunnels};
 
 const PORT: Kind = Number(Unit::None, u16::MAX as i64);
 const COUNT: Kind = Number(Unit::Amount, i64::MAX);
 
 fields! {
     /// Originator.
-    Src "src" [] Address, [Flows, Findings];
+    Src "src" [] Address, [Flows, Findings, Tunnels];
     /// Responder.
-    Dst "dst" [] Address, [Flows, Findings];
+    Dst "dst" [] Address, [Flows, Findings, Tunnels, Listeners];
     /// Either end.
-    Ip "ip" ["cidr"] Address, [Flows, Findings];
+    Ip "ip" ["cidr"] Address, [Flows, Findings, Tunnels, Listeners];
     SrcPort "sport" [] PORT, [Flows];
-    DstPort "dport" [] PORT, [Flows, Findings];
+    DstPort "dport" [] PORT, [Flows, Findings, Listeners];
     /// Either port.
-    Port "port" [] PORT, [Flows, Findings];
-    Protocol "proto" [] Number(Unit::Protocol, u8::MAX as i64), [Flows, Findings];
-    Process "proc" ["comm", "process"] Process, [Flows, Findings];
-    Exe "exe" [] Text(Case::AsIs), [Flows, Findings];
-    Pid "pid" [] Number(Unit::None, u32::MAX as i64), [Flows, Findings];
-    User "user" [] Text(Case::AsIs), [Flows, Findings];
+    Port "port" [] PORT, [Flows, Findings, Listeners];
+    Protocol "proto" [] Number(Unit::Protocol, u8::MAX as i64), [Flows, Findings, Listeners];
+    Process "proc" ["comm", "process"] Process, [Flows, Findings, Listeners];
+    Exe "exe" [] Text(Case::AsIs), [Flows, Findings, Listeners];
+    Pid "pid" [] Number(Unit::None, u32::MAX as i64), [Flows, Findings, Listeners];
+    User "user" [] Text(Case::AsIs), [Flows, Findings, Listeners];
     /// By name or id.
-    Container "container" [] Text(Case::AsIs), [Flows, Findings];
-    Namespace "ns" [] Text(Case::AsIs), [Flows, Findings];
-    Pod "pod" [] Text(Case::AsIs), [Flows, Findings];
-    Name "name" ["domain"] Name, [Flows, Findings];
+    Container "container" [] Text(Case::AsIs), [Flows, Findings, Listeners];
+    Namespace "ns" [] Text(Case::AsIs), [Flows, Findings, Listeners];
+    Pod "pod" [] Text(Case::AsIs), [Flows, Findings, Listeners];
+    Name "name" ["domain"] Name, [Flows, Findings, Names, Tunnels];
     /// The name that TLS or QUIC asked for.
     Sni "sni" [] Name, [Flows];
     Service "service" [] Text(Case::Lower), [Flows];
@@ -127,11 +133,11 @@ fields! {
     CommunityId "community_id" [] Exact, [Flows];
     State "state" [] Text(Case::Upper), [Flows];
     EndReason "end" [] Word(&["active", "idle", "closed", "reset", "reused", "forced", "lack_of_room"]), [Flows];
-    Bytes "bytes" [] COUNT, [Flows];
+    Bytes "bytes" [] COUNT, [Flows, Names, Tunnels];
     /// From the responder.
-    BytesIn "bytes_in" [] COUNT, [Flows];
+    BytesIn "bytes_in" [] COUNT, [Flows, Names, Tunnels];
     /// From the originator.
-    BytesOut "bytes_out" [] COUNT, [Flows];
+    BytesOut "bytes_out" [] COUNT, [Flows, Names, Tunnels];
     Packets "packets" [] COUNT, [Flows];
     Duration "duration" [] Number(Unit::Duration, i64::MAX), [Flows];
     Turns "turns" [] COUNT, [Flows];
@@ -144,7 +150,7 @@ fields! {
     Technique "attack" [] Text(Case::Upper), [Findings];
     Title "title" [] Text(Case::AsIs), [Findings];
     /// Grows in the order of arrival.
-    Id "id" ["time"] Number(Unit::None, i64::MAX), [Flows, Findings];
+    Id "id" ["time"] Number(Unit::None, i64::MAX), [Flows, Findings, Names, Tunnels, Listeners];
 }
 
 impl Field {

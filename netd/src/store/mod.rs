@@ -13,6 +13,7 @@ pub mod policies;
 pub mod questions;
 mod record;
 pub mod responses;
+pub mod sessions;
 pub mod status;
 pub mod suppressions;
 pub mod tokens;

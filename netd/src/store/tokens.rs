@@ -195,6 +195,13 @@ impl Tokens {
         self.held.load().iter().map(|held| held.seen()).collect()
     }
 
+    /// Returns a token by its id, unless it is over.
+    #[must_use]
+    pub fn of_id(&self, id: &str, now: Timestamp) -> Option<Token> {
+        let known = self.held.load();
+        known.iter().find(|held| held.token.id == id && !is_over(&held.token, now)).map(|held| held.seen())
+    }
+
     /// Returns the token that a text is. The text is compared with every token, in the same time whichever it is.
     ///
     /// # Errors

@@ -6,6 +6,7 @@ use serde::Deserialize;
 
 use super::{Context, Detector, Evidence};
 use crate::attack::Technique;
+use crate::engine::EchoTraffic;
 use crate::flow::{SizedTurn, Totals};
 use crate::pool::{Pool, Worth};
 use crate::score::Ledger;
@@ -55,6 +56,21 @@ pub(crate) struct Echoes {
 impl Echoes {
     pub(crate) fn new() -> Self {
         Self { pool: Pool::new(LIMIT) }
+    }
+
+    /// Returns the pairs whose echoes were unlike.
+    pub(crate) fn traffic(&self) -> impl Iterator<Item = EchoTraffic> {
+        let unlike = self.pool.iter().filter(|(_, echo)| echo.unlike > 0);
+        unlike.map(|((originator, responder), echo)| {
+            let Totals { payload, .. } = echo.totals;
+            EchoTraffic {
+                originator: originator.ip(),
+                responder: responder.ip(),
+                answered: echo.answered,
+                unlike: echo.unlike,
+                bytes: [payload[echo.originator], payload[1 - echo.originator]],
+            }
+        })
     }
 
     /// Takes a turn into account; returns the pair's traffic where it is worth judging.

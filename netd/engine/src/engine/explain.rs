@@ -84,7 +84,7 @@ impl Engine {
         (0..self.histories.places()).filter_map(|place| self.followed(self.histories.at(place)?, |_, _| true))
     }
 
-    fn followed(&self, handle: Handle, is_asked: impl Fn(&Pair, Option<&str>) -> bool) -> Option<Followed> {
+    pub(super) fn followed(&self, handle: Handle, is_asked: impl Fn(&Pair, Option<&str>) -> bool) -> Option<Followed> {
         let history = self.histories.get(handle)?;
         // A name that shares its pair's history is told with the pair.
         if matches!(history.key, Key::Name(_)) && history.twin.is_some() {

@@ -11,6 +11,7 @@ mod conversations;
 mod counts;
 mod explain;
 mod host;
+mod hunt;
 mod incident;
 mod judge;
 mod listed;
@@ -35,6 +36,7 @@ use netd_common::record::{FlowRecord, PayloadKind, PayloadRecord, SocketEvent, S
 pub use command::Command;
 pub use counts::Counts;
 pub use explain::{Explanation, Followed, Question, Silenced};
+pub use hunt::{EchoTraffic, Listening, MOST as MOST_RHYTHMS, NameTraffic, Names, Rhythms};
 pub use pace::Withheld;
 pub use snapshot::RestoreError;
 

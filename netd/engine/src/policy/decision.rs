@@ -2,13 +2,13 @@
 
 use std::sync::Arc;
 
-use serde::{Serialize, Serializer};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use super::{Case, Direction, Mode, Policy};
+use super::{Case, Direction, Mode, Policy, selector};
 use crate::respond::Measure;
 
 /// What was decided about a finding.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Decision {
     /// Which policy; none where none matches.
     pub policy: Option<Arc<str>>,
@@ -18,16 +18,16 @@ pub struct Decision {
     pub effective: Mode,
     pub direction: Direction,
     /// Why the two differ; empty when they do not.
-    #[serde(skip_serializing_if = "str::is_empty")]
+    #[serde(default, skip_serializing_if = "str::is_empty")]
     pub held_back: Arc<str>,
     #[serde(rename = "decision")]
     pub effect: Effect,
-    #[serde(flatten, serialize_with = "in_words")]
+    #[serde(flatten, serialize_with = "in_words", deserialize_with = "by_name")]
     pub why: Why,
 }
 
 /// How far a decision goes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Effect {
     /// Kept, and hidden from whoever does not ask for it.
@@ -40,6 +40,20 @@ pub enum Effect {
     Respond,
     /// A verdict, and what is done at once.
     Block,
+}
+
+impl Effect {
+    /// Returns the word that JSON uses.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Suppress => "suppress",
+            Self::Alert => "alert",
+            Self::Shadow => "shadow",
+            Self::Respond => "respond",
+            Self::Block => "block",
+        }
+    }
 }
 
 /// What decided.
@@ -88,6 +102,27 @@ impl Why {
         }
     }
 
+    /// Returns what has this name; `spared_by` is the key of an exception's list.
+    fn named(name: &str, spared_by: Option<&str>) -> Option<Self> {
+        Some(match name {
+            "evidence" => Self::Evidence,
+            "no_policy" => Self::NoPolicy,
+            "mode" => Self::Mode,
+            "below_alert" => Self::BelowAlert,
+            "alerts_only" => Self::AlertsOnly,
+            "below_block" => Self::BelowBlock,
+            "one_kind" => Self::OneKind,
+            "not_named" => Self::NotNamed,
+            "outside_canary" => Self::OutsideCanary,
+            "protected" => Self::Protected,
+            "suppression" => Self::Suppression,
+            "budget_spent" => Self::BudgetSpent,
+            "in_force" => Self::InForce,
+            "exception" => Self::Exception { key: selector::key(spared_by?)? },
+            _ => return None,
+        })
+    }
+
     /// Returns it as a sentence's end.
     #[must_use]
     pub fn words(self) -> String {
@@ -117,8 +152,23 @@ fn in_words<S: Serializer>(why: &Why, serializer: S) -> Result<S::Ok, S::Error> 
     struct Said {
         why: &'static str,
         detail: String,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        spared_by: Option<&'static str>,
     }
-    Said { why: why.name(), detail: why.words() }.serialize(serializer)
+    let spared_by = if let Why::Exception { key } = why { Some(*key) } else { None };
+    Said { why: why.name(), detail: why.words(), spared_by }.serialize(serializer)
+}
+
+fn by_name<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Why, D::Error> {
+    #[derive(Deserialize)]
+    struct Said {
+        why: String,
+        #[serde(default)]
+        spared_by: Option<String>,
+    }
+    let Said { why, spared_by } = Said::deserialize(deserializer)?;
+    Why::named(&why, spared_by.as_deref())
+        .ok_or_else(|| serde::de::Error::custom(format_args!("'{why}' is no reason of a decision")))
 }
 
 /// How far netd itself lets any policy go.

@@ -164,6 +164,28 @@ impl Selector {
     }
 }
 
+/// Every condition's key.
+const KEYS: [&str; 13] = [
+    "directions",
+    "originators",
+    "destinations",
+    "ports",
+    "protocols",
+    "names",
+    "countries",
+    "asns",
+    "processes",
+    "users",
+    "containers",
+    "namespaces",
+    "pods",
+];
+
+/// Returns the key of a condition that is written as `text`.
+pub(super) fn key(text: &str) -> Option<&'static str> {
+    KEYS.into_iter().find(|key| *key == text)
+}
+
 /// Digits of a container's id that tell it from others, as runtimes print it.
 const SHORTEST_ID: usize = 12;
 

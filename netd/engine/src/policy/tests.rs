@@ -140,6 +140,35 @@ fn one_condition_of_an_exception_spares_a_finding_and_is_named() {
 }
 
 #[test]
+fn a_decision_is_the_same_when_it_is_read_back() {
+    let exceptions = [
+        "directions: [outbound]",
+        "originators: [10.0.0.0/8]",
+        "destinations: [198.51.100.0/24]",
+        "ports: [443]",
+        "protocols: [tcp]",
+        "names: ['*.example.net']",
+        "countries: [nl]",
+        "asns: [64500]",
+        "processes: [curl]",
+        "users: [33]",
+        "containers: [aaaaaaaaaaaa]",
+        "namespaces: [shop]",
+        "pods: ['shop-*']",
+    ];
+    let spared = exceptions.map(|condition| format!("{{mode: enforce, except: {{{condition}}}}}"));
+    let others = ["{mode: observe}", "{mode: shadow}", "{mode: enforce, alert_from: critical}"].map(str::to_owned);
+
+    for policy in spared.iter().chain(&others) {
+        let decided = decision(&[policy], &finding("beacon"));
+
+        let written = serde_json::to_string(&decided).unwrap();
+        assert_eq!(serde_json::from_str::<Decision>(&written).unwrap(), decided, "{policy}: {written}");
+        assert_eq!(written.contains("spared_by"), policy.contains("except"), "{written}");
+    }
+}
+
+#[test]
 fn thresholds_say_what_is_told_and_what_is_cut() {
     let table = [
         ("alert_from: {severity: high}", Effect::Suppress, Why::BelowAlert),

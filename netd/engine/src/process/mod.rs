@@ -11,6 +11,8 @@ use std::sync::Arc;
 use netd_common::key::{Address, ConversationKey, FlowKey};
 use netd_common::record::Owner;
 
+use crate::engine::Listening;
+
 pub use identity::{Ancestor, Container, Missing, Pod, Process, ProcessId, Provenance, Runtime};
 pub use image::Image;
 pub(crate) use image::{Script, is_system, is_temporary, program_of};
@@ -94,6 +96,14 @@ impl Processes {
         if self.bound.get(&bound).is_some() {
             self.bound.insert(bound, None);
         }
+    }
+
+    /// Returns who has which port.
+    pub(crate) fn listening(&self) -> impl Iterator<Item = Listening> {
+        self.bound.values.iter().filter_map(|((proto, address, port), process)| {
+            let process = process.as_ref()?.clone();
+            Some(Listening { proto: *proto, address: address.ip(), port: u16::from_be_bytes(*port), process })
+        })
     }
 
     fn process(&self, owner: &Owner) -> Arc<Process> {

@@ -7,6 +7,7 @@ mod dns;
 mod enforcement;
 mod explanations;
 mod host;
+mod hunts;
 mod intel;
 mod lasting;
 mod listed;

@@ -44,7 +44,7 @@ struct Packets {
 }
 
 pub(super) async fn pcapng(State(context): State<Context>, name: Name) -> Result<Response, Problem> {
-    let Stored { finding, .. } = stored(&context, &name)?;
+    let Stored { finding, .. } = findings::stored(&context, &name)?;
     let held = context.evidence.of(finding.id, &finding.pair);
     let file = capture::write(&finding, &held.pieces).map_err(|error| {
         tracing::error!(%error, finding = finding.id, "a capture could not be written");
@@ -61,7 +61,7 @@ pub(super) async fn pcapng(State(context): State<Context>, name: Name) -> Result
 }
 
 pub(super) async fn json(State(context): State<Context>, name: Name) -> Result<Response, Problem> {
-    let stored = stored(&context, &name)?;
+    let stored = findings::stored(&context, &name)?;
     let Finding { id, pair, .. } = stored.finding;
     let held = context.evidence.of(id, &pair);
     let scores = context.findings.scores();
@@ -79,9 +79,4 @@ pub(super) async fn json(State(context): State<Context>, name: Name) -> Result<R
         },
     };
     Ok(Json(view).into_response())
-}
-
-fn stored(context: &Context, name: &Name) -> Result<Stored, Problem> {
-    let id = name.id("finding")?;
-    context.findings.get(id).ok_or_else(|| Problem::not_found(format!("there is no finding {id}")))
 }

@@ -73,7 +73,11 @@ fn describe(operation: &Operation) -> Value {
     let query = operation.query.iter().map(parameter::describe);
     let mut responses = Map::new();
     for status in operation.status {
-        responses.insert(status.to_string(), answer(operation, *status));
+        let described = match status {
+            400.. => json!({"$ref": "#/components/responses/Problem"}),
+            _ => answer(operation, *status),
+        };
+        responses.insert(status.to_string(), described);
     }
     for range in ["4XX", "5XX"] {
         responses.insert(range.to_owned(), json!({"$ref": "#/components/responses/Problem"}));

@@ -15,7 +15,7 @@ pub(super) struct Operation {
     pub(super) query: &'static [Parameter],
     pub(super) body: Body,
     pub(super) answer: Answer,
-    /// Statuses of answers that are no problems.
+    /// Statuses of answers that are part of the work, those of problems among them.
     pub(super) status: &'static [u16],
     /// Whether it asks nobody who they are.
     pub(super) is_open: bool,
@@ -41,12 +41,13 @@ pub(super) enum Answer {
 }
 
 /// What the document is ordered by.
-pub(super) const TAGS: [(&str, &str); 7] = [
+pub(super) const TAGS: [(&str, &str); 8] = [
     ("findings", "What the detectors found, and why"),
     ("flows", "Conversations, alive and ended"),
     ("enforcement", "Verdicts, block-lists, the mode, the kill switch"),
     ("decisions", "The same for CrowdSec's bouncers"),
     ("entities", "One page about one thing"),
+    ("hunts", "What the engine follows at this moment, findings or not"),
     ("operation", "The daemon itself"),
     ("access", "Who may ask, and who did"),
 ];
@@ -69,7 +70,7 @@ const ASKED: Operation = Operation {
     summary: "",
     query: &[],
     body: Body::None,
-    answer: Answer::Json("Object"),
+    answer: Answer::Json("Document"),
     status: &[200],
     is_open: false,
 };
@@ -106,9 +107,11 @@ impl Operation {
 
 /// Returns every operation, in the order of the document.
 pub(super) fn all() -> impl Iterator<Item = &'static Operation> {
-    [FINDINGS, FLOWS, ENFORCEMENT, DECISIONS, ENTITIES, OPERATION, ACCESS].into_iter().flatten()
+    [FINDINGS, FLOWS, ENFORCEMENT, DECISIONS, ENTITIES, HUNTS, OPERATION, ACCESS].into_iter().flatten()
 }
 
+const SUPPRESSED: Parameter =
+    parameter("suppressed", OneOf(&["hide", "only", "show"]), "Those that a suppression covers");
 const SEVERITY: Parameter =
     parameter("severity", OneOf(&["info", "low", "medium", "high", "critical"]), "This severity or a higher one");
 
@@ -123,7 +126,7 @@ macro_rules! finding_filters {
             MIN_SCORE,
             parameter("since", Moment, "Raised since"),
             parameter("until", Moment, "Begun by then"),
-            parameter("suppressed", OneOf(&["hide", "only", "show"]), "Those that a suppression covers"),
+            SUPPRESSED,
             $($more),*
         ]
     };
@@ -136,6 +139,15 @@ const FINDINGS: &[Operation] = &[
     get("/api/v1/findings/stream", "stream_findings", "findings", "Findings as they are reported or rise")
         .query(finding_filters!(LAST))
         .answer(Answer::Stream("Event")),
+    get("/api/v1/findings/export", "export_findings", "findings", "The newest findings as other tools take them in")
+        .query(&[
+            parameter("format", OneOf(&["stix", "sigma", "csv", "md"]), "STIX 2.1, Sigma rules, RFC 4180, Markdown")
+                .needed(),
+            Q,
+            SUPPRESSED,
+            parameter("limit", Number(10_000), "The newest so many, from 1; 1,000 when it is not there"),
+        ])
+        .answer(Answer::Bytes("*/*")),
     get("/api/v1/findings/{id}", "get_finding", "findings", "One finding").answer(Answer::Json("Finding")),
     get("/api/v1/findings/{id}", "triage_finding", "findings", "Says what people made of it; If-Match names its ETag")
         .with("PATCH")
@@ -145,6 +157,15 @@ const FINDINGS: &[Operation] = &[
         .answer(Answer::Json("Evidence")),
     get("/api/v1/findings/{id}/evidence.pcapng", "get_evidence_capture", "findings", "Its first payload as a capture")
         .answer(Answer::Bytes("application/x-pcapng")),
+    get("/api/v1/findings/{id}/stix", "get_finding_as_stix", "findings", "A finding as a STIX 2.1 bundle")
+        .answer(Answer::Bytes("application/stix+json;version=2.1")),
+    get("/api/v1/findings/{id}/sigma", "get_finding_as_sigma", "findings", "A finding as a Sigma rule")
+        .answer(Answer::Bytes("application/yaml")),
+    get("/api/v1/findings/{id}/actions", "act_on_finding", "findings", "Blocks the far side, or hides others like it")
+        .with("POST")
+        .body(Body::Json("ActionWanted"))
+        .answer(Answer::Json("ActionDone"))
+        .status(&[200, 201]),
     get("/api/v1/explain", "explain", "findings", "Why there is, or is not, a finding, and what is enforced")
         .query(&[
             parameter("ip", Address, "Either end"),
@@ -215,7 +236,8 @@ const FLOWS: &[Operation] = &[
             parameter("metric", OneOf(&["flows", "bytes", "bytes_in", "bytes_out"]), "What is added up"),
             parameter("top", Number(1_000), "So many groups"),
             parameter("bucket", Text, "A duration: each group has a series over time")
-        )),
+        ))
+        .answer(Answer::Json("Statistics")),
     get("/api/v1/flows/{id}", "get_flow", "flows", "One conversation, in memory or on disk")
         .answer(Answer::Json("Flow")),
 ];
@@ -343,12 +365,15 @@ const ENFORCEMENT: &[Operation] = &[
         .query(&[parameter("force", Bool, "Takes a list of any size, and asks for it even if it is known")])
         .answer(Answer::Json("Feed")),
     get("/api/v1/policies", "list_policies", "enforcement", "Policies, in the order in which they are asked")
-        .answer(Answer::Page("Policy")),
+        .answer(Answer::Json("PolicyPage")),
     get("/api/v1/policies/{name}", "get_policy", "enforcement", "One policy").answer(Answer::Json("Policy")),
     get("/api/v1/policies:validate", "validate_policies", "enforcement", "Says what a text of policies would change")
         .with("POST")
-        .body(Body::Text),
-    get("/api/v1/config:reload", "reload_policies", "enforcement", "Reads policies and services again").with("POST"),
+        .body(Body::Text)
+        .answer(Answer::Json("Validated")),
+    get("/api/v1/config:reload", "reload_policies", "enforcement", "Reads policies and services again")
+        .with("POST")
+        .answer(Answer::Json("Reload")),
     get("/api/v1/kill-switch", "get_kill_switch", "enforcement", "Whether everything passes")
         .answer(Answer::Json("KillSwitch")),
     get("/api/v1/kill-switch", "set_kill_switch", "enforcement", "Makes everything pass, or netd act again")
@@ -408,9 +433,27 @@ const ENTITIES: &[Operation] = &[
         .answer(Answer::Json("Entity")),
 ];
 
+const HUNTS: &[Operation] = &[
+    get("/api/v1/beacons", "hunt_beacons", "hunts", "Pairs by their rhythm, those below the threshold too")
+        .query(&[Q, LIMIT])
+        .answer(Answer::Json("Beacons")),
+    get("/api/v1/tunnels", "hunt_tunnels", "hunts", "Names and echoes that carry more than they should")
+        .query(&[Q, LIMIT])
+        .answer(Answer::Json("Tunnels")),
+    get("/api/v1/dns/top", "hunt_names", "hunts", "Domains by how often they are asked for")
+        .query(&[Q, LIMIT])
+        .answer(Answer::Json("Domains")),
+    get("/api/v1/listeners", "hunt_listeners", "hunts", "Processes of this host that wait on a port")
+        .query(&[Q, LIMIT])
+        .answer(Answer::Json("Listeners")),
+];
+
 const OPERATION: &[Operation] = &[
-    get("/livez", "get_liveness", "operation", "Whether netd lives").open(),
-    get("/readyz", "get_readiness", "operation", "Whether netd does its work").open(),
+    get("/livez", "get_liveness", "operation", "Whether netd lives").answer(Answer::Json("Liveness")).open(),
+    get("/readyz", "get_readiness", "operation", "Whether netd does its work; 503 says why not")
+        .answer(Answer::Json("Readiness"))
+        .status(&[200, 503])
+        .open(),
     get("/metrics", "get_metrics", "operation", "Counters for Prometheus")
         .answer(Answer::Bytes("application/openmetrics-text; version=1.0.0; charset=utf-8")),
     get("/docs", "get_docs", "operation", "A viewer of this document").answer(Answer::Nothing).status(&[308]),
@@ -419,6 +462,8 @@ const OPERATION: &[Operation] = &[
     get("/api/v1/version", "get_version", "operation", "Which netd this is").answer(Answer::Json("Version")),
     get("/api/v1/openapi.json", "get_openapi", "operation", "This document"),
     get("/api/v1/status", "get_status", "operation", "Mode, counters, losses, tables").answer(Answer::Json("Status")),
+    get("/api/v1/sinks", "list_sinks", "operation", "Where what happens is written or sent to")
+        .answer(Answer::Page("Sink")),
     get("/api/v1/config", "get_config", "operation", "What the configuration file sets, without secrets")
         .answer(Answer::Json("Config")),
 ];
@@ -426,7 +471,16 @@ const OPERATION: &[Operation] = &[
 const ACCESS: &[Operation] = &[
     get("/api/v1/audit", "list_audit", "access", "Who changed what, newest first")
         .query(&[LIMIT, CURSOR])
-        .answer(Answer::Page("Object")),
+        .answer(Answer::Page("AuditEntry")),
+    get("/api/v1/session", "get_session", "access", "The session that the cookie opens")
+        .answer(Answer::Json("Session")),
+    get("/api/v1/session", "begin_session", "access", "Exchanges the token that is presented for a cookie")
+        .with("POST")
+        .answer(Answer::Json("Session"))
+        .status(&[201]),
+    get("/api/v1/session", "end_session", "access", "Ends the session; the token stays")
+        .with("DELETE")
+        .answer(Answer::Json("Session")),
     get("/api/v1/tokens", "list_tokens", "access", "Tokens, without their secrets").answer(Answer::Page("Token")),
     get("/api/v1/tokens", "create_token", "access", "Makes a token; its secret is in this answer and nowhere else")
         .with("POST")

@@ -8,6 +8,14 @@ pub(super) struct Parameter {
     pub(super) name: &'static str,
     pub(super) kind: Kind,
     pub(super) text: &'static str,
+    pub(super) is_needed: bool,
+}
+
+impl Parameter {
+    /// Without it a request is refused.
+    pub(super) const fn needed(self) -> Self {
+        Self { is_needed: true, ..self }
+    }
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -28,11 +36,11 @@ pub(super) enum Kind {
 }
 
 pub(super) const fn parameter(name: &'static str, kind: Kind, text: &'static str) -> Parameter {
-    Parameter { name, kind, text }
+    Parameter { name, kind, text, is_needed: false }
 }
 
 pub(super) fn describe(parameter: &Parameter) -> Value {
-    let Parameter { name, kind, text } = parameter;
+    let Parameter { name, kind, text, is_needed } = parameter;
     let schema = match *kind {
         Kind::Text => json!({"type": "string"}),
         Kind::Address => json!({"type": "string", "examples": ["198.51.100.7"]}),
@@ -44,7 +52,7 @@ pub(super) fn describe(parameter: &Parameter) -> Value {
         Kind::OneOf(values) => json!({"type": "string", "enum": values}),
         Kind::Moment => json!({"type": "string", "examples": ["2026-11-21T06:13:40Z", "15m"]}),
     };
-    json!({"name": name, "in": "query", "required": false, "description": text, "schema": schema})
+    json!({"name": name, "in": "query", "required": is_needed, "description": text, "schema": schema})
 }
 
 /// Returns a parameter of a path, known by its name.

@@ -40,6 +40,11 @@ impl Default for Slots {
 }
 
 impl Slots {
+    #[cfg(test)]
+    pub(crate) fn taken(&self) -> usize {
+        STREAMS - self.0.available_permits()
+    }
+
     fn take(&self) -> Result<OwnedSemaphorePermit, Problem> {
         let full = |_| {
             let detail = format!("{STREAMS} streams are being read already; try again when one has ended");

@@ -31,6 +31,7 @@ async fn every_route_lets_in_whom_its_scope_covers_and_nobody_else() {
             let may = match route.need {
                 Need::Nothing => true,
                 Need::Scope(needed) => scope.covers(needed),
+                Need::Either(needed, other) => scope.covers(needed) || scope.covers(other),
             };
             let place = format!("{} {} with {scope:?}", route.method, route.path);
             match may {
@@ -61,7 +62,7 @@ async fn no_route_lets_in_a_token_that_is_none() {
         let without = status(&api, &route, "").await;
         match route.need {
             Need::Nothing => assert_ne!(without, StatusCode::UNAUTHORIZED, "{}", route.path),
-            Need::Scope(_) => assert_eq!(without, StatusCode::UNAUTHORIZED, "{}", route.path),
+            Need::Scope(_) | Need::Either(..) => assert_eq!(without, StatusCode::UNAUTHORIZED, "{}", route.path),
         }
     }
 }

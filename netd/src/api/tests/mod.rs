@@ -1,19 +1,24 @@
 //! Facts about the API, through its router and over real sockets, above a fake kernel.
 
+mod acting;
 mod auditing;
 mod authorising;
 mod blocklists;
+mod conforming;
 mod deciding;
 mod documented;
 mod enforcing;
 mod explaining;
+mod exporting;
 mod handing_over;
 mod history;
+mod hunting;
 mod listing;
 mod operating;
 mod policies;
 mod reading;
 mod resolving;
+mod sessions;
 mod sockets;
 mod streaming;
 mod strictness;
@@ -40,7 +45,7 @@ use tokio_util::sync::CancellationToken;
 use tower::ServiceExt as _;
 
 use super::auth::Peer;
-use super::{Access, Context, Doorkeeper, Listener, Means, router, serve};
+use super::{Access, Context, Doorkeeper, Listener, Means, Slots, router, serve};
 use crate::feeds::board::Board;
 use crate::sinks::SinkState;
 use crate::store::audit::Audit;
@@ -48,7 +53,7 @@ use crate::store::events::Events;
 use crate::store::evidence::Evidence;
 use crate::store::history::History;
 use crate::store::policies::{Book, Files, InForce};
-use crate::store::questions::{self, Asked};
+use crate::store::questions;
 use crate::store::status::{self, Degraded, Fill, Interface, Loss, Programs, Runs, Snapshot};
 use crate::store::suppressions::Suppressions;
 use crate::store::tokens::{Scope, Tokens};
@@ -67,6 +72,7 @@ pub(crate) struct Api {
     pub(crate) findings: Arc<Findings>,
     pub(crate) flows: Arc<Flows>,
     evidence: Arc<Evidence>,
+    streams: Slots,
     snapshots: watch::Sender<Arc<Snapshot>>,
     _service: JoinHandle<Service<Fake>>,
 }
@@ -129,6 +135,24 @@ impl Api {
         audit: Audit,
         loopback: Option<Scope>,
     ) -> Self {
+        let engine = Engine::new(netd_engine::config::Config::default());
+        Self::over(engine, flows, history, policies, audit, loopback)
+    }
+
+    /// Shows what an engine follows.
+    fn of_engine(engine: Engine) -> Self {
+        let policies = Arc::new(Book::new(Files::default(), Arc::default(), Services::default()));
+        Self::over(engine, 1_000, None, policies, Audit::none(), Some(Scope::Admin))
+    }
+
+    fn over(
+        engine: Engine,
+        flows: usize,
+        history: Option<Arc<History>>,
+        policies: Arc<Book>,
+        audit: Audit,
+        loopback: Option<Scope>,
+    ) -> Self {
         let fake = Fake::default();
         let settings = Settings {
             mode: Mode::Enforce,
@@ -144,13 +168,13 @@ impl Api {
         let flows = Arc::new(Flows::new(flows).telling(events.clone()));
         let (asker, mut asked) = questions::channel();
         tokio::spawn(async move {
-            let engine = Engine::new(netd_engine::config::Config::default());
-            while let Some(Asked { question, answer }) = asked.recv().await {
-                let _ = answer.send(engine.explain(&question));
+            while let Some(asked) = asked.recv().await {
+                asked.answer(&engine);
             }
         });
         let tokens = Arc::new(Tokens::open(None));
         let evidence = Arc::new(Evidence::new(1 << 20));
+        let streams = Slots::default();
         let context = Context {
             verdicts: handle.clone(),
             findings: Arc::clone(&findings),
@@ -164,7 +188,7 @@ impl Api {
             config: Arc::new(serde_json::json!({"mode": "enforce"})),
             evidence: Arc::clone(&evidence),
             bouncers: Default::default(),
-            streams: Default::default(),
+            streams: streams.clone(),
             feeds: Board::default(),
             hosts: Arc::from(["netd.example".to_owned()]),
             databases: databases(),
@@ -189,9 +213,29 @@ impl Api {
             findings,
             flows,
             evidence,
+            streams,
             snapshots,
             _service: service,
         }
+    }
+
+    /// Returns how many streams are being read.
+    pub(crate) fn readers(&self) -> usize {
+        self.streams.taken()
+    }
+
+    /// Serves on a port that was served before.
+    pub(crate) async fn listen_at(&self, address: SocketAddr) -> (CancellationToken, JoinHandle<()>) {
+        let deadline = tokio::time::Instant::now() + std::time::Duration::from_secs(60);
+        let listener = loop {
+            match Listener::bind(&address.to_string().parse().unwrap(), &Means::default()) {
+                Ok(listener) => break listener,
+                Err(error) => assert!(tokio::time::Instant::now() < deadline, "{error}"),
+            }
+        };
+        let shutdown = CancellationToken::new();
+        let serving = tokio::spawn(serve(listener, self.router.clone(), shutdown.clone()));
+        (shutdown, serving)
     }
 
     /// Serves on a loopback port until the token is cancelled.
@@ -216,7 +260,7 @@ impl Api {
     }
 
     async fn send(&self, method: Method, path: &str, headers: &[(&str, &str)], body: &str) -> Answer {
-        let mut request = Request::builder().method(method).uri(path);
+        let mut request = Request::builder().method(method.clone()).uri(path);
         if !headers.iter().any(|(name, _)| *name == "authorization") {
             request = request.extension(Peer::Unix { uid: 0, pid: None });
         }
@@ -229,7 +273,10 @@ impl Api {
         let response = self.router.clone().oneshot(request.body(Body::from(body.to_owned())).unwrap()).await.unwrap();
         let (parts, body) = response.into_parts();
         let bytes = to_bytes(body, 64 << 20).await.unwrap();
-        Answer { status: parts.status, headers: parts.headers, text: String::from_utf8(bytes.to_vec()).unwrap() }
+        let answer =
+            Answer { status: parts.status, headers: parts.headers, text: String::from_utf8(bytes.to_vec()).unwrap() };
+        conforming::assert_documented(&method, path, &answer);
+        answer
     }
 }
 

@@ -1,7 +1,7 @@
 //! Programs of others against the API: a bouncer's client, a generated client, a schema fuzzer.
 //!
-//! They are Python programs, in the virtual environment that `make api-tools` makes and `NETD_API_TOOLS` names; without
-//! it these tests are left out, and say so.
+//! They are Python programs, in the virtual environment that `make api-tools` makes in target/, or one that
+//! `NETD_API_TOOLS` names; without it these tests are left out, and say so.
 
 use std::ffi::OsStr;
 use std::io::Write as _;
@@ -16,10 +16,11 @@ use crate::store::flows_for_tests::conversation;
 
 /// Returns a program of the tools, if they are there.
 fn tool(name: &str) -> Option<PathBuf> {
-    let tool = std::env::var_os("NETD_API_TOOLS").map(|tools| PathBuf::from(tools).join("bin").join(name));
-    let tool = tool.filter(|tool| tool.exists());
+    let usual = || Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/api-tools");
+    let tools = std::env::var_os("NETD_API_TOOLS").map_or_else(usual, PathBuf::from);
+    let tool = Some(tools.join("bin").join(name)).filter(|tool| tool.exists());
     if tool.is_none() {
-        let _ = writeln!(std::io::stderr(), "LEFT OUT: {name} is not there; make api-tools, NETD_API_TOOLS");
+        let _ = writeln!(std::io::stderr(), "LEFT OUT: {name} is not there; `make api-tools` installs it");
     }
     tool
 }

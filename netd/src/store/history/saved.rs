@@ -5,10 +5,12 @@ use std::sync::{Mutex, PoisonError};
 
 use netd_engine::attack::{self, Attack, Technique};
 use netd_engine::finding::{Beats, Finding, HostEvidence, Kind, Pair, Reason, Severity};
+use netd_engine::policy::Decision;
 use netd_engine::process::Process;
 use netd_engine::region::Region;
 use netd_engine::time::Timestamp;
 use serde::Deserialize;
+use serde_json::Value;
 
 /// Names of detectors and evidence are constants of the program; those of another version are remembered for good, so
 /// they are bounded.
@@ -35,6 +37,8 @@ struct Saved {
     attack: Vec<String>,
     #[serde(default)]
     host: Option<HostEvidence>,
+    #[serde(default)]
+    decision: Value,
 }
 
 #[derive(Deserialize)]
@@ -72,8 +76,8 @@ pub(super) fn finding(text: &str) -> Option<Finding> {
         attack: techniques.iter().map(|entry| entry.id).collect(),
         techniques,
         host: saved.host,
-        // Policies may be others by now; what a finding leads to is decided when it is next heard of.
-        decision: None,
+        // What was decided then, whatever policies there are now. A reason of another version costs no finding.
+        decision: Decision::deserialize(saved.decision).ok(),
     })
 }
 

@@ -3,6 +3,7 @@ use std::time::Duration;
 
 use netd_engine::finding::{Pair, Severity};
 use netd_engine::flow::{Conversation, EndReason, NameSource, Protocol, Sent};
+use netd_engine::policy::{Case, Ceiling, Direction, Policies};
 use netd_engine::process::{Container, Process, ProcessId};
 use netd_engine::region::{Country, Geography, Region};
 use netd_engine::time::Timestamp;
@@ -393,12 +394,15 @@ fn flows_are_added_up_once_whether_in_memory_or_in_a_file() {
 }
 
 #[test]
-fn findings_their_numbers_and_their_triage_survive_a_restart() {
+fn findings_their_numbers_their_decisions_and_their_triage_survive_a_restart() {
     let folder = tempfile::tempdir().unwrap();
     let mut whole = finding(7, Severity::High, 0.9);
     whole.process = Some(Process { comm: "sh".into(), args: vec!["sh".into(), "-i".into()], ..Process::default() });
     whole.responder_region = Halves.region([198, 51, 100, 4].into());
     whole.host = Some(netd_engine::finding::HostEvidence { tree: "init > sh".into(), ..Default::default() });
+    let policies = Policies::default();
+    let decided = policies.rule(&Case { finding: &whole, direction: Direction::Outbound });
+    whole.decision = Some(decided.decision(&Ceiling::default()));
     let before = Findings::new(10);
     before.report(finding(2, Severity::Low, 0.5));
     before.report(whole);

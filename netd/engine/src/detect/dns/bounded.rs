@@ -35,6 +35,16 @@ impl<K: Copy + Eq + Hash, V: Worth> Bounded<K, V> {
         self.entries.len()
     }
 
+    /// Returns how many places there are, in use or not.
+    pub(super) fn places(&self) -> u32 {
+        self.entries.places()
+    }
+
+    /// Returns the entry at a place, if it is in use.
+    pub(super) fn at(&self, place: u32) -> Option<&(K, V)> {
+        self.entries.get(self.entries.at(place)?)
+    }
+
     pub(super) fn evicted(&self) -> u64 {
         self.evicted
     }

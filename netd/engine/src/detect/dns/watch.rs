@@ -17,6 +17,7 @@ use super::tunnel::Tunnel;
 use super::zone::{Query, Zone};
 use crate::config;
 use crate::dns::{Message, Owner, Question};
+use crate::engine::NameTraffic;
 use crate::history::Prevalence;
 use crate::keyed::SketchKey;
 
@@ -99,6 +100,32 @@ impl Watch {
 
     pub(crate) fn zones(&self) -> u64 {
         self.zones.len() as u64
+    }
+
+    /// Returns how many places for zones there are, in use or not.
+    pub(crate) fn zone_places(&self) -> u32 {
+        self.zones.places()
+    }
+
+    /// Returns what was asked lately of the zone at a place, if it is in use.
+    pub(crate) fn zone_at(&self, place: u32, now_ns: u64) -> Option<NameTraffic> {
+        let ((client, _), zone) = self.zones.at(place)?;
+        let tally = zone.tally(now_ns);
+        let (unique_up, unique_down) = zone.information(now_ns);
+        Some(NameTraffic {
+            client: client.ip(),
+            domain: Arc::clone(&zone.domain),
+            queries: tally.queries,
+            answers: tally.answers,
+            no_such_name: tally.no_such_name,
+            carriers: tally.carriers,
+            label_bytes: tally.bytes,
+            encoded_bytes: tally.encoded,
+            answer_bytes: tally.answer_bytes,
+            unique_up,
+            unique_down,
+            is_finding: zone.has_incident,
+        })
     }
 
     pub(crate) fn evicted(&self) -> u64 {

@@ -2,6 +2,7 @@
 
 mod benign;
 mod domains;
+mod hunted;
 mod idle;
 mod support;
 mod tunnels;

@@ -1,0 +1,153 @@
+//! `POST /api/v1/findings/{id}/actions`: what an operator does about a finding, in one word.
+
+use axum::body::Body;
+use axum::extract::State;
+use axum::http::{HeaderMap, StatusCode};
+use axum::{Extension, Json};
+use ipnet::IpNet;
+use netd_engine::finding::Finding;
+use netd_engine::suppress::Matching;
+use netd_engine::verdict::{Origin, Response, Target, Verdict};
+use serde::{Deserialize, Serialize};
+
+use super::auth::Granted;
+use super::input::{self, Fields, Name};
+use super::problem::Problem;
+use super::verdicts::{self, TargetView};
+use super::{Context, findings, suppressions};
+use crate::export::Sought;
+use crate::store::audit::caller;
+use crate::store::tokens::Scope;
+use crate::time;
+
+/// What is to be done.
+#[derive(Debug, Deserialize)]
+pub(super) struct Wanted {
+    action: Action,
+    /// A duration; of a block `never` too.
+    ttl: Option<String>,
+    /// Why: it is written down.
+    reason: Option<String>,
+    /// Says what would be done, and does nothing.
+    #[serde(default)]
+    dry_run: bool,
+}
+
+impl Fields for Wanted {
+    const FIELDS: &'static [&'static str] = &["action", "ttl", "reason", "dry_run"];
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Action {
+    /// Cuts the far side's address; takes the scope `block`.
+    Block,
+    /// Hides this finding and others like it; takes the scope `triage`.
+    Suppress,
+}
+
+/// What was done, or would be.
+#[derive(Serialize)]
+pub(super) struct Done {
+    action: Action,
+    dry_run: bool,
+    #[serde(flatten)]
+    what: What,
+}
+
+#[derive(Serialize)]
+#[serde(untagged)]
+enum What {
+    WouldBlock {
+        target: TargetView,
+        /// Why it is refused, if it is.
+        protected_by: Option<&'static str>,
+        /// Verdicts in force that hold the address.
+        verdicts: Vec<verdicts::View>,
+    },
+    Blocked {
+        verdict: verdicts::View,
+        renewed: bool,
+        destroyed_sockets: u64,
+    },
+    WouldSuppress {
+        #[serde(rename = "match")]
+        matching: Matching,
+        /// Findings that it would cover, of those held.
+        covers: usize,
+    },
+    Suppressed {
+        suppression: suppressions::Added,
+    },
+}
+
+pub(super) async fn act(
+    State(context): State<Context>,
+    Extension(granted): Extension<Granted>,
+    name: Name,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<(StatusCode, Json<Done>), Problem> {
+    let finding = findings::stored(&context, &name)?.finding;
+    let wanted: Wanted = input::json(&headers, body).await?;
+    let (action, dry_run) = (wanted.action, wanted.dry_run);
+    let what = match action {
+        Action::Block => {
+            granted.require(Scope::Block)?;
+            block(&context, &finding, wanted).await?
+        }
+        Action::Suppress => {
+            granted.require(Scope::Triage)?;
+            suppress(&context, &finding, wanted).await?
+        }
+    };
+    let status = if dry_run { StatusCode::OK } else { StatusCode::CREATED };
+    Ok((status, Json(Done { action, dry_run, what })))
+}
+
+async fn block(context: &Context, finding: &Finding, wanted: Wanted) -> Result<What, Problem> {
+    let Some(address) = Sought::of(finding).address else {
+        let name = finding.name.as_deref().unwrap_or_default();
+        let detail = format!(
+            "the finding is about the name {name}, and its address is a resolver's; POST the name to \
+             /api/v1/blocklists/{{name}}/entries"
+        );
+        return Err(Problem::unprocessable("no-address", "No address to block", detail));
+    };
+    let target = Target::Host { address };
+    let until = verdicts::until(wanted.ttl.as_deref(), time::now())?;
+    if wanted.dry_run {
+        let coverage = context.verdicts.coverage(address).await?;
+        return Ok(What::WouldBlock {
+            target: verdicts::target_view(&target),
+            protected_by: coverage.protected_by.map(crate::verdicts::Guard::name),
+            verdicts: coverage.verdicts.into_iter().map(verdicts::view).collect(),
+        });
+    }
+    let reason = wanted.reason.unwrap_or_else(|| format!("finding {}: {}", finding.id, finding.title));
+    let reason: String = reason.chars().take(verdicts::LONGEST_REASON / 4).collect();
+    let verdict = Verdict { target, response: Response::Drop, until, origin: Origin::Manual, reason, shadow: false };
+    let added = context.verdicts.add(verdict, false).await?;
+    let entry = context.verdicts.verdict(added.id).await?;
+    Ok(What::Blocked {
+        verdict: verdicts::view(entry),
+        renewed: added.renewed,
+        destroyed_sockets: added.destroyed_sockets,
+    })
+}
+
+async fn suppress(context: &Context, finding: &Finding, wanted: Wanted) -> Result<What, Problem> {
+    let matching = Matching {
+        detector: Some(finding.detector.to_owned()),
+        originator: Some(IpNet::from(finding.pair.originator)),
+        responder: Some(IpNet::from(finding.pair.responder)),
+        ..Matching::default()
+    };
+    if wanted.dry_run {
+        let (covered, _) = context.findings.page(None, usize::MAX, |stored| matching.holds(&stored.finding));
+        return Ok(What::WouldSuppress { matching, covers: covered.len() });
+    }
+    let why = wanted.reason.unwrap_or_else(|| format!("like finding {}", finding.id));
+    let wanted = suppressions::Wanted { matching, who: caller().actor.to_string(), why, ttl: wanted.ttl };
+    Ok(What::Suppressed { suppression: suppressions::put(context, wanted).await? })
+}
