@@ -6,6 +6,7 @@ pub mod continuity;
 pub mod control;
 pub mod history;
 pub mod lists;
+pub mod loading;
 pub mod outputs;
 pub mod overload;
 pub mod policy;
@@ -67,8 +68,16 @@ impl Played {
 /// Returns every row, by number. Each room of faults adds its own.
 #[must_use]
 pub fn rows() -> Vec<Row> {
-    let rooms: [&[Row]; 7] =
-        [continuity::ROWS, control::ROWS, history::ROWS, lists::ROWS, outputs::ROWS, overload::ROWS, policy::ROWS];
+    let rooms: [&[Row]; 8] = [
+        continuity::ROWS,
+        control::ROWS,
+        history::ROWS,
+        lists::ROWS,
+        loading::ROWS,
+        outputs::ROWS,
+        overload::ROWS,
+        policy::ROWS,
+    ];
     let mut rows: Vec<_> = rooms.concat();
     rows.sort_by_key(|row| row.id);
     rows
