@@ -19,17 +19,17 @@ fn main() -> Result<ExitCode> {
             "--list" => lists = true,
             "--only" => {
                 let rows = words.next().context(USAGE)?;
-                only = Some(rows.split(',').map(str::to_uppercase).collect());
+                only = Some(rows.split(',').map(str::to_owned).collect());
             }
             other => bail!("what is {other}? {USAGE}"),
         }
     }
     let mut rows = torture::rows();
     if let Some(only) = &only {
-        if let Some(unknown) = only.iter().find(|id| rows.iter().all(|row| row.id != id.as_str())) {
+        if let Some(unknown) = only.iter().find(|id| rows.iter().all(|row| !row.id.eq_ignore_ascii_case(id))) {
             bail!("there is no row {unknown}; --list names them");
         }
-        rows.retain(|row| only.iter().any(|id| id == row.id));
+        rows.retain(|row| only.iter().any(|id| id.eq_ignore_ascii_case(row.id)));
     }
     if lists {
         for row in &rows {

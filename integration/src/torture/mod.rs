@@ -10,6 +10,7 @@ mod feed;
 mod group;
 pub mod history;
 pub mod lists;
+pub mod loading;
 pub mod outputs;
 pub mod overload;
 pub mod policy;
@@ -72,13 +73,14 @@ impl Played {
 /// Returns every row, by number. Each room of faults adds its own.
 #[must_use]
 pub fn rows() -> Vec<Row> {
-    let rooms: [&[Row]; 10] = [
+    let rooms: &[&[Row]] = &[
         continuity::ROWS,
         control::ROWS,
         detection::ROWS,
         exhaustion::ROWS,
         history::ROWS,
         lists::ROWS,
+        loading::ROWS,
         outputs::ROWS,
         overload::ROWS,
         policy::ROWS,

@@ -48,10 +48,10 @@ pub const ROWS: &[Row] = &[
 ];
 
 /// How long the largest list may take to be answered for.
-const PATIENCE: Duration = Duration::from_secs(300);
+pub(super) const PATIENCE: Duration = Duration::from_secs(300);
 
 /// Returns `entries` lines, IPv4 and IPv6 mixed, none of them an address of a laboratory.
-fn long_text(entries: usize, seed: u64) -> String {
+pub(super) fn long_text(entries: usize, seed: u64) -> String {
     let mut random = ChaCha8Rng::seed_from_u64(seed);
     let mut text = String::with_capacity(entries * 24);
     let prefixes = entries / 50;
@@ -71,18 +71,18 @@ fn long_text(entries: usize, seed: u64) -> String {
     text
 }
 
-fn put(daemon: &Daemon, name: &str, text: &str) -> Result<crate::api::Answer> {
+pub(super) fn put(daemon: &Daemon, name: &str, text: &str) -> Result<crate::api::Answer> {
     daemon.api().patient(PATIENCE).send("PUT", &format!("/api/v1/blocklists/{name}"), "text/plain", text)
 }
 
 /// What is listed all along, and what never is.
-struct Witnesses {
-    cut: [(SocketAddr, SocketAddr); 2],
+pub(super) struct Witnesses {
+    pub(super) cut: [(SocketAddr, SocketAddr); 2],
     free: [(SocketAddr, SocketAddr); 2],
 }
 
 impl Witnesses {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         let v4 = |from: Ipv4Addr, to: u32| {
             (SocketAddr::from((from, 5_000)), SocketAddr::from((Ipv4Addr::from(u32::from(NOWHERE) + to), 6_000)))
         };
@@ -100,7 +100,7 @@ impl Witnesses {
     }
 
     /// Returns the lines that list what is to be cut: as hosts, or as prefixes that hold it.
-    fn lines(&self, as_prefixes: bool) -> String {
+    pub(super) fn lines(&self, as_prefixes: bool) -> String {
         let line = |(_, to): &(SocketAddr, SocketAddr)| match (to.ip(), as_prefixes) {
             (ip, false) => format!("{ip}\n"),
             // The neighbour, which is never listed, lies outside.

@@ -1,5 +1,7 @@
 //! `/api/v1/allowlists`: what passes whatever is listed or decided, replaced as a whole.
 
+use std::sync::Arc;
+
 use axum::Json;
 use axum::body::Body;
 use axum::extract::State;

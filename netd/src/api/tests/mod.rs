@@ -141,7 +141,7 @@ impl Api {
 
     /// Shows what an engine follows.
     fn of_engine(engine: Engine) -> Self {
-        let policies = Arc::new(Book::new(Files::default(), Arc::default(), Services::default()));
+        let policies = Arc::new(Book::new(Files::default(), InForce::default()));
         Self::over(engine, 1_000, None, policies, Audit::none(), Some(Scope::Admin))
     }
 
