@@ -197,7 +197,7 @@ fn syns(setting: Setting) -> Result<Outcome> {
     let (packets, rate) = setting.amount((10_000_000, 40_000), (150_000, 8_000));
     let (servers, ports, least, lasts) = setting.amount(
         (7, 9_000..9_002, Duration::from_secs(3), Duration::from_secs(300)),
-        (1, 9_000..9_002, Duration::from_millis(1_100), Duration::from_secs(22)),
+        (1, 9_000..9_002, Duration::from_millis(1_000), Duration::from_secs(20)),
     );
     let lab = Lab::gateway()?;
     // Far fewer histories than the flood has pairs, and every source of it is one of ours.

@@ -94,6 +94,8 @@ impl Analyst {
     pub(super) async fn run(mut self, shutdown: CancellationToken) -> anyhow::Result<()> {
         self.host.begin(&mut self.engine, self.shift);
         self.listed.mark_changed();
+        // Before the first record: lists and policies hold from the first conversation on.
+        self.hear();
         let (mut verdicts_lost, mut lookups_lost) = (0, 0);
         let (mut next_beat, mut next_view) = (Instant::now(), Instant::now());
         loop {

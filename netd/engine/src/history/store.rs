@@ -274,13 +274,14 @@ impl Histories {
         Prevalence { hosts: self.originators.len() as u32, users: self.destinations.users(key, resolved) }
     }
 
-    /// Evicts when full: of some histories, the one with the least evidence, then the fewest turns.
+    /// Evicts when full: of some histories, the one with the least evidence; among equals one that nobody answers, so that a
+    /// flood replaces itself, then the one with the fewest turns.
     fn make_room(&mut self, keep: Option<Handle>) {
         if self.histories.len() < self.limit {
             return;
         }
         let places = self.histories.places();
-        let mut least: Option<(Handle, (bool, f64, u32))> = None;
+        let mut least: Option<(Handle, (bool, f64, bool, u32))> = None;
         let mut compared = 0;
         for _ in 0..places {
             self.hand = (self.hand + 1) % places;
@@ -289,7 +290,8 @@ impl Histories {
             // A name that shares a pair's history weighs as much as the pair.
             let shared = history.name().and(history.twin).and_then(|twin| self.histories.get(twin));
             let weighed = shared.unwrap_or(history);
-            let evidence = (history.has_incident, weighed.beats.ln_e(), weighed.beats.turns());
+            let beats = &weighed.beats;
+            let evidence = (history.has_incident, beats.ln_e(), weighed.is_answered, beats.turns());
             if least.is_none_or(|(_, other)| evidence < other) {
                 least = Some((handle, evidence));
             }

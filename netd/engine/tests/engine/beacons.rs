@@ -256,6 +256,34 @@ fn a_full_memory_keeps_what_is_regular() {
     assert_eq!(world.findings().iter().filter(|finding| finding.pair.responder == ip("198.51.100.9")).count(), 1);
 }
 
+/// One-way pairs weigh less than the first answered check-in, so that no candidate is lost before it shows itself.
+#[test]
+fn a_flood_that_nobody_answers_replaces_itself() {
+    let mut config = Config::default();
+    config.histories.limit = 64;
+    let mut world = World::new(config);
+    let mut flood = 0_u32;
+    let (mut turns, mut found) = (0, None);
+    for (n, at_s) in check_ins(40, 60.0, 0.1).enumerate() {
+        world.connection(&port(n), C2, at_s, 300, 200);
+        turns += 1;
+        for _ in 0..200 {
+            flood += 1;
+            let responder = format!("203.0.{}.{}:80", flood / 250 % 250, flood % 250 + 1);
+            let mut syn = Flow::new(&format!("10.0.1.9:{}", 1_024 + flood % 60_000), &responder, TCP, at_s + 1.0)
+                .record(FlowEvent::Begin, at_s + 1.0);
+            syn.flags = syn.flags.map(|_| 0);
+            world.engine.observe_flow(&syn);
+        }
+        world.engine.tick(super::support::at(at_s + 30.0));
+        found =
+            found.or_else(|| world.findings().iter().any(|f| f.pair.responder == ip("198.51.100.9")).then_some(turns));
+    }
+
+    assert!(world.engine.counts().histories_evicted > 1_000);
+    assert!(found.is_some_and(|turns| turns <= 14), "found after {found:?} check-ins");
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(24))]
 
