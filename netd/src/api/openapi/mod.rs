@@ -127,6 +127,9 @@ fn answer(operation: &Operation, status: u16) -> Value {
             "text/event-stream": {"schema": {"type": "string"}},
             "application/x-ndjson": {"schema": reference(schema)},
         }),
+        // What is said in several types, or in JSON that others define.
+        Answer::Bytes(media_type @ "*/*") => json!({media_type: {}}),
+        Answer::Bytes(media_type) if media_type.contains("json") => json!({media_type: {"schema": {"type": "object"}}}),
         Answer::Bytes(media_type) => json!({media_type: {"schema": {"type": "string", "format": "binary"}}}),
         Answer::Nothing => return json!({"description": "Done"}),
     };

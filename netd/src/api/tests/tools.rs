@@ -128,6 +128,8 @@ async fn a_schema_fuzzer_finds_no_server_error_and_no_answer_of_another_shape() 
         &url,
         "--header",
         &bearer,
+        "--generation-with-security-parameters",
+        "false",
         "--checks",
         checks,
         "--max-examples",
