@@ -152,19 +152,32 @@ impl Doorkeeper {
         peer: Option<Peer>,
         (method, headers): (&Method, &HeaderMap),
     ) -> Result<Known, Refused> {
-        let Inner { access, tokens, uid: own, .. } = &*self.0;
+        let Inner { access, tokens, attempts, uid: own, .. } = &*self.0;
         if let Some(presented) = presented(headers) {
-            let token = self.limited(peer, || {
-                let checked = presented.ok_or(Rejected::Malformed).and_then(|text| tokens.check(text, time::now()));
-                checked.map_err(|rejected| format!("the token is not accepted: {rejected}"))
+            // The socket's file mode keeps strangers out: nobody on it is ever locked out.
+            let address = peer.and_then(Peer::address);
+            let now = Instant::now();
+            if let Some(wait) = address.and_then(|address| attempts.wait(address, now)) {
+                return Err(Refused::Locked { seconds: wait.as_secs() + 1 });
+            }
+            let checked = presented.ok_or(Rejected::Malformed).and_then(|text| tokens.check(text, time::now()));
+            let token = checked.map_err(|rejected| {
+                if let Some(address) = address {
+                    attempts.failed(address, now);
+                }
+                Refused::Unknown { detail: format!("the token is not accepted: {rejected}") }
             })?;
+            if let Some(address) = address {
+                attempts.succeeded(address, now);
+            }
             let actor = Actor::Token { id: token.id.into() };
             return permit(need, &token.scopes, actor, "the token");
         }
         if let Some(secret) = session::presented(headers) {
-            let (session, token) = self.limited(peer, || {
-                let found = self.session(secret);
-                found.ok_or_else(|| "the session is over: begin another with POST /api/v1/session".to_owned())
+            // A page goes on asking when its session is over: that is no guess, and locks nobody out.
+            let (session, token) = self.session(secret).ok_or_else(|| {
+                let detail = "the session is over: begin another with POST /api/v1/session";
+                Refused::Unknown { detail: detail.to_owned() }
             })?;
             let shown = headers.get(session::CSRF).and_then(|value| value.to_str().ok());
             if !method.is_safe() && !shown.is_some_and(|shown| session.csrf.is(shown)) {
@@ -200,24 +213,6 @@ impl Doorkeeper {
         let session = self.0.sessions.find(secret, now)?;
         let token = self.0.tokens.of_id(&session.token, now)?;
         Some((session, token))
-    }
-
-    /// Checks what is presented, unless the address has presented too much that was nothing.
-    fn limited<T>(&self, peer: Option<Peer>, check: impl FnOnce() -> Result<T, String>) -> Result<T, Refused> {
-        let attempts = &self.0.attempts;
-        // The socket's file mode keeps strangers out: nobody on it is ever locked out.
-        let address = peer.and_then(Peer::address);
-        let now = Instant::now();
-        if let Some(wait) = address.and_then(|address| attempts.wait(address, now)) {
-            return Err(Refused::Locked { seconds: wait.as_secs() + 1 });
-        }
-        let checked = check();
-        match (address, &checked) {
-            (Some(address), Ok(_)) => attempts.succeeded(address, now),
-            (Some(address), Err(_)) => attempts.failed(address, now),
-            (None, _) => {}
-        }
-        checked.map_err(|detail| Refused::Unknown { detail })
     }
 }
 

@@ -35,7 +35,9 @@ pub(super) fn document() -> &'static Value {
 fn build() -> Value {
     let mut paths = Map::new();
     for operation in operations::all() {
-        let item = paths.entry(operation.path).or_insert_with(|| Value::Object(Map::new()));
+        // The router's mark of a place that holds slashes too.
+        let path = operation.path.replace("{*", "{");
+        let item = paths.entry(path).or_insert_with(|| Value::Object(Map::new()));
         item[operation.method.to_ascii_lowercase()] = describe(operation);
     }
     // The file is read by a test, too: a document without schemas would be noticed.
@@ -125,6 +127,9 @@ fn answer(operation: &Operation, status: u16) -> Value {
             "text/event-stream": {"schema": {"type": "string"}},
             "application/x-ndjson": {"schema": reference(schema)},
         }),
+        // What is said in several types, or in JSON that others define.
+        Answer::Bytes(media_type @ "*/*") => json!({media_type: {}}),
+        Answer::Bytes(media_type) if media_type.contains("json") => json!({media_type: {"schema": {"type": "object"}}}),
         Answer::Bytes(media_type) => json!({media_type: {"schema": {"type": "string", "format": "binary"}}}),
         Answer::Nothing => return json!({"description": "Done"}),
     };

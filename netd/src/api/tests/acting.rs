@@ -39,7 +39,7 @@ async fn who_must_not_be_cut_is_said_before_and_refused_after() {
     let would = act(&api, 5, json!({"action": "block", "dry_run": true})).await.json();
 
     assert_eq!(would["protected_by"], "the default gateway");
-    act(&api, 5, json!({"action": "block"})).await.problem(409);
+    act(&api, 5, json!({"action": "block"})).await.problem(422);
     let named = act(&api, 6, json!({"action": "block"})).await.problem(422);
     assert!(named["detail"].as_str().unwrap().contains("cdn.example.net"), "{named}");
     act(&api, 9, json!({"action": "block"})).await.problem(404);

@@ -7,7 +7,7 @@ use super::*;
 /// Methods and paths that are answered.
 fn served() -> BTreeSet<(String, String)> {
     let routes = crate::api::routes::table().into_iter();
-    routes.map(|route| (route.method.as_str().to_ascii_lowercase(), route.path.to_owned())).collect()
+    routes.map(|route| (route.method.as_str().to_ascii_lowercase(), route.path.replace("{*", "{"))).collect()
 }
 
 fn operations() -> Vec<(String, String, Value)> {

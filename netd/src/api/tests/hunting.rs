@@ -31,7 +31,7 @@ async fn beacons_are_hunted_for_by_the_language_of_findings() {
         ("score:>=0.5 sort:score".to_owned(), true),
         ("score:<0.01 port:1".to_owned(), false),
     ] {
-        let found = api.get(&format!("/api/v1/beacons?q={}", query.replace(' ', "%20"))).await.json();
+        let found = api.get(&format!("/api/v1/beacons?q={}", crate::cli::client::escaped(&query))).await.json();
         let has = found["items"].as_array().unwrap().iter().any(|item| item["responder"] == responder);
         assert_eq!(has, is_there, "{query}: {found}");
     }
@@ -87,7 +87,7 @@ async fn domains_and_tunnels_are_hunted_for() {
     );
     let one = api.get("/api/v1/dns/top?q=name:example.org").await.json();
     assert_eq!(one["items"][0]["queries"], 1, "{one}");
-    let tunnels = api.get("/api/v1/tunnels?q=bytes_out:>500").await.json();
+    let tunnels = api.get("/api/v1/tunnels?q=bytes_out:%3E500").await.json();
     assert_eq!(tunnels["items"].as_array().unwrap().len(), 1, "{tunnels}");
     let tunnel = &tunnels["items"][0];
     assert_eq!(

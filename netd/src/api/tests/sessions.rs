@@ -66,6 +66,13 @@ async fn a_session_that_was_ended_or_never_was_opens_nothing() {
     for cookie in [cookie.as_str(), "netd_session=", "netd_session=00", "a=b; netd_session=x"] {
         api.send(Method::GET, "/api/v1/findings", &[("cookie", cookie)], "").await.problem(401);
     }
+    // A page that goes on asking when its session is over locks nobody out.
+    let here = Peer::Loopback { address: [127, 0, 0, 1].into() };
+    for _ in 0..50 {
+        let request = Request::get("/api/v1/findings").header("host", "localhost").extension(here);
+        let answer = api.router.clone().oneshot(request.header("cookie", &cookie).body(Body::empty()).unwrap());
+        assert_eq!(answer.await.unwrap().status(), StatusCode::UNAUTHORIZED);
+    }
     // Cookies of others on this host's name are not ours.
     assert_eq!(api.send(Method::GET, "/api/v1/findings", &[("cookie", "other=1")], "").await.status, StatusCode::OK);
 }
