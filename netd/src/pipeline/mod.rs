@@ -334,10 +334,13 @@ fn start(options: Options) -> anyhow::Result<(Kernel, Parts)> {
     };
     let book = Book::new(options.files.clone(), in_force);
     let book = Arc::new(if held.may_signal() { book } else { book.without_signals() });
-    degraded.extend(book.policies().iter().filter_map(|policy| {
-        let consequence = "it does everything else that it asks for".to_owned();
-        Some(kernel::Degraded { what: format!("policy {}", policy.name), why: book.withheld(policy)?, consequence })
-    }));
+    for policy in book.policies().iter() {
+        if let Some(why) = book.withheld(policy) {
+            warn!(policy = &*policy.name, why, "the policy is in force without this measure");
+            let consequence = "it does everything else that it asks for".to_owned();
+            degraded.push(kernel::Degraded { what: format!("policy {}", policy.name), why, consequence });
+        }
+    }
     let (keeper, kept) = policies::Keeper::new(Arc::clone(&book), &options.files.policies, handle.clone());
     let (tally, tallies) = channel::channel(analyse::Tally::default());
     let mut engine = snapshot::restored(engine_config, disk_for_histories.as_ref());
