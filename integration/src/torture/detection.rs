@@ -179,6 +179,8 @@ fn restart(setting: Setting) -> Result<Outcome> {
 const PER_CONVERSATION: u64 = 530;
 const PER_HISTORY: u64 = 1_424;
 const REST: u64 = 64 << 20;
+/// Beacons in the crowd. They begin with it, when nothing tells them from it.
+const BEACONS: u32 = 10;
 
 fn crowd(setting: Setting) -> Result<Outcome> {
     let pairs = setting.amount(1_000_000_u32, 60_000);
@@ -191,8 +193,6 @@ fn crowd(setting: Setting) -> Result<Outcome> {
     let cap = (conversations as u64 * PER_CONVERSATION + histories as u64 * PER_HISTORY) * 5 / 4 + REST;
     let before = resident()?;
     let mut feed = Feed::new(config, UNIX);
-    // The beacons begin with the crowd, when nothing tells them from it.
-    const BEACONS: u32 = 10;
     let times = beats(HOUR, 55);
     let share = pairs / times.len() as u32 + 1;
     let (mut number, mut most) = (0, 0);

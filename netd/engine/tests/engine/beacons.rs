@@ -7,7 +7,7 @@ use netd_engine::finding::{Finding, Kind, Severity};
 use netd_engine::process::Provenance;
 use proptest::prelude::*;
 
-use super::support::{Flow, TCP, UDP, World, check_ins, ip, people};
+use super::support::{Flow, SYN, TCP, UDP, World, check_ins, ip, people};
 
 const IMPLANT: &str = "10.0.0.7";
 const C2: &str = "198.51.100.9:443";
@@ -269,10 +269,12 @@ fn a_flood_that_nobody_answers_replaces_itself() {
         turns += 1;
         for _ in 0..200 {
             flood += 1;
-            let responder = format!("203.0.{}.{}:80", flood / 250 % 250, flood % 250 + 1);
-            let mut syn = Flow::new(&format!("10.0.1.9:{}", 1_024 + flood % 60_000), &responder, TCP, at_s + 1.0)
-                .record(FlowEvent::Begin, at_s + 1.0);
-            syn.flags = syn.flags.map(|_| 0);
+            // A source of its own each, as a flood of spoofed ones: nobody is a scanner.
+            let (high, low) = (flood / 250 % 250, flood % 250 + 1);
+            let mut syn =
+                Flow::new(&format!("10.1.{high}.{low}:40000"), &format!("203.0.{high}.{low}:80"), TCP, at_s + 1.0);
+            syn.flags = [SYN, 0];
+            let syn = syn.record(FlowEvent::Begin, at_s + 1.0);
             world.engine.observe_flow(&syn);
         }
         world.engine.tick(super::support::at(at_s + 30.0));
