@@ -15,7 +15,7 @@ use netd::query::{Query, Table};
 use netd::store::events::{Event, Events};
 use netd::store::history::{History, Interrupt, Limits, Scores};
 use netd::store::{Row, Written};
-use netd_engine::flow::{Conversation, EndReason, NameSource, Protocol, Sent};
+use netd_engine::flow::{Conversation, EndReason, NameSource, Protocol, Sent, Tls};
 use netd_engine::process::{Process, ProcessId};
 use netd_engine::time::Timestamp;
 use rand::{Rng as _, SeedableRng as _};
@@ -220,6 +220,7 @@ fn row(at: u64, dice: &mut ChaCha8Rng) -> Arc<Row> {
         service: Some(Protocol::Tls),
         alpn: Some("h2".into()),
         ja4: Some(format!("t13d1516h2_8daaf6152771_{:012x}", skewed(dice, 300))),
+        tls: Tls::default(),
         encrypted_dns: None,
         process: Some(Process {
             id: ProcessId { pid: 1_000 + skewed(dice, 4_000), start_ticks: 1 },
