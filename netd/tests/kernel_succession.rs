@@ -15,11 +15,7 @@ const PINS: &str = "/sys/fs/bpf/netd";
 
 /// Every way of attaching, and XDP beside.
 fn ways() -> [Options; 3] {
-    [
-        options("netd"),
-        Options { force_clsact: true, ..options("netd") },
-        Options { xdp: Xdp::Auto, ..options("netd") },
-    ]
+    [options("netd"), Options { force_clsact: true, ..options("netd") }, Options { xdp: Xdp::Auto, ..options("netd") }]
 }
 
 fn entries(path: impl AsRef<Path>) -> Vec<String> {
@@ -108,7 +104,8 @@ fn a_version_does_not_take_over_hooks_that_it_does_not_hold() {
             let (mut kernel, _) = Kernel::load(&Options { layout: ABI + 1, ..options("netd") }).unwrap();
             block(&mut kernel.verdict_maps().unwrap(), THERE);
             let interfaces: Vec<_> = watch().current().cloned().collect();
-            let ghost = netd::kernel::interfaces::Interface { index: 4_000, name: "ghost".into(), ..interfaces[0].clone() };
+            let ghost =
+                netd::kernel::interfaces::Interface { index: 4_000, name: "ghost".into(), ..interfaces[0].clone() };
             let refused = kernel.attach(interfaces.iter().chain([&ghost]));
 
             assert!(matches!(refused, Err(Error::Attach { .. })), "{refused:?}");

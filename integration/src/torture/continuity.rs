@@ -27,7 +27,12 @@ pub const ROWS: &[Row] = &[
     Row { id: "T03", fault: "programs exchanged under a flood", goal: "0 leaked, 0 lost", play: exchanged },
     Row { id: "T05", fault: "a start that fails", goal: "what was enforced still is; exit code not 0", play: refused },
     Row { id: "T06", fault: "links made, renamed, flapped, deleted", goal: "attached < 500 ms, 0 missed", play: links },
-    Row { id: "T07", fault: "links detached, keys deleted, front cleared, pins removed by others", goal: "healed < 5 s, counted", play: meddled },
+    Row {
+        id: "T07",
+        fault: "links detached, keys deleted, front cleared, pins removed by others",
+        goal: "healed < 5 s, counted",
+        play: meddled,
+    },
     Row { id: "T08", fault: "pins lost while the daemon is down", goal: "verdicts back from disk", play: unpinned },
     Row { id: "T09", fault: "SIGSTOP under a flood", goal: "the verdict ends within 1 s of its time", play: hung },
 ];

@@ -55,8 +55,7 @@ fn metrics_parse_and_keep_their_names() {
     lines().filter(|line| !line.starts_with('#')).for_each(check_sample);
     // Whether runs of programs are counted is the host's choice.
     let is_promised = |name: &&str| !name.starts_with("netd_bpf_program_");
-    let names: BTreeSet<&str> =
-        lines().filter_map(|line| line.strip_prefix("# TYPE ")).filter(is_promised).collect();
+    let names: BTreeSet<&str> = lines().filter_map(|line| line.strip_prefix("# TYPE ")).filter(is_promised).collect();
     assert_eq!(names, BTreeSet::from(NAMES), "names and types are promises");
 }
 

@@ -4,7 +4,7 @@ use std::io::Write;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::run;
+use super::run::{choice, kernel_options, log_to_stderr, nets};
 use crate::config::{Boot, Config};
 use crate::pipeline::{self, Before, Booted};
 
@@ -28,14 +28,14 @@ pub(super) fn run(args: &Args, out: &mut dyn Write) -> anyhow::Result<()> {
         Some(path) => Config::read(path)?,
         None => Config::read_default()?,
     };
-    run::log_to_stderr(&config.log)?;
+    log_to_stderr(&config.log)?;
     let boot = config.boot;
     let before = Before {
-        kernel: run::kernel_options(&config),
-        interfaces: run::choice(&config.interfaces),
+        kernel: kernel_options(&config),
+        interfaces: choice(&config.interfaces),
         mode: config.mode.control(),
         accept_degraded: config.accept_degraded,
-        protect: run::nets(&config.protect),
+        protect: nets(&config.protect),
         blocklists: config.limits.blocklists,
         daemon_within: match boot {
             Boot::Open => config.heartbeat_limit,

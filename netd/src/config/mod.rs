@@ -22,8 +22,8 @@ use ipnet::IpNet;
 use serde::de::{Error as _, Visitor};
 use serde::{Deserialize, Deserializer};
 
-pub use self::boot::Boot;
 pub use self::api::{Api, Grant, Tls, TlsMode};
+pub use self::boot::Boot;
 pub use self::capture::Capture;
 use self::files::IntelList;
 pub use self::geoip::Geoip;

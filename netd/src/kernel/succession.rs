@@ -58,7 +58,9 @@ impl Kernel {
         self.attached.clear();
         match self.pins.withdraw() {
             Ok(()) => tracing::warn!("another version's programs go on enforcing"),
-            Err(error) => tracing::error!(error = chain(&error), "another version's programs and some of these enforce"),
+            Err(error) => {
+                tracing::error!(error = chain(&error), "another version's programs and some of these enforce")
+            }
         }
     }
 
