@@ -9,18 +9,21 @@ use netd_lab::left_out;
 const MOST: f64 = 3.0;
 
 #[test]
-fn the_unit_leaves_little_exposed() {
-    let unit = Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy/netd.service");
-    let analyse = Command::new("systemd-analyze").args(["security", "--offline=true"]).arg(unit).output();
-    let Ok(output) = analyse else { return left_out!("no systemd-analyze here") };
-    let said = String::from_utf8(output.stdout).unwrap();
+fn the_units_leave_little_exposed() {
+    for name in ["netd.service", "netd-boot.service"] {
+        let unit = Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy").join(name);
+        let analyse = Command::new("systemd-analyze").args(["security", "--offline=true"]).arg(unit).output();
+        let Ok(output) = analyse else { return left_out!("no systemd-analyze here") };
+        let said = String::from_utf8(output.stdout).unwrap();
 
-    let exposure = said.lines().rev().find_map(|line| {
-        line.split("exposure level for netd.service: ").nth(1)?.split(' ').next()?.parse::<f64>().ok()
-    });
+        let exposure = said.lines().rev().find_map(|line| {
+            let level = line.split(&format!("exposure level for {name}: ")).nth(1)?;
+            level.split(' ').next()?.parse::<f64>().ok()
+        });
 
-    let exposure = exposure.unwrap_or_else(|| panic!("no exposure in {said}"));
-    assert!(exposure <= MOST, "exposure {exposure}");
+        let exposure = exposure.unwrap_or_else(|| panic!("no exposure in {said}"));
+        assert!(exposure <= MOST, "{name}: exposure {exposure}");
+    }
 }
 
 /// systemd 252 counts none of these to `@system-service`, and without them netd ends before it watches anything.
