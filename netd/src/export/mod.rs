@@ -16,7 +16,7 @@ use crate::store::Stored;
 pub(crate) use sought::Sought;
 
 /// In which format.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, clap::ValueEnum, schemars::JsonSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "lowercase")]
 pub enum Format {
     /// A STIX 2.1 bundle.

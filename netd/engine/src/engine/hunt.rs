@@ -161,10 +161,4 @@ impl Engine {
     pub fn tunnel_from(&self) -> [f64; 2] {
         [self.weights.dns.tunnel_up, self.weights.dns.tunnel_down]
     }
-
-    /// Returns the score from which evidence is a finding.
-    #[must_use]
-    pub fn finding_from(&self) -> f64 {
-        self.weights.score.finding
-    }
 }

@@ -23,16 +23,14 @@ use crate::store::view::rounded;
 use crate::time;
 
 /// A pair whose turns come in some rhythm.
-#[derive(Serialize, schemars::JsonSchema)]
+#[derive(Serialize)]
 struct View {
     originator: IpAddr,
     responder: IpAddr,
     responder_port: u16,
     protocol: String,
     name: Option<String>,
-    #[schemars(with = "Option<serde_json::Map<String, serde_json::Value>>")]
     process: Option<Process>,
-    #[schemars(with = "Option<serde_json::Map<String, serde_json::Value>>")]
     responder_region: Option<Region>,
     /// What the pair amounts to, all evidence together.
     score: f64,
@@ -50,7 +48,6 @@ struct View {
     /// Evidence of the rhythm alone, in nats.
     ln_e: f64,
     #[serde(serialize_with = "time::serialize")]
-    #[schemars(with = "String")]
     first_seen: Timestamp,
 }
 

@@ -17,13 +17,12 @@ use crate::api::problem::Problem;
 use crate::query::{Field, Table, Value};
 
 /// Somebody who waits for connections or datagrams.
-#[derive(Serialize, schemars::JsonSchema)]
+#[derive(Serialize)]
 struct View {
     /// `0.0.0.0` or `::` for every address.
     address: IpAddr,
     port: u16,
     protocol: String,
-    #[schemars(with = "serde_json::Map<String, serde_json::Value>")]
     process: Process,
 }
 

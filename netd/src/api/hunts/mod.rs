@@ -33,7 +33,7 @@ pub(super) struct Parameters {
 }
 
 /// What was found, the most conspicuous first: there is no next page, because what is live has moved on by then.
-#[derive(Serialize, schemars::JsonSchema)]
+#[derive(Serialize)]
 pub(super) struct Found<T> {
     items: Vec<T>,
     /// How many there are to look at.

@@ -18,7 +18,7 @@ use crate::store::view::rounded;
 
 /// A registered domain, over about five minutes. How many names below it were asked for is not kept; how many bytes of
 /// their labels were not there before is.
-#[derive(Serialize, schemars::JsonSchema)]
+#[derive(Serialize)]
 struct View {
     domain: String,
     queries: u64,

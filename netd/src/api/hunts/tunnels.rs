@@ -16,7 +16,7 @@ use crate::query::{Field, Table, Value};
 use crate::store::view::rounded;
 
 /// Something that may be a tunnel.
-#[derive(Clone, Serialize, schemars::JsonSchema)]
+#[derive(Clone, Serialize)]
 struct View {
     kind: Kind,
     originator: IpAddr,
@@ -39,7 +39,7 @@ struct View {
     is_finding: Option<bool>,
 }
 
-#[derive(Clone, Copy, Serialize, schemars::JsonSchema)]
+#[derive(Clone, Copy, Serialize)]
 #[serde(rename_all = "lowercase")]
 enum Kind {
     Dns,

@@ -84,7 +84,7 @@ fn conform(schema: &'static Value, value: &Value, place: &str, faults: &mut Vec<
     let types: Vec<&str> = match &schema["type"] {
         Value::String(one) => vec![one],
         Value::Array(several) => several.iter().filter_map(Value::as_str).collect(),
-        _ => Vec::new(),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::Object(_) => Vec::new(),
     };
     let is_of = |kind: &&str| match *kind {
         "object" => value.is_object(),
