@@ -112,14 +112,14 @@ impl Daemon {
         Ok(())
     }
 
-    /// Starts it and kills it `after` a while, wherever it is by then.
+    /// Starts it and kills it when `wait` returns, wherever it is by then.
     ///
     /// # Errors
     ///
-    /// When it cannot be started, or ends by itself before.
-    pub fn cut_short(&mut self, arguments: &[&str], after: Duration) -> Result<()> {
+    /// When it cannot be started, ends by itself before, or `wait` fails.
+    pub fn cut_short(&mut self, arguments: &[&str], wait: impl FnOnce() -> Result<()>) -> Result<()> {
         let process = self.begin(arguments)?;
-        std::thread::sleep(after);
+        wait()?;
         process.kill().with_context(|| self.log())
     }
 

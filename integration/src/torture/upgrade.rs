@@ -58,14 +58,19 @@ fn upgraded(setting: Setting) -> Result<Outcome> {
     for round in 0..rounds {
         daemon.kill()?;
         let other = 1 - present;
-        // The last ones die when all is done, or just not yet.
-        let after = took.mul_f64((f64::from(round) + 0.5) / f64::from(rounds));
-        daemon.cut_short(&["--keep", "--layout", LAYOUTS[other]], after)?;
-        if round % 2 == 0 {
+        daemon.cut_short(&["--keep", "--layout", LAYOUTS[other]], || {
+            // Attaching takes a few milliseconds of it: every second one dies there.
+            match round % 2 {
+                0 => std::thread::sleep(took.mul_f64((f64::from(round) + 0.5) / f64::from(rounds))),
+                _ => until_attached(&lab, LAYOUTS[other], 1 + (round as usize / 2) % links.len())?,
+            }
+            Ok(())
+        })?;
+        if round % 4 < 2 {
             present = other;
         }
         daemon.again(&["--keep", "--layout", LAYOUTS[present]])?;
-        ensure!(only_layout(&lab, LAYOUTS[present])? == links, "links were lost after {after:?}");
+        ensure!(only_layout(&lab, LAYOUTS[present])? == links, "links were lost in round {round}");
     }
 
     let flooded = flood.stop()?.packets;
@@ -73,7 +78,20 @@ fn upgraded(setting: Setting) -> Result<Outcome> {
     let survival =
         Survival { flooded, leaked: leaks.packets()?, sent, lost: sent - passes.packets()?, ends: 1 + 2 * rounds };
     let Outcome { measured, holds } = survival.outcome();
-    Ok(Outcome { measured: format!("{measured}, of them {rounds} within the {took:.1?} of a start"), holds })
+    Ok(Outcome { measured: format!("{measured}, of them {rounds} in the middle of a start of {took:.1?}"), holds })
+}
+
+/// Waits until so many links of `layout` are pinned.
+fn until_attached(lab: &Lab, layout: &str, links: usize) -> Result<()> {
+    let path = format!("{PINS}/v{layout}/links");
+    let deadline = Instant::now() + Duration::from_secs(20);
+    lab.watched().run(|| {
+        while fs::read_dir(&path).map_or(0, Iterator::count) < links {
+            ensure!(Instant::now() < deadline, "{layout} never attached");
+            std::thread::sleep(Duration::from_micros(100));
+        }
+        Ok(())
+    })
 }
 
 /// Returns the pinned links of `layout`, which must be the only one.

@@ -44,7 +44,7 @@ pub(super) fn run(args: &Args, out: &mut dyn Write) -> anyhow::Result<()> {
         state_dir: config.state_dir,
     };
     match (pipeline::boot(before), boot) {
-        (Ok(Booted { interfaces, verdicts, lists }), _) => {
+        (Ok(Booted { interfaces, verdicts, lists }), Boot::Open | Boot::Closed) => {
             let interfaces = interfaces.join(" ");
             writeln!(out, "in force on {interfaces}: {verdicts} verdicts, {lists} lists")?;
             Ok(())
