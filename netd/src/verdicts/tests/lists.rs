@@ -276,7 +276,7 @@ fn a_verdict_is_made_while_a_list_is_worked_on_elsewhere() {
         service.add(manual(host("198.51.100.7"), Response::Drop, 600), false, START).unwrap();
         assert!(action(&fake, "198.51.100.7", START).is_some());
         service.resume(work.run());
-        while service.is_ready() && service.step(START).is_none() {}
+        while service.is_ready() && !service.has_work() && service.step(START).is_none() {}
     }
 
     assert!(!service.is_building());
