@@ -16,7 +16,7 @@ pub enum Takes {
 }
 
 /// Every key of the configuration file.
-pub const KEYS: [(&str, Takes); 42] = [
+pub const KEYS: [(&str, Takes); 43] = [
     ("mode", Takes::Restart),
     ("interfaces", Takes::Restart),
     ("xdp", Takes::Restart),
@@ -33,6 +33,8 @@ pub const KEYS: [(&str, Takes); 42] = [
     ("protect", Takes::Restart),
     ("local_networks", Takes::Restart),
     ("heartbeat_limit", Takes::Restart),
+    // Of the host: `netd boot` reads it.
+    ("boot", Takes::Restart),
     ("privileges", Takes::Restart),
     ("api.listen", Takes::Restart),
     ("api.hosts", Takes::Restart),

@@ -17,6 +17,8 @@ use std::{
         unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt},
     },
     path::{Path, PathBuf},
+    thread,
+    time::Duration,
 };
 
 use nix::mount::{MsFlags, mount};
@@ -26,6 +28,10 @@ use super::{Error, sys};
 
 const BPF_FS_MAGIC: u64 = 0xcafe_4a11;
 const MOUNT_POINT: &str = "/sys/fs/bpf";
+
+/// How often, and after what pause, a directory that is locked is tried: half a second.
+const LOCK_TRIES: u32 = 50;
+const LOCK_PAUSE: Duration = Duration::from_millis(10);
 
 /// What a version's directory is called while it is removed.
 const GONE: &str = "gone-";
@@ -356,13 +362,17 @@ fn check_owner(path: &Path) -> Result<(), Error> {
     Ok(())
 }
 
+/// Locks the directory. Whoever has it may be about to end: it is asked for again for a moment.
 fn lock(path: &Path) -> Result<File, Error> {
     let failed = |source| Error::Directory { doing: "open", path: path.to_owned(), source };
     let flags = libc::O_DIRECTORY | libc::O_NOFOLLOW;
     let directory = OpenOptions::new().read(true).custom_flags(flags).open(path).map_err(failed)?;
-    match flock(&directory, FlockOperation::NonBlockingLockExclusive) {
-        Ok(()) => Ok(directory),
-        Err(rustix::io::Errno::WOULDBLOCK) => Err(Error::InUse { path: path.to_owned() }),
-        Err(error) => Err(failed(error.into())),
+    for _ in 0..LOCK_TRIES {
+        match flock(&directory, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => return Ok(directory),
+            Err(rustix::io::Errno::WOULDBLOCK) => thread::sleep(LOCK_PAUSE),
+            Err(error) => return Err(failed(error.into())),
+        }
     }
+    Err(Error::InUse { path: path.to_owned() })
 }
