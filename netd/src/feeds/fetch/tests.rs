@@ -167,7 +167,7 @@ async fn a_redirect_by_another_scheme_is_not_followed() {
 async fn each_hop_is_checked_as_the_first_one_is() {
     let from: Url = "https://feeds.example/".parse().unwrap();
     let mut headers = HeaderMap::new();
-    for text in crate::feeds::location::HOSTILE {
+    for text in crate::feeds::location::HOSTILE.lines() {
         let Ok(value) = text.parse() else { continue };
         headers.insert(LOCATION, value);
         // Relative ones stay where they are.
