@@ -123,8 +123,7 @@ pub(super) async fn get(
     headers: HeaderMap,
 ) -> Result<HttpResponse, Problem> {
     let name = list_name(name)?;
-    let (view, list) = context.verdicts.list(name.clone()).await?;
-    let singles = context.verdicts.entries(name).await?;
+    let (view, list, singles) = context.verdicts.list(name).await?;
     content(&headers, &view.tag, list, singles).await
 }
 

@@ -181,10 +181,9 @@ impl Lists {
     pub(super) fn restore_pins(&self) -> Result<u64, Error> {
         let (homes, at) = (&self.places.homes, self.present.number as usize);
         let mut restored = 0;
-        for (map, home) in [
-            (self.present.hosts.as_fd(), &homes.hosts[at]),
-            (self.present.prefixes.as_fd(), &homes.prefixes[at]),
-        ] {
+        for (map, home) in
+            [(self.present.hosts.as_fd(), &homes.hosts[at]), (self.present.prefixes.as_fd(), &homes.prefixes[at])]
+        {
             if !home.exists() {
                 pin(&map, home)?;
                 restored += 1;

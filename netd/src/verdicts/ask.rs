@@ -1,6 +1,7 @@
 //! What the verdict service can be asked about single entries, allow-lists, listed names and unconfirmed changes.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use netd_engine::listed::Resolved;
@@ -16,7 +17,7 @@ use super::refusal::Refusal;
 use super::service::Service;
 use super::view::{
     Added, AllowListView, Confirmation, EntryChange, EntryOptions, EntryView, ListChange, ListMatch, ListOptions,
-    NewEntry, Released,
+    ListView, NewEntry, Released,
 };
 use crate::store::events::{Events, VerdictChange};
 
@@ -35,6 +36,9 @@ impl ListKind {
         }
     }
 }
+
+/// A block-list, its content, its single entries.
+pub type ListParts = (ListView, Arc<List>, Vec<EntryView>);
 
 /// An allow-list, its content, its single entries.
 pub type AllowListParts = (AllowListView, List, Vec<EntryView>);

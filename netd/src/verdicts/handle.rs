@@ -2,7 +2,6 @@
 
 use std::collections::VecDeque;
 use std::net::IpAddr;
-use std::sync::Arc;
 use std::time::Duration;
 
 use ipnet::IpNet;
@@ -13,6 +12,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
+use super::ask::ListParts;
 use super::blocklist::{List, ListName};
 use super::clock::Now;
 use super::maps::{Coming, Maps};
@@ -71,7 +71,7 @@ enum Ask {
     },
     List {
         name: ListName,
-        reply: Reply<(ListView, Arc<List>)>,
+        reply: Reply<ListParts>,
     },
     Lists {
         reply: Reply<Vec<ListView>>,
@@ -145,8 +145,8 @@ impl Handle {
         self.ask(|reply| Ask::RemoveList { name, if_match, reply }).await
     }
 
-    /// Returns a block-list and its entries.
-    pub async fn list(&self, name: ListName) -> Result<(ListView, Arc<List>), Refusal> {
+    /// Returns a block-list, its content and its single entries, as they are at one moment: its tag is theirs.
+    pub async fn list(&self, name: ListName) -> Result<ListParts, Refusal> {
         self.ask(|reply| Ask::List { name, reply }).await
     }
 
@@ -510,7 +510,10 @@ fn answer<M: Maps>(service: &mut Service<M>, ask: Ask, recorder: &Recorder<'_>, 
         Ask::RemoveList { name, if_match, reply } => {
             removed(&name, reply, service.remove_list(&name, if_match.as_deref(), now).map(Outcome::Removed));
         }
-        Ask::List { name, reply } => tell(reply, service.list(&name)),
+        Ask::List { name, reply } => {
+            let parts = service.list(&name).and_then(|(view, list)| Ok((view, list, service.entries(&name, now)?)));
+            tell(reply, parts);
+        }
         Ask::Lists { reply } => tell(reply, Ok(service.lists())),
         Ask::Coverage { address, reply } => tell(reply, Ok(service.coverage(address, now))),
         Ask::Protect { guard, prefixes, reply } => {

@@ -31,7 +31,7 @@ pub mod fake;
 #[cfg(test)]
 mod tests;
 
-pub use ask::{AllowListParts, ListKind};
+pub use ask::{AllowListParts, ListKind, ListParts};
 pub use clock::Now;
 pub use handle::{Command, Handle, channel, run};
 pub use maps::{Coming, Cursor, Error as MapsError, MapKey, Maps, Place, Retire, Table};

@@ -274,8 +274,8 @@ impl Histories {
         Prevalence { hosts: self.originators.len() as u32, users: self.destinations.users(key, resolved) }
     }
 
-    /// Evicts when full: of some histories, the one with the least evidence; among equals one that nobody answers, so that a
-    /// flood replaces itself, then the one with the fewest turns.
+    /// Evicts when full: of some histories, the one with the least evidence; among those without any one that nobody answers,
+    /// so that a flood replaces itself, then the one with the fewest turns.
     fn make_room(&mut self, keep: Option<Handle>) {
         if self.histories.len() < self.limit {
             return;
@@ -291,7 +291,8 @@ impl Histories {
             let shared = history.name().and(history.twin).and_then(|twin| self.histories.get(twin));
             let weighed = shared.unwrap_or(history);
             let beats = &weighed.beats;
-            let evidence = (history.has_incident, beats.ln_e(), weighed.is_answered, beats.turns());
+            // Early on, evidence may be against a timer: that is no worse than none.
+            let evidence = (history.has_incident, beats.ln_e().max(0.0), weighed.is_answered, beats.turns());
             if least.is_none_or(|(_, other)| evidence < other) {
                 least = Some((handle, evidence));
             }

@@ -147,7 +147,7 @@ fn a_decision_is_the_same_when_it_is_read_back() {
         "destinations: [198.51.100.0/24]",
         "ports: [443]",
         "protocols: [tcp]",
-        "names: ['*.example.net']",
+        "names: ['*.example.org']",
         "countries: [nl]",
         "asns: [64500]",
         "processes: [curl]",
