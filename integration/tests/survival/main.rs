@@ -1,7 +1,6 @@
 //! What holds while the daemon does not: stopped, gone. The rows T01 and T02 of `netd_lab::torture` kill it under a flood.
 
 #![expect(clippy::unwrap_used, reason = "what fails here fails the test")]
-#![expect(clippy::print_stdout, reason = "figures that were measured")]
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 

@@ -116,9 +116,9 @@ mod tests {
 
     /// Keys of a table, those of its tables with a dot.
     fn keys(table: &Table, prefix: &str) -> BTreeSet<String> {
-        let of = |(name, value): (&String, &Value)| match value {
-            Value::Table(inner) => keys(inner, &format!("{prefix}{name}.")),
-            _ => BTreeSet::from([format!("{prefix}{name}")]),
+        let of = |(name, value): (&String, &Value)| match value.as_table() {
+            Some(inner) => keys(inner, &format!("{prefix}{name}.")),
+            None => BTreeSet::from([format!("{prefix}{name}")]),
         };
         table.iter().flat_map(of).collect()
     }
@@ -150,7 +150,9 @@ mod tests {
             Value::String(text) => Value::from(format!("{text}x")),
             Value::Integer(number) => Value::from(number + 1),
             Value::Boolean(flag) => Value::from(!flag),
-            other => Value::from(format!("{other}x")),
+            Value::Float(_) | Value::Datetime(_) | Value::Array(_) | Value::Table(_) => {
+                Value::from(format!("{value}x"))
+            }
         }
     }
 

@@ -157,7 +157,8 @@ fn a_decision_is_the_same_when_it_is_read_back() {
         "pods: ['shop-*']",
     ];
     let spared = exceptions.map(|condition| format!("{{mode: enforce, except: {{{condition}}}}}"));
-    let others = ["{mode: observe}", "{mode: shadow}", "{mode: enforce, alert_from: {severity: critical}}"].map(str::to_owned);
+    let others =
+        ["{mode: observe}", "{mode: shadow}", "{mode: enforce, alert_from: {severity: critical}}"].map(str::to_owned);
 
     for policy in spared.iter().chain(&others) {
         let decided = decision(&[policy], &finding("beacon"));
