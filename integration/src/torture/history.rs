@@ -29,6 +29,8 @@ pub(super) const ROWS: &[Row] = &[Row {
 /// How long something may take to be seen.
 const PATIENCE: Duration = Duration::from_secs(60);
 const SIZE: &str = "size=1m";
+/// Between two visits.
+const VISIT: Duration = Duration::from_millis(200);
 
 fn disk(setting: Setting) -> Result<Outcome> {
     let lab = Lab::gateway()?;
@@ -79,11 +81,12 @@ fn disk(setting: Setting) -> Result<Outcome> {
     Ok(Outcome { measured, holds })
 }
 
-/// Visits a server until history fails once more.
+/// Visits a server until history fails once more; so seldom that what waits fits the disk afterwards.
 fn fail(lab: &Lab, daemon: &Daemon, before: &Value) -> Result<Value> {
     let deadline = Instant::now() + PATIENCE;
     loop {
-        visit(lab, WEB[0], 20)?;
+        visit(lab, WEB[0], 1)?;
+        std::thread::sleep(VISIT);
         let history = daemon.api().get("/api/v1/status")?["history"].take();
         if number(&history, "errors") > number(before, "errors") && history["error"].is_string() {
             return Ok(history);
