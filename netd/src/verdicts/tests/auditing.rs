@@ -1,6 +1,8 @@
 //! Facts about the read-back of the kernel's tables.
 
 use super::*;
+use crate::verdicts::maps::Maps as _;
+use crate::verdicts::target;
 
 /// Ticks in which all of the front is read back, and all of it in which something is listed.
 const ROUND: u64 = 128;
@@ -45,4 +47,26 @@ fn a_front_that_is_right_is_left_alone_whatever_comes_and_goes() {
     }
 
     assert_eq!(service.status().unwrap().reading.drift, crate::verdicts::view::Drift::default());
+}
+
+#[test]
+fn keys_that_somebody_added_or_took_away_are_put_right_and_counted() {
+    let mut fake = Fake::default();
+    let mut service = service(&fake);
+    for address in ["192.0.2.1", "192.0.2.2"] {
+        service.add(manual(host(address), Response::Drop, 600), false, START).unwrap();
+    }
+    let key = |address| target::key(&host(address)).unwrap();
+    let rule = fake.get(&key("192.0.2.1")).unwrap().unwrap();
+    fake.insert(&[(key("198.51.100.9"), rule)]).unwrap();
+    fake.remove(&[key("192.0.2.2")]).unwrap();
+
+    for _ in 0..4 {
+        service.tick(after(1));
+    }
+
+    assert_eq!(fake.get(&key("198.51.100.9")).unwrap(), None);
+    assert!(fake.get(&key("192.0.2.2")).unwrap().is_some());
+    let drift = service.status().unwrap().reading.drift;
+    assert_eq!((drift.surplus, drift.missing, drift.wrong_rule), (1, 1, 0));
 }
