@@ -8,7 +8,7 @@ mod kernel_support;
 use std::fs;
 use std::path::Path;
 
-use kernel_support::{NEIGHBOUR, Pair, THERE, block, options, run, send, watch};
+use kernel_support::{NEIGHBOUR, Pair, THERE, block, entries, options, run, send, watch};
 use netd::kernel::{Error, Kernel, Options, Xdp};
 use netd_common::names::ABI;
 use netd_lab::require_root;
@@ -18,15 +18,6 @@ const PINS: &str = "/sys/fs/bpf/netd";
 /// Every way of attaching, and XDP beside.
 fn ways() -> [Options; 3] {
     [options("netd"), Options { force_clsact: true, ..options("netd") }, Options { xdp: Xdp::Auto, ..options("netd") }]
-}
-
-fn entries(path: impl AsRef<Path>) -> Vec<String> {
-    let mut names: Vec<_> = fs::read_dir(path)
-        .expect("a folder")
-        .map(|entry| entry.expect("an entry").file_name().to_string_lossy().into_owned())
-        .collect();
-    names.sort();
-    names
 }
 
 /// Leaves a version's programs attached, cutting `THERE`.

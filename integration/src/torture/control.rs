@@ -1,13 +1,13 @@
-//! Faults done to the control plane: guesses, oversize, dawdling, hostile names, a full disk, races, privileges.
+//! Faults done to the control plane: guesses, oversize, dawdling, hostile names, races, privileges.
 
-use std::io::{Read as _, Write as _};
+use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, bail, ensure};
 use serde_json::{Value, json};
 
 use super::{Outcome, Row, Setting};
@@ -47,12 +47,6 @@ pub(super) const ROWS: &[Row] = &[
         play: tls,
     },
     Row {
-        id: "T68",
-        fault: "the disk of the audit log is full",
-        goal: "every change has a record; more is not cut, unblocking works; recovers by itself",
-        play: full_disk,
-    },
-    Row {
         id: "T72b",
         fault: "concurrent replacements of one list with If-Match",
         goal: "linearizable: one winner a generation",
@@ -79,10 +73,6 @@ const LOOPBACK: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCA
 
 fn outcome(holds: bool, measured: String) -> Result<Outcome> {
     Ok(Outcome { measured, holds })
-}
-
-fn daemon(lab: &Lab, setup: Setup<'_>) -> Result<Daemon> {
-    Daemon::start(lab, setup)
 }
 
 /// Sends a text over TCP and returns the status of the answer, 0 without one.
@@ -118,7 +108,7 @@ pub(super) fn make_token(daemon: &Daemon, scope: &str) -> Result<String> {
 
 fn guessing(_: Setting) -> Result<Outcome> {
     let lab = Lab::host()?;
-    let daemon = daemon(&lab, Setup { listen: &["127.0.0.1:9443"], ..Setup::default() })?;
+    let daemon = Daemon::start(&lab, Setup { listen: &["127.0.0.1:9443"], ..Setup::default() })?;
     let guesses = lab.watched().run(|| {
         let guess = |number: u64| {
             status_of(LOOPBACK, &request("GET", "/api/v1/status", &with_token(&format!("ntd_{number:072x}")), ""))
@@ -138,21 +128,31 @@ fn guessing(_: Setting) -> Result<Outcome> {
 
 /// Returns the resident memory of a process, in bytes.
 fn memory(id: u32) -> Result<u64> {
-    let field = status_field(&format!("/proc/{id}/status"), "VmRSS")?;
-    let kilobytes: u64 = field.split(' ').next().unwrap_or_default().parse().context("VmRSS")?;
+    let status = std::fs::read_to_string(format!("/proc/{id}/status")).context("the process has ended")?;
+    let kilobytes: u64 = field(&status, "VmRSS")?.split(' ').next().unwrap_or_default().parse().context("VmRSS")?;
     Ok(kilobytes << 10)
 }
 
-fn status_field(path: &str, name: &str) -> Result<String> {
-    let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {path}"))?;
-    let value = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
-    Ok(value.with_context(|| format!("no {name} in {path}"))?.trim().to_owned())
+/// Returns a field of the status of a process or thread.
+fn field<'a>(status: &'a str, name: &str) -> Result<&'a str> {
+    let value = status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
+    Ok(value.with_context(|| format!("a status without {name}"))?.trim())
+}
+
+/// Returns the text of a file of `/proc` unless what it tells of has ended.
+fn read_unless_ended(path: &Path) -> Result<Option<String>> {
+    match std::fs::read_to_string(path) {
+        Ok(text) => Ok(Some(text)),
+        // ESRCH where it ended after the file was opened.
+        Err(error) if error.kind() == ErrorKind::NotFound || error.raw_os_error() == Some(3) => Ok(None),
+        Err(error) => Err(error).with_context(|| format!("cannot read {}", path.display())),
+    }
 }
 
 fn oversize(_: Setting) -> Result<Outcome> {
     let lab = Lab::host()?;
     let setup = Setup { listen: &["127.0.0.1:9443"], api: "loopback = \"admin\"", ..Setup::default() };
-    let daemon = daemon(&lab, setup)?;
+    let daemon = Daemon::start(&lab, setup)?;
     let before = memory(daemon.id()?)?;
     let json = "Content-Type: application/json\r\n";
     let text = "Content-Type: text/plain\r\n";
@@ -236,7 +236,7 @@ fn dawdle(
 fn slow_loris(setting: Setting) -> Result<Outcome> {
     let lab = Lab::host()?;
     let setup = Setup { listen: &["127.0.0.1:9443"], ..Setup::default() };
-    let _daemon = daemon(&lab, setup)?;
+    let _daemon = Daemon::start(&lab, setup)?;
     let (_, most) = nix::sys::resource::getrlimit(nix::sys::resource::Resource::RLIMIT_NOFILE)?;
     nix::sys::resource::setrlimit(nix::sys::resource::Resource::RLIMIT_NOFILE, most, most)?;
     let stop = Arc::new(AtomicBool::new(false));
@@ -268,7 +268,7 @@ fn slow_loris(setting: Setting) -> Result<Outcome> {
 
 fn hostile_names(_: Setting) -> Result<Outcome> {
     let lab = Lab::host()?;
-    let daemon = daemon(&lab, Setup::default())?;
+    let daemon = Daemon::start(&lab, Setup::default())?;
     let long = "a".repeat(65);
     let names = [
         "../evil",
@@ -316,7 +316,7 @@ fn hostile_names(_: Setting) -> Result<Outcome> {
 
 fn tls(_: Setting) -> Result<Outcome> {
     let lab = Lab::host()?;
-    let mut daemon = daemon(&lab, Setup { listen: &["tls:127.0.0.1:9444"], ..Setup::default() })?;
+    let mut daemon = Daemon::start(&lab, Setup { listen: &["tls:127.0.0.1:9444"], ..Setup::default() })?;
     let token = make_token(&daemon, "read")?;
     let own = daemon.path("state/tls/ca.pem");
     let other = daemon.path("other.pem");
@@ -338,95 +338,9 @@ fn tls(_: Setting) -> Result<Outcome> {
     outcome(good && !no_token && !foreign && !open_key, measured)
 }
 
-/// A file system in memory, unmounted when dropped.
-struct Tmpfs(PathBuf);
-
-impl Tmpfs {
-    fn mount(size: &str) -> Result<Self> {
-        let path = std::env::temp_dir().join(format!("netd-full-{}", std::process::id()));
-        std::fs::create_dir_all(&path)?;
-        let options = format!("size={size},mode=0700");
-        nix::mount::mount(Some("tmpfs"), &path, Some("tmpfs"), nix::mount::MsFlags::empty(), Some(options.as_str()))?;
-        Ok(Self(path))
-    }
-}
-
-impl Drop for Tmpfs {
-    fn drop(&mut self) {
-        // It goes when nobody uses it any more.
-        let _ = nix::mount::umount2(&self.0, nix::mount::MntFlags::MNT_DETACH);
-        let _ = std::fs::remove_dir(&self.0);
-    }
-}
-
-fn full_disk(_: Setting) -> Result<Outcome> {
-    // Mounted before the laboratory: its mount namespace is a copy, and what is mounted later is not seen there.
-    let disk = Tmpfs::mount("4m")?;
-    let lab = Lab::host()?;
-    let state = disk.0.join("state");
-    let daemon = daemon(&lab, Setup { state_dir: Some(&state), ..Setup::default() })?;
-    let api = daemon.api();
-    let block = |number: u64| {
-        api.send_json("POST", "/api/v1/verdicts", &json!({"target": {"address": format!("198.18.0.{number}")}}))
-    };
-    let mut made = Vec::new();
-    for number in 1..=10 {
-        let answer = block(number)?.accepted()?;
-        made.push(answer["id"].as_u64().context("a verdict without a number")?);
-    }
-    let ballast = disk.0.join("ballast");
-    fill(&ballast)?;
-    // What is left of the log's last block still takes records; then it is full.
-    let (mut accepted, mut refused) = (0_u64, 0_u64);
-    for number in 11..=250 {
-        match block(number)?.status {
-            201 => accepted += 1,
-            503 => refused += 1,
-            other => bail!("a verdict was answered with {other}"),
-        }
-    }
-    let mut released = 0;
-    for &id in &made {
-        released += u64::from(api.release(id).is_ok());
-    }
-    let switched = api.send_json("PUT", "/api/v1/kill-switch", &json!({"on": true}))?.status;
-    std::fs::remove_file(&ballast)?;
-    api.until("/api/v1/status", Duration::from_secs(10), |status| {
-        (status["audit"]["waiting"] == 0 && status["audit"]["error"].is_null()).then_some(())
-    })?;
-    let again = block(251)?.status;
-    let records = api.items("/api/v1/audit")?;
-    let count = |action: &str| records.iter().filter(|record| record["action"] == action).count() as u64;
-    let (adds, releases, switches) = (count("verdict.add"), count("verdict.release"), count("kill-switch.set"));
-    let verified = daemon.netd(&["audit", "verify", "--state-dir", state.to_str().context("a path")?])?;
-    let (made, whole) = (made.len() as u64, verified.status.success());
-    let measured = format!(
-        "{made}+{accepted} blocks taken, {refused} refused while full, {released} of 10 released; records: {adds} blocks, \
-         {releases} releases, {switches} kill switch; afterwards {again}; chain whole: {whole}"
-    );
-    let complete = adds == made + accepted + 1 && releases == 10 && switches == 1;
-    outcome(
-        made == 10 && refused > 0 && released == 10 && switched == 200 && again == 201 && complete && whole,
-        measured,
-    )
-}
-
-fn fill(path: &std::path::Path) -> Result<()> {
-    let mut file = std::fs::File::create(path)?;
-    let mut piece = vec![0; 64 << 10];
-    while !piece.is_empty() {
-        match file.write(&piece) {
-            Ok(_) => {}
-            Err(error) if error.kind() == std::io::ErrorKind::StorageFull => piece.truncate(piece.len() / 2),
-            Err(error) => return Err(error.into()),
-        }
-    }
-    Ok(())
-}
-
 fn races(setting: Setting) -> Result<Outcome> {
     let lab = Lab::host()?;
-    let daemon = daemon(&lab, Setup::default())?;
+    let daemon = Daemon::start(&lab, Setup::default())?;
     let rounds = setting.amount(200_u32, 25);
     daemon.api().send("PUT", "/api/v1/blocklists/race", "text/plain", "192.0.2.1\n")?.accepted()?;
     let (mut odd, mut other) = (0, 0);
@@ -460,7 +374,7 @@ fn races(setting: Setting) -> Result<Outcome> {
 
 fn callers(_: Setting) -> Result<Outcome> {
     let lab = Lab::host()?;
-    let daemon = daemon(&lab, Setup { listen: &["127.0.0.1:9443"], ..Setup::default() })?;
+    let daemon = Daemon::start(&lab, Setup { listen: &["127.0.0.1:9443"], ..Setup::default() })?;
     // Method, path, and the scopes that cover it.
     let routes: [(&str, &str, &[&str]); 8] = [
         ("GET", "/metrics", &["metrics", "read", "admin"]),
@@ -499,12 +413,14 @@ fn callers(_: Setting) -> Result<Outcome> {
 fn threads(id: u32) -> Result<(Vec<u64>, bool)> {
     let (mut sets, mut confined) = (Vec::new(), true);
     for entry in std::fs::read_dir(format!("/proc/{id}/task"))? {
-        let path = format!("{}/status", entry?.path().display());
+        // Threads of a pool end when they like, also between the listing and the reading.
+        let Some(status) = read_unless_ended(&entry?.path().join("status"))? else { continue };
         for set in ["CapEff", "CapPrm", "CapInh", "CapAmb"] {
-            sets.push(u64::from_str_radix(&status_field(&path, set)?, 16)?);
+            sets.push(u64::from_str_radix(field(&status, set)?, 16)?);
         }
-        confined &= status_field(&path, "NoNewPrivs")? == "1" && status_field(&path, "Seccomp")? == "2";
+        confined &= field(&status, "NoNewPrivs")? == "1" && field(&status, "Seccomp")? == "2";
     }
+    ensure!(!sets.is_empty(), "process {id} has no threads");
     Ok((sets, confined))
 }
 
@@ -514,7 +430,7 @@ fn privileges(_: Setting) -> Result<Outcome> {
     const SYS_PTRACE: u64 = 1 << 19;
     const SYS_ADMIN: u64 = 1 << 21;
     let lab = Lab::host()?;
-    let mut daemon = daemon(&lab, Setup::default())?;
+    let mut daemon = Daemon::start(&lab, Setup::default())?;
     let (sets, confined) = threads(daemon.id()?)?;
     let held = sets.iter().fold(0, |all, set| all | set);
     let minimum = DAC_READ_SEARCH | NET_ADMIN | SYS_PTRACE | SYS_ADMIN;

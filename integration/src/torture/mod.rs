@@ -5,10 +5,10 @@
 pub mod continuity;
 pub mod control;
 pub mod detection;
+pub mod disks;
 pub mod exhaustion;
 pub mod feed;
 pub mod group;
-pub mod history;
 pub mod lists;
 pub mod loading;
 pub mod outputs;
@@ -77,8 +77,8 @@ pub fn rows() -> Vec<Row> {
         continuity::ROWS,
         control::ROWS,
         detection::ROWS,
+        disks::ROWS,
         exhaustion::ROWS,
-        history::ROWS,
         lists::ROWS,
         loading::ROWS,
         outputs::ROWS,

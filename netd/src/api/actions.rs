@@ -20,6 +20,9 @@ use crate::store::audit::caller;
 use crate::store::tokens::Scope;
 use crate::time;
 
+/// Characters of a title that a verdict repeats; it holds names that strangers chose.
+const LONGEST_TITLE: usize = 256;
+
 /// What is to be done.
 #[derive(Debug, Deserialize)]
 pub(super) struct Wanted {
@@ -124,8 +127,10 @@ async fn block(context: &Context, finding: &Finding, wanted: Wanted) -> Result<W
             verdicts: coverage.verdicts.into_iter().map(verdicts::view).collect(),
         });
     }
-    let reason = wanted.reason.unwrap_or_else(|| format!("finding {}: {}", finding.id, finding.title));
-    let reason: String = reason.chars().take(verdicts::LONGEST_REASON / 4).collect();
+    let reason = match wanted.reason {
+        Some(reason) => input::reason(reason)?,
+        None => format!("finding {}: {}", finding.id, finding.title).chars().take(LONGEST_TITLE).collect(),
+    };
     let verdict = Verdict { target, response: Response::Drop, until, origin: Origin::Manual, reason, shadow: false };
     let added = context.verdicts.add(verdict, false).await?;
     let entry = context.verdicts.verdict(added.id).await?;

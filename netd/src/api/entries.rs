@@ -22,9 +22,6 @@ use crate::time;
 use crate::verdicts::blocklist::{EntryValue, List};
 use crate::verdicts::{EntryChange, EntryOptions, EntryView, ListKind, NewEntry, Refusal};
 
-/// Longest reason, in bytes.
-pub(super) const LONGEST_REASON: usize = 1_024;
-
 /// An entry that an operator asks for.
 #[derive(Debug, Deserialize)]
 pub(super) struct Wanted {
@@ -185,8 +182,11 @@ async fn add(
         confirm: confirm_time(query.confirm.as_deref())?,
     };
     let Wanted { value, ttl, reason } = input::json(&headers, body).await?;
-    let new =
-        NewEntry { value: entry_value(&value)?, until: until(ttl.as_deref(), time::now())?, reason: checked(reason)? };
+    let new = NewEntry {
+        value: entry_value(&value)?,
+        until: until(ttl.as_deref(), time::now())?,
+        reason: input::reason(reason)?,
+    };
     let live_flows = match (kind, options.dry_run) {
         (ListKind::Block, true) => Some(live::would_cut(&context, &only(&new.value)).await?),
         (ListKind::Block, false) | (ListKind::Allow, _) => None,
@@ -267,17 +267,6 @@ fn until(ttl: Option<&str>, now: Timestamp) -> Result<Option<Timestamp>, Problem
         return Err(Refusal::NotInFuture.into());
     }
     Ok(Some(now.plus_secs(ttl.as_secs_f64())))
-}
-
-fn checked(reason: String) -> Result<String, Problem> {
-    let bad = |detail| Problem::unprocessable("bad-reason", "Bad reason", detail);
-    if reason.len() > LONGEST_REASON {
-        return Err(bad("reason: longer than 1024 bytes"));
-    }
-    match reason.chars().any(char::is_control) {
-        true => Err(bad("reason: control characters could steer a terminal")),
-        false => Ok(reason),
-    }
 }
 
 /// Returns the time in which a change has to be confirmed.

@@ -17,11 +17,26 @@ use super::problem::{Detail, Problem};
 /// Longest body of anything but a block-list, in bytes.
 pub(crate) const BODY_LIMIT: usize = 1 << 20;
 
+/// Longest reason, in bytes.
+const LONGEST_REASON: usize = 1_024;
+
 /// A body has to come within this time as a whole, and some of it within each [`BODY_IDLE`].
 const BODY_TIME: Duration = Duration::from_secs(120);
 const BODY_IDLE: Duration = Duration::from_secs(10);
 /// Bytes a second that a body brings on average, once it has had [`BODY_IDLE`] to begin.
 const BODY_RATE: f64 = 1_024.0;
+
+/// Returns the reason that somebody gives for a change, if it can be shown wherever reasons are.
+pub(crate) fn reason(text: String) -> Result<String, Problem> {
+    let bad = |detail: String| Problem::unprocessable("bad-reason", "Bad reason", detail);
+    if text.len() > LONGEST_REASON {
+        return Err(bad(format!("reason: longer than {LONGEST_REASON} bytes")));
+    }
+    match text.chars().any(char::is_control) {
+        true => Err(bad("reason: control characters could steer a terminal".to_owned())),
+        false => Ok(text),
+    }
+}
 
 /// Query parameters. An unknown one is an error that says what is allowed.
 pub(crate) struct Params<T>(pub(crate) T);

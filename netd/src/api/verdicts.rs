@@ -26,8 +26,6 @@ use crate::verdicts::{Added, Entry, Page};
 
 /// How long a manual verdict holds unless it says otherwise.
 const DEFAULT_TTL: &str = "24h";
-/// Longest reason, in bytes.
-pub(super) const LONGEST_REASON: usize = 1_024;
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -208,16 +206,12 @@ pub(super) async fn release(State(context): State<Context>, name: Name) -> Resul
 
 fn verdict(wanted: Wanted, now: Timestamp) -> Result<Verdict, Problem> {
     let until = until(wanted.ttl.as_deref(), now)?;
-    if wanted.reason.len() > LONGEST_REASON {
-        let detail = format!("reason: longer than {LONGEST_REASON} bytes");
-        return Err(Problem::unprocessable("bad-reason", "Bad reason", detail));
-    }
     Ok(Verdict {
         target: target(wanted.target)?,
         response: response(wanted.action, wanted.bytes_per_second, wanted.burst_bytes)?,
         until,
         origin: Origin::Manual,
-        reason: wanted.reason,
+        reason: input::reason(wanted.reason)?,
         shadow: wanted.shadow,
     })
 }

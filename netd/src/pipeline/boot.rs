@@ -5,11 +5,10 @@ use std::{path::PathBuf, time::Duration};
 
 use anyhow::{Context as _, anyhow, bail, ensure};
 use ipnet::IpNet;
-use netd_common::{control::Mode, flow::ticks};
+use netd_common::control::Mode;
 use netd_engine::config::Flows;
-use tracing::warn;
 
-use super::{ACTIVE_TIMEOUT, guards, nanoseconds, prove, succession};
+use super::force;
 use crate::{
     host::addresses::Addresses,
     kernel::{
@@ -50,16 +49,13 @@ pub fn boot(before: Before) -> anyhow::Result<Booted> {
     let options = kernel::Options { processes: false, ..before.kernel };
     let (mut kernel, mut degraded) = Kernel::load(&options).context("cannot load the kernel programs")?;
     kernel.keep(true);
-    let steering = kernel.steering();
-    let turn_gap = u64::from(Flows::default().turn_gap_ms) * 1_000_000;
-    steering.set_timeouts(ticks(turn_gap), ticks(nanoseconds(ACTIVE_TIMEOUT)))?;
-    steering.set_heartbeat_limit(nanoseconds(before.daemon_within))?;
+    force::steer(&kernel, Flows::default().turn_gap_ms, before.daemon_within)?;
 
     let addresses = Addresses::current().context("cannot learn this host's addresses")?;
     let disk = StateDir::open(&before.state_dir).context("cannot open the state directory")?;
     let settings = Settings {
         mode: before.mode,
-        protect: guards(&addresses, &before.protect),
+        protect: force::guards(&addresses, &before.protect),
         max_lists: before.blocklists,
         accept_degraded: before.accept_degraded,
         ..Settings::default()
@@ -71,15 +67,8 @@ pub fn boot(before: Before) -> anyhow::Result<Booted> {
     }
 
     let present = present(before.interfaces)?;
-    degraded.extend(kernel.attach(&present).context("cannot attach the kernel programs")?);
-    degraded.extend(prove(&mut service)?);
-    if kernel.succeeds() {
-        succession::check_proved(&service)?;
-        degraded.extend(kernel.take_over().context("cannot take over from another version")?);
-    }
-    for missing in &degraded {
-        warn!(what = missing.what, why = missing.why, consequence = missing.consequence, "going on without it");
-    }
+    degraded.extend(force::attach(&mut kernel, &mut service, &present)?);
+    force::warn_of(&degraded);
 
     let status = service.status()?;
     let booted = Booted {

@@ -9,11 +9,12 @@ use netd_engine::verdict::Verdict;
 use tracing::{info, warn};
 
 use super::blocklist::{EntryValue, List, ListName};
-use super::handle::{Handle, Reply, tell};
+use super::handle::{Handle, Reply};
 use super::maps::Maps;
 use super::protect::Guard;
 use super::recorded::{self, Recorder};
 use super::refusal::Refusal;
+use super::server::tell;
 use super::service::Service;
 use super::view::{
     Added, AllowListView, Confirmation, EntryChange, EntryOptions, EntryView, ListChange, ListMatch, ListOptions,

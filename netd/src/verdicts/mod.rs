@@ -22,6 +22,7 @@ mod protect;
 mod recorded;
 mod refusal;
 mod rules;
+mod server;
 mod service;
 mod target;
 mod view;
@@ -33,12 +34,13 @@ mod tests;
 
 pub use ask::{AllowListParts, ListKind, ListParts};
 pub use clock::Now;
-pub use handle::{Command, Handle, channel, run};
+pub use handle::{Command, Handle, channel};
 pub use maps::{Coming, Cursor, Error as MapsError, MapKey, Maps, Place, Retire, Table};
 pub use operators::Operators;
 pub use proof::{NOBODY4, NOBODY6, NOBODYS_PORT, Proof};
 pub use protect::Guard;
 pub use refusal::Refusal;
+pub use server::run;
 pub use service::{Begun, Content, HANDOVER, Outcome, Service, Settings, Work, Worked};
 pub use view::{
     Added, AllowListView, Confirmation, Coverage, Entry, EntryChange, EntryOptions, EntryView, ListChange, ListMatch,

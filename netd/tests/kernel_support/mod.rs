@@ -3,8 +3,9 @@
 #![allow(dead_code, reason = "every test binary uses its own part")]
 
 use std::{
+    fs,
     net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket},
-    path::PathBuf,
+    path::{Path, PathBuf},
     time::{Duration, Instant},
 };
 
@@ -147,6 +148,14 @@ pub(crate) fn options(directory: &str) -> Options {
         force_clsact: false,
         layout: netd_common::names::ABI,
     }
+}
+
+/// Returns the names in a folder, in order.
+pub(crate) fn entries(folder: impl AsRef<Path>) -> Vec<String> {
+    let mut names: Vec<_> =
+        fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    names.sort();
+    names
 }
 
 pub(crate) fn watch() -> Watch {

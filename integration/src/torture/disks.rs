@@ -1,4 +1,4 @@
-//! T69: the disk under history and verdicts is full, then read-only, then there again.
+//! Faults of the disk: full under the audit log; full, then read-only, then there again under everything.
 
 use std::fs;
 use std::io::Write as _;
@@ -6,7 +6,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result, bail, ensure};
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use serde_json::{Value, json};
 
@@ -19,12 +19,20 @@ use crate::traffic::probe::connects;
 use crate::traffic::server::Server;
 
 /// The rows of this room.
-pub(super) const ROWS: &[Row] = &[Row {
-    id: "T69",
-    fault: "state directory of 1 MB full, then read-only, then back",
-    goal: "what is enforced stays, detection goes on, errors counted, history recovers without a restart",
-    play: disk,
-}];
+pub(super) const ROWS: &[Row] = &[
+    Row {
+        id: "T68",
+        fault: "the disk of the audit log is full",
+        goal: "every change has a record; more is not cut, unblocking works; recovers by itself",
+        play: full_disk,
+    },
+    Row {
+        id: "T69",
+        fault: "state directory of 1 MB full, then read-only, then back",
+        goal: "what is enforced stays, detection goes on, errors counted, history recovers without a restart",
+        play: disk,
+    },
+];
 
 /// How long something may take to be seen.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -144,7 +152,14 @@ fn at(web: Ipv4Addr, port: u16) -> SocketAddr {
 /// Writes until there is no room.
 fn fill(path: &Path) -> Result<()> {
     let mut file = fs::File::create(path)?;
-    while file.write_all(&[0x5a; 512]).is_ok() {}
+    let mut piece = vec![0; 64 << 10];
+    while !piece.is_empty() {
+        match file.write(&piece) {
+            Ok(_) => {}
+            Err(error) if error.kind() == std::io::ErrorKind::StorageFull => piece.truncate(piece.len() / 2),
+            Err(error) => return Err(error.into()),
+        }
+    }
     Ok(())
 }
 
@@ -172,4 +187,75 @@ impl Drop for Mount {
         // Whoever still has files open in it keeps it alive, unseen.
         let _ = self.namespace.run(|| Ok(umount2(&self.folder, MntFlags::MNT_DETACH)?));
     }
+}
+
+/// A file system in memory, unmounted when dropped.
+struct Tmpfs(PathBuf);
+
+impl Tmpfs {
+    fn mount(size: &str) -> Result<Self> {
+        let path = std::env::temp_dir().join(format!("netd-full-{}", std::process::id()));
+        fs::create_dir_all(&path)?;
+        let options = format!("size={size},mode=0700");
+        mount(Some("tmpfs"), &path, Some("tmpfs"), MsFlags::empty(), Some(options.as_str()))?;
+        Ok(Self(path))
+    }
+}
+
+impl Drop for Tmpfs {
+    fn drop(&mut self) {
+        // It goes when nobody uses it any more.
+        let _ = umount2(&self.0, MntFlags::MNT_DETACH);
+        let _ = fs::remove_dir(&self.0);
+    }
+}
+
+fn full_disk(_: Setting) -> Result<Outcome> {
+    // Mounted before the laboratory: its mount namespace is a copy, and what is mounted later is not seen there.
+    let disk = Tmpfs::mount("4m")?;
+    let lab = Lab::host()?;
+    let state = disk.0.join("state");
+    let daemon = Daemon::start(&lab, Setup { state_dir: Some(&state), ..Setup::default() })?;
+    let api = daemon.api();
+    let block = |number: u64| {
+        api.send_json("POST", "/api/v1/verdicts", &json!({"target": {"address": format!("198.18.0.{number}")}}))
+    };
+    let mut made = Vec::new();
+    for number in 1..=10 {
+        let answer = block(number)?.accepted()?;
+        made.push(answer["id"].as_u64().context("a verdict without a number")?);
+    }
+    let ballast = disk.0.join("ballast");
+    fill(&ballast)?;
+    // What is left of the log's last block still takes records; then it is full.
+    let (mut accepted, mut refused) = (0_u64, 0_u64);
+    for number in 11..=250 {
+        match block(number)?.status {
+            201 => accepted += 1,
+            503 => refused += 1,
+            other => bail!("a verdict was answered with {other}"),
+        }
+    }
+    let mut released = 0;
+    for &id in &made {
+        released += u64::from(api.release(id).is_ok());
+    }
+    let switched = api.send_json("PUT", "/api/v1/kill-switch", &json!({"on": true}))?.status;
+    fs::remove_file(&ballast)?;
+    api.until("/api/v1/status", Duration::from_secs(10), |status| {
+        (status["audit"]["waiting"] == 0 && status["audit"]["error"].is_null()).then_some(())
+    })?;
+    let again = block(251)?.status;
+    let records = api.items("/api/v1/audit")?;
+    let count = |action: &str| records.iter().filter(|record| record["action"] == action).count() as u64;
+    let (adds, releases, switches) = (count("verdict.add"), count("verdict.release"), count("kill-switch.set"));
+    let verified = daemon.netd(&["audit", "verify", "--state-dir", state.to_str().context("a path")?])?;
+    let (made, whole) = (made.len() as u64, verified.status.success());
+    let measured = format!(
+        "{made}+{accepted} blocks taken, {refused} refused while full, {released} of 10 released; records: {adds} blocks, \
+         {releases} releases, {switches} kill switch; afterwards {again}; chain whole: {whole}"
+    );
+    let complete = adds == made + accepted + 1 && releases == 10 && switches == 1;
+    let holds = made == 10 && refused > 0 && released == 10 && switched == 200 && again == 201 && complete && whole;
+    Ok(Outcome { measured, holds })
 }
