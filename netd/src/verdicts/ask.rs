@@ -323,11 +323,8 @@ pub(super) fn answer<M: Maps>(service: &mut Service<M>, ask: Ask, recorder: &Rec
             tell(reply, confirmed);
         }
         Ask::Revert { id, reply } => {
-            let undone = recorder.make(recorded::revert(id), || service.revert(id, now));
-            if let Ok(confirmation) = &undone {
-                info!(id, what = confirmation.what, "change undone");
-            }
-            tell(reply, undone);
+            // The server has taken it.
+            tell(reply, recorder.make(recorded::revert(id), || service.revert(id, now)));
         }
         Ask::Confirmations { reply } => tell(reply, Ok(service.confirmations())),
         Ask::Unblock { address, reply } => {

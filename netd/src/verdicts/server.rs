@@ -16,7 +16,7 @@ use super::maps::{Coming, Maps};
 use super::recorded::{self, Admitted, Recorder};
 use super::refusal::Refusal;
 use super::service::{Begun, Outcome, Service, Worked};
-use super::view::{ListChange, ListView};
+use super::view::{Confirmation, ListChange, ListView};
 use crate::store::audit::{Audit, Caller};
 use crate::store::events::{Events, VerdictChange};
 
@@ -42,6 +42,11 @@ enum Waiting {
         name: ListName,
         admitted: Admitted,
         reply: Reply<ListView>,
+    },
+    Undone {
+        id: u64,
+        admitted: Admitted,
+        reply: Reply<Confirmation>,
     },
 }
 
@@ -169,6 +174,21 @@ impl<M: Maps> Server<M> {
                     }
                 }
             }
+            Ask::OfLists(ask::Ask::Revert { id, reply }) => {
+                let admitted = match recorder.admit(recorded::revert(id)) {
+                    Ok(admitted) => admitted,
+                    Err(refusal) => return undone(id, reply, Err(refusal)),
+                };
+                match self.service.begin_revert(id, now) {
+                    Ok(Begun::Building) => self.waiting = Some(Waiting::Undone { id, admitted, reply }),
+                    Ok(Begun::Done(outcome)) => undone(id, reply, Ok(*outcome)),
+                    Err(refusal) => {
+                        let refused = Err(refusal);
+                        admitted.ended(&self.audit, &refused, now);
+                        undone(id, reply, refused);
+                    }
+                }
+            }
             ask @ (Ask::Add { .. }
             | Ask::Release { .. }
             | Ask::Verdict { .. }
@@ -235,7 +255,9 @@ impl<M: Maps> Server<M> {
                     }
                 }
             }
-            waiting @ (Some(Waiting::Replaced { .. } | Waiting::Removed { .. }) | None) => self.waiting = waiting,
+            waiting @ (Some(Waiting::Replaced { .. } | Waiting::Removed { .. } | Waiting::Undone { .. }) | None) => {
+                self.waiting = waiting;
+            }
         }
     }
 
@@ -251,6 +273,10 @@ impl<M: Maps> Server<M> {
             Some(Waiting::Removed { name, admitted, reply }) => {
                 admitted.ended(&self.audit, &result, now);
                 removed(&name, reply, result);
+            }
+            Some(Waiting::Undone { id, admitted, reply }) => {
+                admitted.ended(&self.audit, &result, now);
+                undone(id, reply, result);
             }
             // Nothing is made before it is prepared.
             Some(Waiting::Preparing { name, reply, .. }) => replaced(&name, reply, result),
@@ -277,10 +303,8 @@ impl<M: Maps> Server<M> {
 }
 
 fn replaced(name: &ListName, reply: Reply<ListChange>, result: Result<Outcome, Refusal>) {
-    let change = result.and_then(|outcome| match outcome {
-        Outcome::Replaced(change) => Ok(change),
-        Outcome::Removed(_) | Outcome::Renewed => Err(Refusal::NoList { name: name.to_string() }),
-    });
+    let change =
+        result.and_then(|outcome| outcome.replaced().ok_or_else(|| Refusal::NoList { name: name.to_string() }));
     if let Ok(change) = &change {
         info!(%name, added = change.added, removed = change.removed, dry_run = change.dry_run, "block-list replaced");
     }
@@ -288,14 +312,19 @@ fn replaced(name: &ListName, reply: Reply<ListChange>, result: Result<Outcome, R
 }
 
 fn removed(name: &ListName, reply: Reply<ListView>, result: Result<Outcome, Refusal>) {
-    let view = result.and_then(|outcome| match outcome {
-        Outcome::Removed(view) => Ok(view),
-        Outcome::Replaced(_) | Outcome::Renewed => Err(Refusal::NoList { name: name.to_string() }),
-    });
+    let view = result.and_then(|outcome| outcome.removed().ok_or_else(|| Refusal::NoList { name: name.to_string() }));
     if view.is_ok() {
         info!(%name, "block-list removed");
     }
     tell(reply, view);
+}
+
+fn undone(id: u64, reply: Reply<Confirmation>, result: Result<Outcome, Refusal>) {
+    let undone = result.and_then(|outcome| outcome.undone().ok_or(Refusal::NoConfirmation { id }));
+    if let Ok(confirmation) = &undone {
+        info!(id, what = confirmation.what, "change undone");
+    }
+    tell(reply, undone);
 }
 
 fn tick<M: Maps>(service: &mut Service<M>, events: &Events, audit: &Audit) {

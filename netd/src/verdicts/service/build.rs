@@ -16,6 +16,7 @@ use super::claims::{Coming, HeldList, View};
 use super::confirm::Subject;
 use super::fill::{Fill, Filled};
 use super::prepare::Prepared;
+use super::undo::Undoing;
 use super::work::{Done, Finish, Job, Work, Worked};
 use crate::store::disk;
 use crate::verdicts::blocklist::ListName;
@@ -23,7 +24,7 @@ use crate::verdicts::clock::Now;
 use crate::verdicts::front::Front;
 use crate::verdicts::maps::{Coming as _, Error, MapKey, Maps, Retire, Table};
 use crate::verdicts::refusal::Refusal;
-use crate::verdicts::view::{ListChange, ListView};
+use crate::verdicts::view::{Confirmation, ListChange, ListView};
 
 /// Keys a step writes: a millisecond or two, in which a verdict waits.
 const STEP: usize = 1_024;
@@ -53,6 +54,8 @@ pub(super) enum Purpose {
         name: ListName,
         view: ListView,
     },
+    /// A list is to be what it was.
+    Undo(Undoing),
     /// More room, or a kernel that holds something else than it should.
     Renew,
     /// A list that is in force, and not on disk.
@@ -64,7 +67,34 @@ pub(super) enum Purpose {
 pub enum Outcome {
     Replaced(ListChange),
     Removed(ListView),
+    Undone(Confirmation),
     Renewed,
+}
+
+impl Outcome {
+    #[must_use]
+    pub fn replaced(self) -> Option<ListChange> {
+        match self {
+            Self::Replaced(change) => Some(change),
+            Self::Removed(_) | Self::Undone(_) | Self::Renewed => None,
+        }
+    }
+
+    #[must_use]
+    pub fn removed(self) -> Option<ListView> {
+        match self {
+            Self::Removed(view) => Some(view),
+            Self::Replaced(_) | Self::Undone(_) | Self::Renewed => None,
+        }
+    }
+
+    #[must_use]
+    pub fn undone(self) -> Option<Confirmation> {
+        match self {
+            Self::Undone(undone) => Some(undone),
+            Self::Replaced(_) | Self::Removed(_) | Self::Renewed => None,
+        }
+    }
 }
 
 /// What became of a request that may take long.
@@ -102,10 +132,20 @@ impl<C> Build<C> {
 }
 
 impl Purpose {
-    const fn list(&self) -> Option<&ListName> {
+    fn list(&self) -> Option<&ListName> {
         match self {
             Self::Replace { name, .. } | Self::Remove { name, .. } | Self::Save(name) => Some(name),
+            Self::Undo(undoing) => Some(&undoing.list),
             Self::Renew => None,
+        }
+    }
+
+    /// Returns the list that is to be gone.
+    fn removes(&self) -> Option<&ListName> {
+        match self {
+            Self::Remove { name, .. } => Some(name),
+            Self::Undo(undoing) if undoing.removes() => Some(&undoing.list),
+            Self::Undo(_) | Self::Replace { .. } | Self::Renew | Self::Save(_) => None,
         }
     }
 }
@@ -127,6 +167,11 @@ impl<M: Maps> Service<M> {
     #[must_use]
     pub const fn has_work(&self) -> bool {
         self.work.is_some()
+    }
+
+    /// Returns whether it has something that takes little.
+    pub(super) fn has_short_work(&self) -> bool {
+        self.work.as_ref().is_some_and(Work::is_short)
     }
 
     /// Returns what the change under way waits for, once: for a thread of its own.
@@ -254,17 +299,15 @@ impl<M: Maps> Service<M> {
                 Ok(None)
             }
             Stage::Finished(saved) => Ok(Some(self.finished(build, saved, now))),
-            Stage::Refused(refusal) => match &build.purpose {
+            Stage::Refused(refusal) => {
+                let Some(name) = build.purpose.removes().cloned() else { return Err(refusal) };
                 // Without room for another generation it goes key by key, which takes long and nothing else.
-                Purpose::Remove { name, .. } => {
-                    tracing::warn!(%refusal, %name, "removing a large list in place");
-                    self.claims.prepare(None);
-                    self.drop_list(&name.clone(), now)?;
-                    self.finish(build, Finish::default(), now);
-                    Ok(None)
-                }
-                Purpose::Replace { .. } | Purpose::Renew | Purpose::Save(_) => Err(refusal),
-            },
+                tracing::warn!(%refusal, %name, "removing a large list in place");
+                self.claims.prepare(None);
+                self.drop_list(&name, now)?;
+                self.finish(build, Finish::default(), now);
+                Ok(None)
+            }
             Stage::Lost if build.is_in_force => Ok(Some(self.finished(build, Err(disk::Error::Lost), now))),
             Stage::Lost => {
                 let source = "the thread that worked on it panicked".into();
@@ -283,7 +326,16 @@ impl<M: Maps> Service<M> {
         let Prepared { name, keeps_entries, new, mut change, difference, waiting } = prepared;
         if change.dry_run || !change.changed {
             change.saved = self.pending.is_empty();
-            return Ok(Some(Outcome::Replaced(change)));
+            return Ok(Some(match &build.purpose {
+                Purpose::Undo(undoing) => {
+                    self.undo_followed(undoing, now)?;
+                    self.save(now);
+                    self.undone(undoing)
+                }
+                Purpose::Replace { .. } | Purpose::Remove { .. } | Purpose::Renew | Purpose::Save(_) => {
+                    Outcome::Replaced(change)
+                }
+            }));
         }
         if let Err(refusal) = self.check_waiting(&Subject::Block(name.clone())) {
             waiting.into_iter().for_each(|(id, _)| self.drop_undo(id));
@@ -292,12 +344,14 @@ impl<M: Maps> Service<M> {
         if let Some((id, waiting)) = waiting {
             change.confirmation = Some(self.keep_promise(id, waiting));
         }
-        build.purpose = Purpose::Replace { name: name.clone(), change, keeps_entries };
+        if !matches!(build.purpose, Purpose::Undo(_)) {
+            build.purpose = Purpose::Replace { name: name.clone(), change, keeps_entries };
+        }
         if let Some(difference) = difference
             && self.forecast(&name, &difference)?
         {
             let former = self.put_list(&name, new, &difference, now)?;
-            self.content_changed(&name, keeps_entries, now)?;
+            self.follow(&build.purpose, now)?;
             self.finish(build, Finish { former, ..Finish::default() }, now);
             return Ok(None);
         }
@@ -368,17 +422,22 @@ impl<M: Maps> Service<M> {
         if let Some(former) = former.as_ref().filter(|former| Some(former.rule) != rule) {
             self.free_rule(former.rule, now);
         }
-        let followed = match &build.purpose {
-            Purpose::Replace { name, keeps_entries, .. } => self.content_changed(name, *keeps_entries, now),
-            Purpose::Remove { name, .. } => self.list_removed(name, now),
-            Purpose::Renew | Purpose::Save(_) => Ok(()),
-        };
-        if let Err(refusal) = followed {
-            tracing::warn!(%refusal, "single entries of a list that was replaced or removed still act");
+        if let Err(refusal) = self.follow(&build.purpose, now) {
+            tracing::warn!(%refusal, "single entries of a list are not what its change makes of them");
         }
         let took = Duration::from_nanos(now.boot_ns.saturating_sub(build.begun_ns));
         tracing::info!(hosts, prefixes, ?took, "another generation of lists answers");
         self.finish(build, Finish { retire: Some(retire), former, ..Finish::default() }, now);
+    }
+
+    /// Follows the content of a list with what hangs on it.
+    fn follow(&mut self, purpose: &Purpose, now: Now) -> Result<(), Refusal> {
+        match purpose {
+            Purpose::Replace { name, keeps_entries, .. } => self.content_changed(name, *keeps_entries, now),
+            Purpose::Remove { name, .. } => self.list_removed(name, now),
+            Purpose::Undo(undoing) => self.undo_followed(undoing, now),
+            Purpose::Renew | Purpose::Save(_) => Ok(()),
+        }
     }
 
     /// Hands out what is left to do once a change is in force: to save it, above all.
@@ -419,6 +478,7 @@ impl<M: Maps> Service<M> {
                 Outcome::Replaced(ListChange { tag, saved: self.pending.is_empty(), ..change })
             }
             Purpose::Remove { view, .. } => Outcome::Removed(view),
+            Purpose::Undo(undoing) => self.undone(&undoing),
             Purpose::Renew | Purpose::Save(_) => Outcome::Renewed,
         }
     }
@@ -432,6 +492,7 @@ impl<M: Maps> Service<M> {
         match build.purpose {
             Purpose::Replace { change, .. } => self.break_promise(change.confirmation),
             Purpose::Save(name) => _ = self.pending.lists.insert(name),
+            Purpose::Undo(undoing) => self.take_back(undoing, now),
             Purpose::Remove { .. } | Purpose::Renew => {}
         }
     }

@@ -8,16 +8,16 @@ use netd_engine::verdict::Verdict;
 use serde::{Deserialize, Serialize};
 
 use super::Service;
-use super::saved::{self, SavedEntry};
+use super::saved::SavedEntry;
 use crate::store::disk::{File, StateDir};
 use crate::verdicts::blocklist::{EntryValue, ListName};
 use crate::verdicts::clock::Now;
 use crate::verdicts::maps::Maps;
 use crate::verdicts::refusal::Refusal;
-use crate::verdicts::view::{Confirmation, ListOptions, NewEntry};
+use crate::verdicts::view::Confirmation;
 
 /// How long a change may wait to be confirmed.
-const SHORTEST: Duration = Duration::from_secs(5);
+pub(super) const SHORTEST: Duration = Duration::from_secs(5);
 const LONGEST: Duration = Duration::from_secs(24 * 3_600);
 /// Most changes that wait at once: each keeps what was before it.
 const MOST: usize = 32;
@@ -78,11 +78,11 @@ impl Undo {
 /// A change that waits.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(super) struct Waiting {
-    until: Timestamp,
-    undo: Undo,
+    pub(super) until: Timestamp,
+    pub(super) undo: Undo,
     /// Entries that were taken out since: they do not come back.
     #[serde(default)]
-    except: BTreeSet<String>,
+    pub(super) except: BTreeSet<String>,
 }
 
 /// A number for a change that is to be confirmed, and where its undo is written.
@@ -99,18 +99,6 @@ impl<M: Maps> Service<M> {
     /// Keeps a change: it is not undone.
     pub fn confirm(&mut self, id: u64) -> Result<Confirmation, Refusal> {
         let waiting = self.waiting.remove(&id).ok_or(Refusal::NoConfirmation { id })?;
-        self.drop_undo(id);
-        Ok(shown(id, &waiting))
-    }
-
-    /// Undoes a change before its time.
-    pub fn revert(&mut self, id: u64, now: Now) -> Result<Confirmation, Refusal> {
-        let waiting = self.waiting.remove(&id).ok_or(Refusal::NoConfirmation { id })?;
-        if let Err(refusal) = self.carry_out(&waiting, now) {
-            self.waiting.insert(id, waiting);
-            return Err(refusal);
-        }
-        self.save(now);
         self.drop_undo(id);
         Ok(shown(id, &waiting))
     }
@@ -202,111 +190,16 @@ impl<M: Maps> Service<M> {
         }
     }
 
-    /// Undoes what nobody confirmed in time.
-    pub(super) fn undo_due(&mut self, now: Now) {
-        // An undo may need a generation of its own; the one in the making is somebody's.
-        if self.is_building() {
-            return;
-        }
-        let due: Vec<_> =
-            self.waiting.iter().filter(|(_, waiting)| waiting.until <= now.wall).map(|(id, _)| *id).collect();
-        for id in due {
-            match self.revert(id, now) {
-                Ok(undone) => tracing::warn!(id, what = undone.what, "nobody confirmed the change; it is undone"),
-                Err(refusal) => {
-                    tracing::warn!(id, %refusal, "an unconfirmed change could not be undone; trying again");
-                    if let Some(waiting) = self.waiting.get_mut(&id) {
-                        waiting.until = now.plus(SHORTEST).wall;
-                    }
-                }
-            }
-        }
-    }
-
     /// Reads what a former run promised to undo.
     pub(super) fn load_undos(&mut self, disk: &StateDir) {
         for id in disk.undos() {
-            let read = disk.read_or_set_aside(File::Undo(id), |bytes| serde_json::from_slice::<Waiting>(bytes).ok());
+            let read = disk.read_or_set_aside(File::Undo(id), |bytes| {
+                serde_json::from_slice::<Waiting>(bytes).ok().filter(|waiting| waiting.undo.subject().is_some())
+            });
             if let Some(waiting) = read {
                 self.next_id = self.next_id.max(id + 1);
                 self.waiting.insert(id, waiting);
             }
-        }
-    }
-
-    fn carry_out(&mut self, waiting: &Waiting, now: Now) -> Result<(), Refusal> {
-        let Waiting { undo, except, .. } = waiting;
-        let name = |text: &str| text.parse::<ListName>().map_err(Refusal::from);
-        match undo {
-            Undo::BlockList { list, before, singles } => {
-                let list = name(list)?;
-                let Some(held) = before.as_deref().and_then(|text| saved::list_from_bytes(text.as_bytes())) else {
-                    return self.drop_list(&list, now);
-                };
-                let mut content = (*held.list).clone();
-                content.retain(|item| !except.contains(&item.to_string()));
-                let options =
-                    ListOptions { response: held.response, shadow: held.shadow, force: true, ..ListOptions::default() };
-                self.swap_content(&list, content, &options, now)?;
-                for entry in singles.iter().filter(|entry| !except.contains(&entry.value)) {
-                    self.restore_entry(&list, entry, now)?;
-                }
-                Ok(())
-            }
-            Undo::Entry { list, value, before, is_new_list } => {
-                let list = name(list)?;
-                let Ok(value) = value.parse::<EntryValue>() else { return Ok(()) };
-                if except.contains(&value.to_string()) {
-                    return Ok(());
-                }
-                if let Some(entry) = before {
-                    return self.restore_entry(&list, entry, now);
-                }
-                match self.take_single(&list, &value, now) {
-                    Err(Refusal::NoEntry { .. } | Refusal::NoList { .. }) | Ok(()) => {}
-                    Err(refusal) => return Err(refusal),
-                }
-                let is_empty = self.claims.lists().get(&list).is_some_and(|held| held.list.is_empty());
-                match *is_new_list && is_empty && self.count_entries(&list) == 0 {
-                    true => self.drop_list(&list, now),
-                    false => Ok(()),
-                }
-            }
-            Undo::AllowList { list, before } => {
-                let held = before.as_deref().and_then(|text| saved::allow_list_from_bytes(text.as_bytes()));
-                let held = held.map(|mut held| {
-                    held.singles.retain(|value, note| !note.has_ended(now) && !except.contains(&value.to_string()));
-                    held.list.retain(|item| !except.contains(&item.to_string()));
-                    held
-                });
-                self.put_allow_list(&name(list)?, held, now)
-            }
-            Undo::Verdict { id, before } => {
-                if self.claims.verdict(*id).is_none() {
-                    return Ok(());
-                }
-                match before {
-                    Some(before) if before.until.is_none_or(|until| until > now.wall) => {
-                        self.rewrite(*id, before.clone(), now)
-                    }
-                    Some(_) | None => self.end([*id], now),
-                }
-            }
-        }
-    }
-
-    fn restore_entry(&mut self, list: &ListName, entry: &SavedEntry, now: Now) -> Result<(), Refusal> {
-        let has_ended = entry.until.is_some_and(|until| until <= now.wall);
-        match entry.value.parse::<EntryValue>() {
-            Ok(value) if !has_ended => {
-                let new = NewEntry { value, reason: entry.reason.clone(), until: entry.until };
-                self.put_entry(list, new, now)
-            }
-            Ok(value) => match self.take_single(list, &value, now) {
-                Err(Refusal::NoEntry { .. }) | Ok(()) => Ok(()),
-                Err(refusal) => Err(refusal),
-            },
-            Err(_) => Ok(()),
         }
     }
 
@@ -337,6 +230,6 @@ fn write_undo(disk: Option<&StateDir>, id: u64, waiting: &Waiting) -> Result<(),
     Ok(disk.write_with(File::Undo(id), |out| Ok(serde_json::to_writer(out, waiting)?))?)
 }
 
-fn shown(id: u64, waiting: &Waiting) -> Confirmation {
+pub(super) fn shown(id: u64, waiting: &Waiting) -> Confirmation {
     Confirmation { id, until: waiting.until, what: waiting.undo.what() }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::build::{Begun, Outcome, Purpose};
 use super::claims::{Coming, HeldList};
 use super::confirm::Subject;
-use super::prepare::Prepare;
+use super::prepare::{Prepare, Source};
 use super::work::Job;
 use super::{Service, check_response};
 use crate::verdicts::blocklist::{Difference, Item, List, ListName};
@@ -25,10 +25,7 @@ impl<M: Maps> Service<M> {
     ) -> Result<ListChange, Refusal> {
         self.end_build(now);
         self.begin_list(name, list, options, now)?;
-        match self.finish_build(now)? {
-            Outcome::Replaced(change) => Ok(change),
-            Outcome::Removed(_) | Outcome::Renewed => Err(Refusal::NoList { name: name.to_string() }),
-        }
+        self.finish_build(now)?.replaced().ok_or_else(|| Refusal::NoList { name: name.to_string() })
     }
 
     /// Begins to replace a list; [`Service::step`] says what comes of it.
@@ -44,15 +41,15 @@ impl<M: Maps> Service<M> {
         };
         let protected = Some(self.protected.clone());
         let promise = promise.map(|promise| (promise, self.singles(name)));
-        let prepare = Prepare { protected, promise, ..self.preparing(name, list, options, now) };
+        let prepare = Prepare { protected, promise, ..self.preparing(name, Source::Given(list), options, now) };
         self.begin(Purpose::Renew, Job::Prepare(Box::new(prepare)), now);
         Ok(())
     }
 
-    fn preparing(&self, name: &ListName, list: List, options: ListOptions, now: Now) -> Prepare {
+    pub(super) fn preparing(&self, name: &ListName, source: Source, options: ListOptions, now: Now) -> Prepare {
         Prepare {
             name: name.clone(),
-            list,
+            source,
             before: self.claims.lists().get(name).cloned(),
             singles: if options.keeps_entries { 0 } else { self.count_entries(name) },
             options,
@@ -71,19 +68,6 @@ impl<M: Maps> Service<M> {
         cleared
     }
 
-    /// Makes `list` a list's content, and the only one unless single entries are kept.
-    pub(super) fn swap_content(
-        &mut self,
-        name: &ListName,
-        list: List,
-        options: &ListOptions,
-        now: Now,
-    ) -> Result<(), Refusal> {
-        let prepare = self.preparing(name, list, options.clone(), now);
-        self.begin(Purpose::Renew, Job::Prepare(Box::new(prepare)), now);
-        self.finish_build(now).map(drop)
-    }
-
     /// Removes a list.
     pub fn remove_list(&mut self, name: &ListName, if_match: Option<&str>, now: Now) -> Result<ListView, Refusal> {
         self.end_build(now);
@@ -91,10 +75,7 @@ impl<M: Maps> Service<M> {
             Begun::Done(outcome) => *outcome,
             Begun::Building => self.finish_build(now)?,
         };
-        match outcome {
-            Outcome::Removed(view) => Ok(view),
-            Outcome::Replaced(_) | Outcome::Renewed => Err(Refusal::NoList { name: name.to_string() }),
-        }
+        outcome.removed().ok_or_else(|| Refusal::NoList { name: name.to_string() })
     }
 
     /// Begins to remove a list, as [`Service::begin_list`].
@@ -103,13 +84,18 @@ impl<M: Maps> Service<M> {
         let view = self.list_view(name, held);
         self.check_tag(name, if_match)?;
         let purpose = Purpose::Remove { name: name.clone(), view: view.clone() };
-        if held.list.len() as u64 > self.settings.large_change {
+        if self.is_large(name) {
             self.begin_generation(purpose, Some(Coming { name: name.clone(), held: None }), now)?;
             return Ok(Begun::Building);
         }
         self.drop_list(name, now)?;
         self.save(now);
         Ok(Begun::Done(Box::new(Outcome::Removed(view))))
+    }
+
+    /// Returns whether a list's content is too long to be taken away key by key.
+    pub(super) fn is_large(&self, name: &ListName) -> bool {
+        self.claims.lists().get(name).is_some_and(|held| held.list.len() as u64 > self.settings.large_change)
     }
 
     /// Takes a list away, key by key, with all that hangs on it; the caller saves.

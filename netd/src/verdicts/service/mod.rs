@@ -19,6 +19,7 @@ mod settle;
 mod singles;
 mod start;
 mod unblock;
+mod undo;
 mod work;
 
 use std::collections::BTreeSet;

@@ -19,7 +19,7 @@ use crate::verdicts::view::{ListChange, ListOptions, REMARKS, Remark};
 /// A list to be prepared, and what it is measured against.
 pub(super) struct Prepare {
     pub(super) name: ListName,
-    pub(super) list: List,
+    pub(super) source: Source,
     pub(super) options: ListOptions,
     pub(super) before: Option<HeldList>,
     /// Single entries that go with the old content.
@@ -32,6 +32,13 @@ pub(super) struct Prepare {
     /// With the single entries that the undo brings back.
     pub(super) promise: Option<(Promise, Vec<SavedEntry>)>,
     pub(super) updated: Timestamp,
+}
+
+/// Where a list's content comes from.
+pub(super) enum Source {
+    Given(List),
+    /// What a list held before a change that is undone, with what it did.
+    Former(Arc<Waiting>),
 }
 
 /// A list that can be put in force.
@@ -67,12 +74,26 @@ impl Screened {
 impl Prepare {
     /// Returns how many entries have to be looked at.
     pub(super) fn size(&self) -> usize {
-        (self.list.entries() + self.before.as_ref().map_or(0, |before| before.list.entries())) as usize
+        let coming = match &self.source {
+            Source::Given(list) => list.entries() as usize,
+            Source::Former(waiting) => waiting.former_size(),
+        };
+        coming + self.before.as_ref().map_or(0, |before| before.list.entries() as usize)
     }
 
     pub(super) fn run(self) -> Result<Prepared, Refusal> {
-        let Self { name, mut list, options, before, singles, protected, room, small, promise, updated } = self;
-        let ListOptions { response, shadow, force, dry_run, aggregate, keeps_entries, .. } = options;
+        let Self { name, source, options, before, singles, protected, room, small, promise, updated } = self;
+        let ListOptions { force, dry_run, aggregate, keeps_entries, .. } = options;
+        let (mut list, response, shadow) = match source {
+            Source::Given(list) => (list, options.response, options.shadow),
+            Source::Former(waiting) => match waiting.former_list() {
+                Some(former) => (Arc::unwrap_or_clone(former.list), former.response, former.shadow),
+                None => {
+                    tracing::error!(%name, "what the list held before cannot be read; it is left empty");
+                    (List::default(), options.response, options.shadow)
+                }
+            },
+        };
         let screened = protected.map(|protected| screen(&protected, &mut list, force)).unwrap_or_default();
         let Screened { mut refused, refused_total, spared } = screened;
         refused.sort_unstable();

@@ -1,6 +1,6 @@
 use super::entries::entry;
 use super::*;
-use crate::verdicts::{EntryOptions, ListOptions, Refusal};
+use crate::verdicts::{Begun, EntryOptions, ListOptions, Refusal};
 
 const MINUTE: Option<Duration> = Some(Duration::from_secs(60));
 
@@ -121,4 +121,65 @@ fn a_change_whose_undo_cannot_be_written_is_not_made() {
 
     assert!(matches!(change, Err(Refusal::Undo(_))));
     assert!(!is_cut(&fake, "192.0.2.2", 0));
+}
+
+/// A list of so many entries that changing it is work for a thread of its own; it holds `address`.
+fn long(address: &str) -> List {
+    let others = (0..5_000).map(|number| format!("10.0.{}.{}", number / 250, number % 250 + 1));
+    list(&others.chain([address.to_owned()]).collect::<Vec<_>>().join(" "))
+}
+
+#[test]
+fn a_long_list_is_given_back_beside_verdicts_that_come_in_force() {
+    for made in [service_on, service_of_generations] {
+        let dir = tempfile::tempdir().unwrap();
+        let fake = Fake::default();
+        let disk = || Some(StateDir::open(dir.path()).unwrap());
+        let mut service = made(&fake, disk(), START);
+        service.replace_list(&name("corp"), long("192.0.2.1"), ListOptions::default(), START).unwrap();
+        service.add_entry(&name("corp"), entry("192.0.2.9", None), EntryOptions::default(), START).unwrap();
+        service.replace_list(&name("corp"), long("192.0.2.2"), for_now(), START).unwrap();
+        service.replace_list(&name("new"), long("192.0.2.3"), for_now(), START).unwrap();
+
+        service.tick(after(61));
+        assert!(service.is_building() && is_cut(&fake, "192.0.2.2", 61), "nothing is undone in between");
+        service.add(manual(host("198.51.100.7"), Response::Drop, 600), false, after(61)).unwrap();
+        assert!(is_cut(&fake, "198.51.100.7", 61));
+        let undone = until_known(&mut service, after(61)).unwrap().undone().unwrap();
+        assert_eq!(undone.what, "block-list corp");
+        service.tick(after(62));
+        while service.is_building() {
+            until_known(&mut service, after(62)).unwrap();
+        }
+
+        let cut = |address| is_cut(&fake, address, 62);
+        assert!(["192.0.2.1", "192.0.2.9", "10.0.19.250", "198.51.100.7"].into_iter().all(cut));
+        assert!(!cut("192.0.2.2") && !cut("192.0.2.3"));
+        assert_eq!(service.lists().len(), 1);
+        drop(service);
+        let again = made(&fake, disk(), after(63));
+        assert_eq!(again.confirmations(), []);
+        assert!(again.list(&name("corp")).unwrap().1.lists(&"192.0.2.1".parse().unwrap()));
+    }
+}
+
+#[test]
+fn an_undo_that_fails_is_tried_again() {
+    let fake = Fake::default();
+    let mut service = service_of_generations(&fake, None, START);
+    service.replace_list(&name("corp"), long("192.0.2.1"), ListOptions::default(), START).unwrap();
+    service.replace_list(&name("corp"), long("192.0.2.2"), for_now(), START).unwrap();
+    let id = service.confirmations()[0].id;
+
+    fake.lock().writes_left = Some(0);
+    assert!(matches!(service.begin_revert(id, after(10)), Ok(Begun::Building)));
+    assert!(until_known(&mut service, after(10)).is_err());
+    assert!(is_cut(&fake, "192.0.2.2", 10));
+    assert_eq!(service.confirmations()[0].until, after(60).wall, "it waits as before");
+    fake.lock().writes_left = None;
+    service.tick(after(61));
+    until_known(&mut service, after(61)).unwrap();
+
+    assert!(is_cut(&fake, "192.0.2.1", 61) && !is_cut(&fake, "192.0.2.2", 61));
+    assert_eq!(service.confirmations(), []);
 }

@@ -1,7 +1,7 @@
 use netd_engine::verdict::Response;
 
 use super::*;
-use crate::verdicts::{ListOptions, Outcome, Refusal, Worked};
+use crate::verdicts::{ListOptions, Refusal, Worked};
 
 fn options() -> ListOptions {
     ListOptions::default()
@@ -254,18 +254,6 @@ fn a_packed_list_survives_a_restart() {
     assert!(action(&fake, "192.0.2.1", START).is_some() && action(&fake, "2001:db8::1", START).is_some());
 }
 
-/// Does nothing but its work until something is known.
-fn until_known(service: &mut Service<Fake>) -> Result<Outcome, Refusal> {
-    loop {
-        if let Some(work) = service.work() {
-            service.resume(work.run());
-        }
-        if let Some(result) = service.step(START) {
-            return result;
-        }
-    }
-}
-
 #[test]
 fn a_verdict_is_made_while_a_list_is_worked_on_elsewhere() {
     let fake = Fake::default();
@@ -301,7 +289,7 @@ fn a_change_whose_thread_dies_is_not_made_and_the_next_one_is() {
         drop(service.work().unwrap());
         service.resume(Worked::lost());
 
-        let known = until_known(&mut service);
+        let known = until_known(&mut service, START);
 
         // Preparing and filling change nothing; once the list is in force only its saving was lost.
         let is_in_force = work_before == 2;
@@ -310,7 +298,7 @@ fn a_change_whose_thread_dies_is_not_made_and_the_next_one_is() {
         if is_in_force {
             assert!(service.status().unwrap().unsaved.is_some());
             service.tick(after(60));
-            until_known(&mut service).unwrap();
+            until_known(&mut service, START).unwrap();
             assert!(service.status().unwrap().unsaved.is_none());
         }
         service.replace_list(&name("corp"), list("192.0.2.2"), options(), after(61)).unwrap();

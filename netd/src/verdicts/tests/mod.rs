@@ -17,7 +17,7 @@ use netd_engine::verdict::{Origin, Response, Target, Verdict};
 
 use super::blocklist::{List, ListName, Parser};
 use super::fake::Fake;
-use super::{Now, Service, Settings};
+use super::{Now, Outcome, Refusal, Service, Settings};
 use crate::store::disk::StateDir;
 
 const SECOND: u64 = 1_000_000_000;
@@ -74,6 +74,18 @@ fn list(text: &str) -> List {
 
 fn name(text: &str) -> ListName {
     text.parse().unwrap()
+}
+
+/// Does nothing but its work until something is known.
+fn until_known(service: &mut Service<Fake>, now: Now) -> Result<Outcome, Refusal> {
+    loop {
+        if let Some(work) = service.work() {
+            service.resume(work.run());
+        }
+        if let Some(result) = service.step(now) {
+            return result;
+        }
+    }
 }
 
 /// Returns the action the kernel takes on a packet from 10.9.9.9 to `dst`, port 443.
