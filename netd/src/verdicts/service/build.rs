@@ -12,11 +12,11 @@ use std::time::Duration;
 use netd_common::verdict::RuleId;
 
 use super::Service;
+use super::change::{Outcome, Purpose};
 use super::claims::{Coming, HeldList, View};
 use super::confirm::Subject;
 use super::fill::{Fill, Filled};
 use super::prepare::Prepared;
-use super::undo::Undoing;
 use super::work::{Done, Finish, Job, Work, Worked};
 use crate::store::disk;
 use crate::verdicts::blocklist::ListName;
@@ -24,7 +24,7 @@ use crate::verdicts::clock::Now;
 use crate::verdicts::front::Front;
 use crate::verdicts::maps::{Coming as _, Error, MapKey, Maps, Retire, Table};
 use crate::verdicts::refusal::Refusal;
-use crate::verdicts::view::{Confirmation, ListChange, ListView};
+use crate::verdicts::view::ListChange;
 
 /// Keys a step writes: a millisecond or two, in which a verdict waits.
 const STEP: usize = 1_024;
@@ -39,70 +39,6 @@ pub(super) struct Build<C> {
     fresh_rule: Option<RuleId>,
     is_in_force: bool,
     begun_ns: u64,
-}
-
-/// What is changed.
-#[derive(Clone, Debug)]
-pub(super) enum Purpose {
-    Replace {
-        name: ListName,
-        change: ListChange,
-        /// Whether the list's single entries stay.
-        keeps_entries: bool,
-    },
-    Remove {
-        name: ListName,
-        view: ListView,
-    },
-    /// A list is to be what it was.
-    Undo(Undoing),
-    /// More room, or a kernel that holds something else than it should.
-    Renew,
-    /// A list that is in force, and not on disk.
-    Save(ListName),
-}
-
-/// What a finished change has brought about.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Outcome {
-    Replaced(ListChange),
-    Removed(ListView),
-    Undone(Confirmation),
-    Renewed,
-}
-
-impl Outcome {
-    #[must_use]
-    pub fn replaced(self) -> Option<ListChange> {
-        match self {
-            Self::Replaced(change) => Some(change),
-            Self::Removed(_) | Self::Undone(_) | Self::Renewed => None,
-        }
-    }
-
-    #[must_use]
-    pub fn removed(self) -> Option<ListView> {
-        match self {
-            Self::Removed(view) => Some(view),
-            Self::Replaced(_) | Self::Undone(_) | Self::Renewed => None,
-        }
-    }
-
-    #[must_use]
-    pub fn undone(self) -> Option<Confirmation> {
-        match self {
-            Self::Undone(undone) => Some(undone),
-            Self::Replaced(_) | Self::Removed(_) | Self::Renewed => None,
-        }
-    }
-}
-
-/// What became of a request that may take long.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Begun {
-    Done(Box<Outcome>),
-    /// [`Service::step`] has to be called, and the work it asks for done, until it returns what came of it.
-    Building,
 }
 
 pub(super) enum Stage<C> {
@@ -128,25 +64,6 @@ impl<C> Build<C> {
 
     pub(super) fn touch(&mut self, keys: impl Iterator<Item = MapKey>) {
         self.touched.extend(keys);
-    }
-}
-
-impl Purpose {
-    fn list(&self) -> Option<&ListName> {
-        match self {
-            Self::Replace { name, .. } | Self::Remove { name, .. } | Self::Save(name) => Some(name),
-            Self::Undo(undoing) => Some(&undoing.list),
-            Self::Renew => None,
-        }
-    }
-
-    /// Returns the list that is to be gone.
-    fn removes(&self) -> Option<&ListName> {
-        match self {
-            Self::Remove { name, .. } => Some(name),
-            Self::Undo(undoing) if undoing.removes() => Some(&undoing.list),
-            Self::Undo(_) | Self::Replace { .. } | Self::Renew | Self::Save(_) => None,
-        }
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::build::{Begun, Outcome, Purpose};
+use super::change::{Begun, Outcome, Purpose};
 use super::claims::{Coming, HeldList};
 use super::confirm::Subject;
 use super::prepare::{Prepare, Source};

@@ -4,6 +4,7 @@ mod allow;
 mod allowed;
 mod audit;
 mod build;
+mod change;
 mod claims;
 mod confirm;
 mod coverage;
@@ -32,7 +33,7 @@ use netd_engine::verdict::{Origin, Response, Verdict};
 
 use self::audit::Audit;
 use self::build::Build;
-pub use self::build::{Begun, Outcome};
+pub use self::change::{Begun, Outcome};
 use self::claims::{Claims, Held};
 use self::confirm::{Subject, Undo};
 use self::saved::Pending;

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 use netd_common::verdict::RuleId;
 
 use super::audit::Audit;
-use super::build::Purpose;
+use super::change::Purpose;
 use super::claims::{Claims, Held};
 use super::saved::{self, Pending, SavedVerdicts};
 use super::settle;

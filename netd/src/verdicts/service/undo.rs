@@ -7,7 +7,7 @@ use std::sync::Arc;
 use netd_engine::verdict::Verdict;
 
 use super::Service;
-use super::build::{Begun, Outcome, Purpose};
+use super::change::{Begun, Outcome, Purpose};
 use super::claims::{Coming, HeldList};
 use super::confirm::{SHORTEST, Undo, Waiting, shown};
 use super::prepare::Source;

@@ -1,13 +1,14 @@
 //! A block-list's content.
 
-use std::cmp::Ordering;
+mod aggregate;
+mod compare;
+
 use std::fmt::Write as _;
 use std::sync::Arc;
 
 use netd_engine::listed::NameSet;
-use netd_engine::verdict::Response;
-use zerocopy::IntoBytes as _;
 
+pub use self::compare::{Change, Difference};
 use super::item::Item;
 
 /// Distinct items in order, packed: four bytes an IPv4 host, 17 anything else. Comparing two lists is one walk over both.
@@ -29,24 +30,6 @@ pub struct List {
 pub struct Builder {
     hosts: Vec<u32>,
     others: Vec<Item>,
-}
-
-/// What changes when one list replaces another.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Difference {
-    pub added: Vec<Item>,
-    pub removed: Vec<Item>,
-    pub unchanged: u64,
-    /// Names that came, went and stayed.
-    pub names: (u64, u64, u64),
-}
-
-/// How much changes when one list replaces another.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Change {
-    pub added: u64,
-    pub removed: u64,
-    pub unchanged: u64,
 }
 
 /// A place in a list, for walks that pause.
@@ -273,107 +256,6 @@ impl List {
         self.other_v4 -= taken.iter().filter(|item| item.is_v4()).count();
         taken
     }
-
-    /// Merges what means the same: items inside the list's own prefixes go, halves become their whole up to the widths
-    /// that `is_too_wide` allows. Returns how many items fewer there are.
-    pub fn aggregate(&mut self, is_too_wide: impl Fn(&Item) -> bool) -> usize {
-        let before = self.len();
-        let items = std::mem::take(self);
-        let mut merged: Vec<Item> = Vec::with_capacity(items.others.len());
-        let (mut hosts, mut others) = (Vec::with_capacity(items.hosts.len()), Vec::new());
-        let mut flush = |stack: &mut Vec<Item>, keep: usize| {
-            for item in stack.drain(..stack.len().saturating_sub(keep)) {
-                match item.v4_host() {
-                    Some(host) => hosts.push(host),
-                    None => others.push(item),
-                }
-            }
-        };
-        // In order a prefix comes before all that lies in it: the address is the same or less, the bits are fewer.
-        for mut item in items.iter() {
-            if merged.last().is_some_and(|last| last.contains(&item)) {
-                continue;
-            }
-            while let Some(last) = merged.last()
-                && let Some(whole) = last.joined_with(&item)
-                && !is_too_wide(&whole)
-            {
-                merged.pop();
-                item = whole;
-            }
-            merged.push(item);
-            // Halves that wait for their other one are at most as many as an address has bits.
-            if merged.len() > 4_096 {
-                flush(&mut merged, 256);
-            }
-        }
-        flush(&mut merged, 0);
-        *self = Self::packed(hosts, others).with_names(Arc::clone(&items.names));
-        before - self.len()
-    }
-
-    /// Returns how much changes when `new` replaces this list.
-    #[must_use]
-    pub fn compare(&self, new: &Self) -> Change {
-        let mut change = Change::default();
-        count(&self.hosts, &new.hosts, &mut change);
-        count(&self.others, &new.others, &mut change);
-        change
-    }
-
-    /// Returns what changes when `new` replaces this list.
-    #[must_use]
-    pub fn difference(&self, new: &Self) -> Difference {
-        let mut difference = Difference { names: self.names.difference(&new.names), ..Difference::default() };
-        let (mut old, mut new) = (self.iter().peekable(), new.iter().peekable());
-        loop {
-            match (old.peek(), new.peek()) {
-                (Some(a), Some(b)) if a == b => {
-                    difference.unchanged += 1;
-                    old.next();
-                    new.next();
-                }
-                (Some(a), Some(b)) if a < b => difference.removed.extend(old.next()),
-                (Some(_), Some(_)) | (None, Some(_)) => difference.added.extend(new.next()),
-                (Some(_), None) => difference.removed.extend(old.next()),
-                (None, None) => return difference,
-            }
-        }
-    }
-
-    /// Returns the strong entity tag of the list with what it does: equal content, equal tag.
-    #[must_use]
-    pub fn tag(&self, response: Response, shadow: bool) -> String {
-        let mut hasher = blake3::Hasher::new();
-        hasher.update(format!("{response:?} {shadow}").as_bytes());
-        hasher.update(&(self.hosts.len() as u64).to_be_bytes());
-        hasher.update(self.hosts.as_bytes());
-        hasher.update(self.others.as_bytes());
-        for name in self.names.iter() {
-            hasher.update(name.to_string().as_bytes()).update(b"\n");
-        }
-        format!("\"b3-{}\"", &hasher.finalize().to_hex()[..32])
-    }
-}
-
-/// Adds up what changes between two sorted slices.
-fn count<T: Ord>(old: &[T], new: &[T], change: &mut Change) {
-    let (mut o, mut n) = (0, 0);
-    let mut unchanged = 0;
-    while let (Some(a), Some(b)) = (old.get(o), new.get(n)) {
-        match a.cmp(b) {
-            Ordering::Less => o += 1,
-            Ordering::Greater => n += 1,
-            Ordering::Equal => {
-                unchanged += 1;
-                o += 1;
-                n += 1;
-            }
-        }
-    }
-    change.unchanged += unchanged;
-    change.removed += old.len() as u64 - unchanged;
-    change.added += new.len() as u64 - unchanged;
 }
 
 impl FromIterator<Item> for List {
@@ -384,59 +266,17 @@ impl FromIterator<Item> for List {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeSet;
-
-    use proptest::prelude::*;
-
     use super::*;
-
-    fn list() -> impl Strategy<Value = BTreeSet<u8>> {
-        proptest::collection::btree_set(any::<u8>(), 0..40)
-    }
-
-    fn of(numbers: &BTreeSet<u8>) -> List {
-        numbers.iter().map(|n| Item::host([192, 0, 2, *n].into())).collect()
-    }
-
-    proptest! {
-        #[test]
-        fn a_difference_is_the_difference_of_the_sets(old in list(), new in list()) {
-            let difference = of(&old).difference(&of(&new));
-
-            prop_assert_eq!(List::new(difference.added.clone()), of(&new.difference(&old).copied().collect()));
-            prop_assert_eq!(List::new(difference.removed.clone()), of(&old.difference(&new).copied().collect()));
-            prop_assert_eq!(difference.unchanged, old.intersection(&new).count() as u64);
-            let change = of(&old).compare(&of(&new));
-            prop_assert_eq!(change.added, new.difference(&old).count() as u64);
-            prop_assert_eq!(change.removed, old.difference(&new).count() as u64);
-            prop_assert_eq!(change.unchanged, difference.unchanged);
-        }
-
-        #[test]
-        fn equal_content_has_an_equal_tag(old in list(), new in list()) {
-            let tag = |numbers| of(numbers).tag(Response::Drop, false);
-
-            prop_assert_eq!(tag(&old) == tag(&new), old == new);
-        }
-    }
-
-    #[test]
-    fn a_list_that_does_something_else_has_another_tag() {
-        let list = List::default();
-
-        assert_ne!(list.tag(Response::Drop, false), list.tag(Response::Reset, false));
-        assert_ne!(list.tag(Response::Drop, false), list.tag(Response::Drop, true));
-    }
 
     fn item(text: &str) -> Item {
         text.parse().unwrap()
     }
 
-    fn shown(list: &List) -> Vec<String> {
+    pub(super) fn shown(list: &List) -> Vec<String> {
         list.iter().map(|item| item.to_string()).collect()
     }
 
-    fn of_texts(texts: &[&str]) -> List {
+    pub(super) fn of_texts(texts: &[&str]) -> List {
         texts.iter().map(|text| item(text)).collect()
     }
 
@@ -469,50 +309,5 @@ mod tests {
         assert_eq!(shown(&List::new(taken)), ["10.0.0.0/9", "10.1.0.0/16", "10.1.2.3", "10.2.0.0"]);
         assert_eq!(shown(&list), ["9.255.255.255", "10.0.0.0/8", "11.0.0.0", "2001:db8::1"]);
         assert_eq!(list.hosts(), 3);
-    }
-
-    #[test]
-    fn what_means_the_same_is_merged_up_to_the_allowed_width() {
-        let mut list = of_texts(&[
-            "192.0.2.0/25",
-            "192.0.2.128/25",
-            "192.0.2.7",
-            "198.51.100.0",
-            "198.51.100.1",
-            "198.51.100.2",
-            "0.0.0.0/8",
-            "1.0.0.0/8",
-            "2001:db8::",
-            "2001:db8::1",
-            "2001:db8:1::/48",
-        ]);
-
-        let fewer = list.aggregate(|item| item.is_v4() && item.parts().1 < 96 + 8);
-
-        assert_eq!(fewer, 4);
-        let expected = [
-            "0.0.0.0/8",
-            "1.0.0.0/8",
-            "192.0.2.0/24",
-            "198.51.100.0/31",
-            "198.51.100.2",
-            "2001:db8::/127",
-            "2001:db8:1::/48",
-        ];
-        assert_eq!(shown(&list), shown(&of_texts(&expected)));
-    }
-
-    proptest! {
-        #[test]
-        fn an_aggregated_list_names_the_same_addresses(numbers in proptest::collection::btree_set(0_u32..300, 0..200)) {
-            let hosts: Vec<_> = numbers.iter().map(|n| Item::from_v4_host(0xc000_0200 + n)).collect();
-            let mut list = List::new(hosts);
-
-            list.aggregate(|_| false);
-
-            let named = |n: u32| list.iter().any(|item| item.contains(&Item::from_v4_host(0xc000_0200 + n)));
-            prop_assert!((0..300).all(|n| named(n) == numbers.contains(&n)));
-            prop_assert!(list.len() <= numbers.len());
-        }
     }
 }
