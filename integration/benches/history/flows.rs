@@ -10,59 +10,59 @@ use netd_engine::time::Timestamp;
 use rand::Rng as _;
 use rand_chacha::ChaCha8Rng;
 
-pub const BEGIN: Timestamp = Timestamp(1_800_000_000_000_000_000);
+pub(crate) const BEGIN: Timestamp = Timestamp(1_800_000_000_000_000_000);
 /// Of every million flows the first so many have a name below [`ONCE`]: those that nobody visited again.
 const ONCE_OF_A_MILLION: u64 = 10_000;
 
 /// A tenth of all flows.
-pub const EVERYWHERE: &str = "www.everywhere.test";
+pub(crate) const EVERYWHERE: &str = "www.everywhere.test";
 /// Another tenth, under eight names, and now and then a rare one.
-pub const BIG: &str = "big.test";
+pub(crate) const BIG: &str = "big.test";
 /// A name of its own for each flow, one flow in a hundred: a DNS tunnel.
-pub const TUNNEL: &str = "tunnel.test";
+pub(crate) const TUNNEL: &str = "tunnel.test";
 /// Names of a flow each, all in the first hundredth of each million.
-pub const ONCE: &str = "once.test";
+pub(crate) const ONCE: &str = "once.test";
 
 /// A day's flows come evenly, whatever their number.
-pub fn start(at: u64) -> u64 {
+pub(crate) fn start(at: u64) -> u64 {
     BEGIN.0 + at * 8_000_000
 }
 
 /// Most of few, few of many: the fourth power of an even number leans to the first.
-pub fn skewed(dice: &mut ChaCha8Rng, most: u32) -> u32 {
+pub(crate) fn skewed(dice: &mut ChaCha8Rng, most: u32) -> u32 {
     let even: f64 = dice.random();
     (even.powi(4) * f64::from(most)) as u32
 }
 
-pub fn originator(dice: &mut ChaCha8Rng) -> IpAddr {
+pub(crate) fn originator(dice: &mut ChaCha8Rng) -> IpAddr {
     (0x0a00_0000 + skewed(dice, 4_000)).to_be_bytes().into()
 }
 
-pub fn responder(dice: &mut ChaCha8Rng) -> IpAddr {
+pub(crate) fn responder(dice: &mut ChaCha8Rng) -> IpAddr {
     (0xc612_0000 + skewed(dice, 120_000)).to_be_bytes().into()
 }
 
-pub fn port(dice: &mut ChaCha8Rng) -> u16 {
+pub(crate) fn port(dice: &mut ChaCha8Rng) -> u16 {
     [443, 443, 443, 443, 80, 53, 53, 22, 123, 8_443][dice.random_range(0..10)]
 }
 
-pub fn comm(dice: &mut ChaCha8Rng) -> String {
+pub(crate) fn comm(dice: &mut ChaCha8Rng) -> String {
     let names = ["firefox", "curl", "nginx", "sshd", "python3", "postgres", "chronyd", "dnf", "java", "node"];
     let number = skewed(dice, 200) as usize;
     names.get(number).map_or_else(|| format!("job-{number}"), |name| (*name).to_owned())
 }
 
-pub fn name(dice: &mut ChaCha8Rng) -> String {
+pub(crate) fn name(dice: &mut ChaCha8Rng) -> String {
     format!("h{}.site-{}.example", skewed(dice, 50), skewed(dice, 20_000))
 }
 
 /// Returns the rare name of the big zone that the flow `at` has, one in 100,000.
-pub fn rare_name(at: u64) -> String {
+pub(crate) fn rare_name(at: u64) -> String {
     format!("r{}.{BIG}", at / 100_000 % 16)
 }
 
 /// Returns the tunnel's name of the flow `at`.
-pub fn tunnel_name(at: u64) -> String {
+pub(crate) fn tunnel_name(at: u64) -> String {
     format!("{:016x}.t.{TUNNEL}", mixed(at))
 }
 
@@ -88,7 +88,7 @@ fn mixed(at: u64) -> u64 {
 }
 
 /// Returns 20 bytes of which the first are spread, as a digest's are.
-pub fn community(at: u64) -> String {
+pub(crate) fn community(at: u64) -> String {
     const LETTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     let mut state = at.wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
     let letters = (0..26).map(|_| {
@@ -99,7 +99,7 @@ pub fn community(at: u64) -> String {
     format!("1:{}A=", letters.collect::<String>())
 }
 
-pub fn row(at: u64, dice: &mut ChaCha8Rng) -> Arc<Row> {
+pub(crate) fn row(at: u64, dice: &mut ChaCha8Rng) -> Arc<Row> {
     let start = Timestamp(start(at));
     let length = 1_000_000 + u64::from(skewed(dice, 1_200_000)) * 1_000_000;
     let end = Timestamp(start.0 + length);

@@ -57,7 +57,7 @@ const KINDS: &[(&str, Text)] = &[
 ];
 
 /// Asks each kind of question many times, and prints its row; returns whether all are within the limit.
-pub fn ask(history: &History, rows: u64, out: &mut impl std::io::Write) -> Result<bool> {
+pub(crate) fn ask(history: &History, rows: u64, out: &mut impl std::io::Write) -> Result<bool> {
     let mut all = true;
     for (kind, text) in KINDS {
         let mut dice = ChaCha8Rng::seed_from_u64(SEED ^ 0x51);

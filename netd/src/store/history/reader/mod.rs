@@ -19,6 +19,7 @@ mod fetch;
 mod places;
 
 pub(super) use fetch::address;
+use places::Search;
 
 /// Connections kept for the next question.
 const IDLE: usize = 32;
@@ -80,7 +81,7 @@ impl Reader {
                 continue;
             }
             let places = self.within(day, scores, compiled.needs_scores, interrupt, |connection| {
-                places::places(connection, day, query, &compiled, after, limit + 1)
+                places::places(&Search { connection, query, after, limit: limit + 1, interrupt }, day, &compiled)
             })?;
             found.extend(places.into_iter().flatten().map(|place| (place, at)));
         }

@@ -3,11 +3,12 @@
 use std::iter;
 
 use rusqlite::types::Value;
-use rusqlite::{Connection, Statement, params_from_iter};
+use rusqlite::{Connection, Statement, ffi, params_from_iter};
 
 use super::super::days::Day;
 use super::super::error::Error;
 use super::super::flow::signed;
+use super::super::interrupt::Interrupt;
 use super::super::schema::LONG_NS;
 use super::super::segments::{self, Segment};
 use super::super::sql::{self, Clause, Compiled, Found, Way};
@@ -28,26 +29,19 @@ struct Ids {
 }
 
 /// One file, and what is asked of it.
-struct Search<'c> {
-    connection: &'c Connection,
-    query: &'c Query,
-    after: Option<Place>,
-    limit: usize,
+pub(super) struct Search<'c> {
+    pub(super) connection: &'c Connection,
+    pub(super) query: &'c Query,
+    pub(super) after: Option<Place>,
+    pub(super) limit: usize,
+    pub(super) interrupt: &'c Interrupt,
 }
 
 /// Returns at least the first `limit` places of a file, as far as there are so many, and perhaps some behind them.
-pub(super) fn places(
-    connection: &Connection,
-    day: &Day,
-    query: &Query,
-    compiled: &Compiled,
-    after: Option<Place>,
-    limit: usize,
-) -> Result<Vec<Place>, Error> {
-    let search = Search { connection, query, after, limit };
+pub(super) fn places(search: &Search<'_>, day: &Day, compiled: &Compiled) -> Result<Vec<Place>, Error> {
     let find = || {
         // What is fresh may become a segment meanwhile.
-        let snapshot = connection.unchecked_transaction()?;
+        let snapshot = search.connection.unchecked_transaction()?;
         let places = search.find(day, compiled)?;
         snapshot.finish()?;
         Ok(places)
@@ -114,8 +108,8 @@ impl Search<'_> {
             false => segments.sort_unstable_by_key(|segment| segment.least_id),
         }
         let compared = found.iter().take(MOST_COMPARED);
-        let mut keyed =
-            compared.map(|found| Keyed::new(self, found, ids)).collect::<rusqlite::Result<Vec<Keyed<'_>>>>()?;
+        let mut keyed: Vec<Keyed<'_>> =
+            compared.map(|found| Keyed::new(self, found, ids)).collect::<rusqlite::Result<_>>()?;
         let mut places = Vec::new();
         if let Some(first) = keyed.first_mut() {
             first.find(None, &mut places)?;
@@ -125,6 +119,10 @@ impl Search<'_> {
             let last = places.get(self.limit.saturating_sub(1)).map(|place: &Place| place.id);
             if last.is_some_and(|last| if descending { segment.most_id < last } else { segment.least_id > last }) {
                 break;
+            }
+            // SQLite hears of it only while a statement runs.
+            if self.interrupt.check().is_err() {
+                return Err(rusqlite::Error::SqliteFailure(ffi::Error::new(ffi::SQLITE_INTERRUPT), None));
             }
             if let Some(fewest) = fewest(&mut keyed, segment)? {
                 fewest.find(Some(segment), &mut places)?;
