@@ -64,8 +64,12 @@ CREATE TABLE segments (
 ) STRICT;
 CREATE TABLE by_src (segment INTEGER, src BLOB, id INTEGER, PRIMARY KEY (segment, src, id)) STRICT, WITHOUT ROWID;
 CREATE TABLE by_dst (segment INTEGER, dst BLOB, id INTEGER, PRIMARY KEY (segment, dst, id)) STRICT, WITHOUT ROWID;
-CREATE TABLE by_sport (segment INTEGER, sport INTEGER, id INTEGER, PRIMARY KEY (segment, sport, id)) STRICT, WITHOUT ROWID;
-CREATE TABLE by_dport (segment INTEGER, dport INTEGER, id INTEGER, PRIMARY KEY (segment, dport, id)) STRICT, WITHOUT ROWID;
+CREATE TABLE by_sport (
+    segment INTEGER, sport INTEGER, id INTEGER, PRIMARY KEY (segment, sport, id)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE by_dport (
+    segment INTEGER, dport INTEGER, id INTEGER, PRIMARY KEY (segment, dport, id)
+) STRICT, WITHOUT ROWID;
 CREATE TABLE by_comm (segment INTEGER, comm INTEGER, id INTEGER, PRIMARY KEY (segment, comm, id)) STRICT, WITHOUT ROWID;
 CREATE TABLE by_name (segment INTEGER, name TEXT, id INTEGER, PRIMARY KEY (segment, name, id)) STRICT, WITHOUT ROWID;
 CREATE TABLE by_community (

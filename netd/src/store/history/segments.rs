@@ -66,7 +66,7 @@ pub(super) const fn is_full(fresh: u64) -> bool {
     fresh >= FULL
 }
 
-/// Makes the fresh flows a segment, within the transaction that `connection` is in.
+/// Makes the fresh flows a segment, if there are any, within the transaction that `connection` is in.
 pub(super) fn close(connection: &Connection) -> rusqlite::Result<()> {
     let segment: i64 =
         connection.query_row("SELECT coalesce(max(segment), 0) + 1 FROM segments", [], |row| row.get(0))?;
@@ -77,7 +77,8 @@ pub(super) fn close(connection: &Connection) -> rusqlite::Result<()> {
         );
         connection.execute(&sorted, [segment])?;
     }
-    connection.execute("INSERT INTO segments SELECT ?, count(*), min(id), max(id) FROM fresh", [segment])?;
+    let noted = "INSERT INTO segments SELECT ?, count(*), min(id), max(id) FROM fresh HAVING count(*) > 0";
+    connection.execute(noted, [segment])?;
     connection.execute("DELETE FROM fresh", [])?;
     Ok(())
 }

@@ -408,6 +408,12 @@ fn flows_are_sorted_when_there_are_many_and_when_their_file_is_closed() {
 
     assert_eq!(within("flows-2027-01-15.db"), (3, 41, 0));
     assert_eq!(within("flows-2027-01-16.db"), (0, 0, 1));
+    assert!(!folder.path().join("flows-2027-01-15.db-wal").exists());
+    // One that is closed with all flows sorted.
+    writer.write(Timestamp(NOW.0 + 86_400_000_000_000), &(86_401..86_416).map(begun).collect::<Vec<_>>()).unwrap();
+    writer.write(Timestamp(NOW.0 + 2 * 86_400_000_000_000), &[begun(2 * 86_400)]).unwrap();
+    assert_eq!(within("flows-2027-01-16.db"), (1, 16, 0));
+    assert!(!folder.path().join("flows-2027-01-16.db-wal").exists());
     assert_eq!(ids(&history, "port:443", None, 100).0.len(), 41);
 }
 

@@ -155,12 +155,12 @@ impl Writer {
 
     fn open_part(&self, part: Part) -> Result<Open, Error> {
         let path = self.days.path(part);
-        let opened = || {
+        let opened = || -> Result<_, Error> {
             let connection = schema::open(&path, schema::FLOWS)?;
             Ok((Span::read(&connection, &path)?, segments::fresh(&connection, &path)?, connection))
         };
         let (span, fresh, connection) = match opened() {
-            Err(error) if Error::is_damage(&error) => {
+            Err(error) if error.is_damage() => {
                 damaged(&path, &error, &self.health);
                 self.days.forget(part);
                 opened()?
