@@ -10,6 +10,15 @@ use serde::{Deserialize, Serialize};
 #[serde(transparent)]
 pub struct Timestamp(pub u64);
 
+/// Returns a time that is `by_ns` earlier; 0 stands for none and stays.
+pub(crate) const fn set_back(at_ns: u64, by_ns: u64) -> u64 {
+    match (at_ns, at_ns.saturating_sub(by_ns)) {
+        (0, _) => 0,
+        (_, 0) => 1,
+        (_, earlier) => earlier,
+    }
+}
+
 impl Timestamp {
     /// Returns the time `seconds` later.
     #[must_use]

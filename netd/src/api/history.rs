@@ -56,7 +56,7 @@ pub(super) fn problem(error: Error) -> Problem {
     match error {
         Error::Late => Problem::new(StatusCode::SERVICE_UNAVAILABLE, "too-slow", "Too slow", error.to_string()),
         Error::TooManyGroups { .. } => Problem::unprocessable("too-many-groups", "Too many groups", error.to_string()),
-        Error::Sqlite { .. } | Error::Io { .. } | Error::Version { .. } | Error::Encode(_) => {
+        Error::Sqlite { .. } | Error::Io { .. } | Error::Version { .. } | Error::Foreign { .. } | Error::Encode(_) => {
             tracing::warn!(%error, "history cannot be read");
             Problem::internal()
         }

@@ -17,9 +17,16 @@ const SHARE: u32 = 200;
 pub(super) fn restored(config: Config, disk: Option<&StateDir>) -> Engine {
     let mut engine = Engine::new(config);
     let Some(disk) = disk else { return engine };
-    // A snapshot of another version or of the future is no damage, but of no use either.
+    // A snapshot of another version or of a far future is no damage, but of no use either.
     let taken = disk.read_or_set_aside(File::Histories, |bytes| match engine.restore(bytes, time::now()) {
-        Ok(()) => Some(()),
+        Ok(Duration::ZERO) => Some(()),
+        Ok(back) => {
+            warn!(
+                by_s = back.as_secs_f64(),
+                "the clock was set back since the histories were saved; their times are set back as far"
+            );
+            Some(())
+        }
         Err(error) => {
             warn!(%error, "the saved histories are not taken over");
             None

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Side;
 use crate::detect::beacon::Timing;
+use crate::time::set_back;
 
 /// A sequence of events that may follow a timer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -116,6 +117,19 @@ impl Beats {
 
     pub(super) fn note_activity(&mut self, at_ns: u64) {
         self.active_ns = self.active_ns.max(at_ns);
+    }
+
+    /// Makes all that happened `by_ns` earlier.
+    pub(super) fn set_back(&mut self, by_ns: u64) {
+        self.intervals.set_back(by_ns);
+        self.responder.set_back(by_ns);
+        // Pauses have a clock of their own.
+        if let Some(attempts) = &mut self.attempts {
+            attempts.timing.set_back(by_ns);
+            attempts.last_ns = set_back(attempts.last_ns, by_ns);
+        }
+        self.turn_ns = set_back(self.turn_ns, by_ns);
+        self.active_ns = set_back(self.active_ns, by_ns);
     }
 
     /// Goes on after a time without a watch: see [`Timing::resume`].

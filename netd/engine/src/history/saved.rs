@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Beats, Histories, History, Key, NameKey, PairKey, Place, Sizes};
 use crate::opening::Facts;
+use crate::time::set_back;
 
 /// One history.
 #[derive(Debug, Serialize, Deserialize)]
@@ -44,6 +45,16 @@ impl Saved {
             sizes: history.sizes.clone(),
             facts: history.facts,
             is_answered: history.is_answered,
+        }
+    }
+
+    /// Makes all that happened `by_ns` earlier; no interval changes.
+    pub(crate) fn set_back(&mut self, by_ns: u64) {
+        self.first_ns = set_back(self.first_ns, by_ns);
+        self.last_ns = set_back(self.last_ns, by_ns);
+        self.beats.set_back(by_ns);
+        for sizes in self.sizes.iter_mut().flatten() {
+            sizes.set_back(by_ns);
         }
     }
 }

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::stats;
+use crate::time::set_back;
 
 /// Turns whose sizes are remembered.
 const RECENT: usize = 16;
@@ -38,6 +39,11 @@ pub(crate) struct Tasking {
 }
 
 impl Sizes {
+    pub(super) fn set_back(&mut self, by_ns: u64) {
+        self.large_answer_ns = set_back(self.large_answer_ns, by_ns);
+        self.large_request_ns = set_back(self.large_request_ns, by_ns);
+    }
+
     pub(crate) fn observe(&mut self, at_ns: u64, request: u64, answer: u64) {
         let request = request.min(u64::from(u32::MAX)) as u32;
         let answer = answer.min(u64::from(u32::MAX)) as u32;

@@ -52,6 +52,8 @@ pub struct Day {
     pub path: PathBuf,
     pub span: Span,
     pub bytes: u64,
+    /// Of another version it is neither read nor written, and goes when it is too old or too much.
+    pub(super) is_read: bool,
 }
 
 /// All files, oldest first. The writer changes them, readers take a copy.
@@ -121,7 +123,7 @@ impl Span {
 }
 
 impl Days {
-    /// Looks which files there are. Damaged ones are set aside, those of another version left alone.
+    /// Looks which files there are. Damaged ones are set aside, those of another version kept unread.
     ///
     /// # Errors
     ///
@@ -135,9 +137,15 @@ impl Days {
         for entry in entries.flatten() {
             let Some(part) = entry.file_name().to_str().and_then(Part::read) else { continue };
             let path = entry.path();
-            match schema::open_to_read(&path).and_then(|connection| Span::read(&connection, &path)) {
-                Ok(span) => files.push(Day { part, bytes: size(&path), path, span }),
+            let day = |path, span, is_read| Day { part, bytes: size(path), path: path.to_owned(), span, is_read };
+            let opened = schema::open_to_read(&path, schema::FLOWS);
+            match opened.and_then(|connection| Span::read(&connection, &path)) {
+                Ok(span) => files.push(day(&path, span, true)),
                 Err(error) if error.is_damage() => damaged(&path, &error, health),
+                Err(error @ Error::Version { .. }) => {
+                    tracing::warn!(%error, "a file of history is not read; it is kept as long as others");
+                    files.push(day(&path, Span::default(), false));
+                }
                 Err(error) => tracing::warn!(%error, "a file of history is not read"),
             }
         }
@@ -167,7 +175,9 @@ impl Days {
         let last = self.list().into_iter().rev().find(|day| day.part.day == first.day);
         match last {
             // So many parts that dropping the oldest one loses little.
-            Some(last) if last.bytes > limits.bytes / 8 => Part { part: (last.part.part + 1).min(MOST_PARTS), ..first },
+            Some(last) if last.bytes > limits.bytes / 8 || !last.is_read => {
+                Part { part: (last.part.part + 1).min(MOST_PARTS), ..first }
+            }
             Some(last) => last.part,
             None => first,
         }
@@ -176,7 +186,7 @@ impl Days {
     /// Takes in what a file covers.
     pub(super) fn put(&self, part: Part, span: Span) {
         let path = self.path(part);
-        let day = Day { part, bytes: size(&path), path, span };
+        let day = Day { part, bytes: size(&path), path, span, is_read: true };
         let mut files = self.files.write().unwrap_or_else(PoisonError::into_inner);
         match files.binary_search_by_key(&part, |day| day.part) {
             Ok(at) => files[at] = day,

@@ -12,6 +12,8 @@ pub enum Error {
     Io { attempt: &'static str, path: PathBuf, source: io::Error },
     #[error("{} is of version {version}, this netd reads {reads}", path.display())]
     Version { path: PathBuf, version: i64, reads: i64 },
+    #[error("{} is no file of netd's; move it elsewhere", path.display())]
+    Foreign { path: PathBuf },
     #[error("cannot write a finding as JSON: {0}")]
     Encode(#[from] serde_json::Error),
     #[error("the question took too long; a shorter period, or a field with an index (ip, port, proc, name) narrows it")]

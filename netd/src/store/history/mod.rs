@@ -17,6 +17,7 @@ mod interrupt;
 mod reader;
 mod saved;
 mod schema;
+mod segments;
 mod sql;
 mod statistics;
 mod writer;

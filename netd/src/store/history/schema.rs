@@ -1,4 +1,4 @@
-//! The files' tables and indices, their version, and how a file is opened.
+//! The files' tables, their versions, and how a file is opened.
 
 use std::path::Path;
 
@@ -8,16 +8,27 @@ use super::error::Error;
 
 /// "netd" in ASCII: nobody else's file is taken for ours.
 const APPLICATION: i64 = 0x6e65_7464;
-/// Changes with anything below.
-const VERSION: i64 = 1;
+
+/// A kind of file.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Kind {
+    /// Changes with anything in `tables`.
+    version: i64,
+    tables: &'static str,
+}
 
 /// A conversation longer than this is in an index of its own, so that "still alive then" does not look at all that
 /// began before.
 pub(super) const LONG_NS: i64 = 600_000_000_000;
 
-/// Addresses are 4 or 16 bytes in network byte order, times nanoseconds of Unix time. Texts are numbers of `texts`,
-/// names of `names`; `zone` is the number of the name's last two labels. What has no value is NULL and in no index.
-pub(super) const FLOWS: &str = "
+/// Addresses are 4 or 16 bytes in network byte order, times nanoseconds of Unix time. Texts are numbers of `texts`;
+/// names are written from their end, so that what lies under a name begins with it. What has no value is NULL.
+///
+/// What flows are found by stands in `fresh` for the newest of them, then in a segment of each table `by_…`
+/// ([`super::segments`]).
+pub(super) const FLOWS: Kind = Kind {
+    version: 2,
+    tables: "
 CREATE TABLE span (
     one INTEGER PRIMARY KEY CHECK (one = 1),
     flows INTEGER NOT NULL, least INTEGER NOT NULL, most INTEGER NOT NULL,
@@ -25,8 +36,6 @@ CREATE TABLE span (
     run INTEGER NOT NULL, batch INTEGER NOT NULL
 ) STRICT;
 CREATE TABLE texts (id INTEGER PRIMARY KEY, text TEXT NOT NULL UNIQUE) STRICT;
-CREATE TABLE names (id INTEGER PRIMARY KEY, text TEXT NOT NULL UNIQUE, reversed TEXT NOT NULL) STRICT;
-CREATE INDEX names_reversed ON names (reversed);
 CREATE TABLE processes (id INTEGER PRIMARY KEY, digest BLOB NOT NULL UNIQUE, document TEXT NOT NULL) STRICT;
 CREATE TABLE flows (
     id INTEGER PRIMARY KEY,
@@ -36,7 +45,7 @@ CREATE TABLE flows (
     packets_in INTEGER NOT NULL, bytes_in INTEGER NOT NULL, payload_in INTEGER NOT NULL, flags_in INTEGER NOT NULL,
     turns INTEGER NOT NULL, state INTEGER NOT NULL, end_reason INTEGER NOT NULL,
     community ANY,
-    name INTEGER, zone INTEGER, name_source INTEGER NOT NULL,
+    name TEXT, name_source INTEGER NOT NULL,
     service INTEGER, alpn INTEGER, ja4 INTEGER, encrypted_dns INTEGER,
     country INTEGER, asn INTEGER, as_name INTEGER,
     pid INTEGER, comm INTEGER, exe INTEGER, user INTEGER,
@@ -44,17 +53,34 @@ CREATE TABLE flows (
     process INTEGER, responder_process INTEGER,
     vlan INTEGER NOT NULL, ifindex INTEGER NOT NULL, rule INTEGER NOT NULL
 ) STRICT;
-CREATE INDEX flows_src ON flows (src);
-CREATE INDEX flows_dst ON flows (dst);
-CREATE INDEX flows_sport ON flows (sport);
-CREATE INDEX flows_dport ON flows (dport);
-CREATE INDEX flows_zone ON flows (zone) WHERE zone IS NOT NULL;
-CREATE INDEX flows_comm ON flows (comm) WHERE comm IS NOT NULL;
-CREATE INDEX flows_community ON flows (substr(community, 1, 6)) WHERE community IS NOT NULL;
 CREATE INDEX flows_long ON flows (end) WHERE end - start > 600000000000;
-";
+CREATE TABLE fresh (
+    id INTEGER PRIMARY KEY,
+    src BLOB NOT NULL, dst BLOB NOT NULL, sport INTEGER NOT NULL, dport INTEGER NOT NULL,
+    comm INTEGER, community BLOB, name TEXT
+) STRICT;
+CREATE TABLE segments (
+    segment INTEGER PRIMARY KEY, flows INTEGER NOT NULL, least INTEGER NOT NULL, most INTEGER NOT NULL
+) STRICT;
+CREATE TABLE by_src (segment INTEGER, src BLOB, id INTEGER, PRIMARY KEY (segment, src, id)) STRICT, WITHOUT ROWID;
+CREATE TABLE by_dst (segment INTEGER, dst BLOB, id INTEGER, PRIMARY KEY (segment, dst, id)) STRICT, WITHOUT ROWID;
+CREATE TABLE by_sport (
+    segment INTEGER, sport INTEGER, id INTEGER, PRIMARY KEY (segment, sport, id)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE by_dport (
+    segment INTEGER, dport INTEGER, id INTEGER, PRIMARY KEY (segment, dport, id)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE by_comm (segment INTEGER, comm INTEGER, id INTEGER, PRIMARY KEY (segment, comm, id)) STRICT, WITHOUT ROWID;
+CREATE TABLE by_name (segment INTEGER, name TEXT, id INTEGER, PRIMARY KEY (segment, name, id)) STRICT, WITHOUT ROWID;
+CREATE TABLE by_community (
+    segment INTEGER, community BLOB, id INTEGER, PRIMARY KEY (segment, community, id)
+) STRICT, WITHOUT ROWID;
+",
+};
 
-pub(super) const CONTROL: &str = "
+pub(super) const CONTROL: Kind = Kind {
+    version: 1,
+    tables: "
 CREATE TABLE findings (
     id INTEGER PRIMARY KEY, time INTEGER NOT NULL,
     finding TEXT NOT NULL, rises TEXT NOT NULL, response TEXT, triage TEXT NOT NULL
@@ -64,10 +90,11 @@ CREATE TABLE verdicts (
     verdict INTEGER NOT NULL, document TEXT NOT NULL
 ) STRICT;
 CREATE INDEX verdicts_time ON verdicts (time);
-";
+",
+};
 
-/// Opens a file to write, making it with `tables` when there is none.
-pub(super) fn open(path: &Path, tables: &str) -> Result<Connection, Error> {
+/// Opens a file to write, making it when there is none.
+pub(super) fn open(path: &Path, kind: Kind) -> Result<Connection, Error> {
     let connection = Connection::open(path).map_err(Error::sqlite("open", path))?;
     let set_up = |connection: &Connection| {
         // Whoever is killed loses nothing that was committed; a power cut, what the kernel had not yet written.
@@ -78,29 +105,31 @@ pub(super) fn open(path: &Path, tables: &str) -> Result<Connection, Error> {
     };
     set_up(&connection).map_err(Error::sqlite("open", path))?;
     if versions(&connection, path)? == (0, 0) {
+        let Kind { version, tables } = kind;
         let script =
-            format!("BEGIN; {tables} PRAGMA application_id = {APPLICATION}; PRAGMA user_version = {VERSION}; COMMIT;");
+            format!("BEGIN; {tables} PRAGMA application_id = {APPLICATION}; PRAGMA user_version = {version}; COMMIT;");
         connection.execute_batch(&script).map_err(Error::sqlite("set up", path))?;
     }
-    check(&connection, path)?;
+    check(&connection, path, kind)?;
     Ok(connection)
 }
 
 /// Opens a file to read.
-pub(super) fn open_to_read(path: &Path) -> Result<Connection, Error> {
+pub(super) fn open_to_read(path: &Path, kind: Kind) -> Result<Connection, Error> {
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(path, flags).map_err(Error::sqlite("open", path))?;
     connection
         .execute_batch("PRAGMA temp_store = MEMORY; PRAGMA cache_size = -8192; PRAGMA busy_timeout = 2000;")
         .map_err(Error::sqlite("open", path))?;
-    check(&connection, path)?;
+    check(&connection, path, kind)?;
     Ok(connection)
 }
 
-fn check(connection: &Connection, path: &Path) -> Result<(), Error> {
+fn check(connection: &Connection, path: &Path, kind: Kind) -> Result<(), Error> {
     match versions(connection, path)? {
-        (APPLICATION, VERSION) => Ok(()),
-        (_, version) => Err(Error::Version { path: path.to_owned(), version, reads: VERSION }),
+        (APPLICATION, version) if version == kind.version => Ok(()),
+        (APPLICATION, version) => Err(Error::Version { path: path.to_owned(), version, reads: kind.version }),
+        _ => Err(Error::Foreign { path: path.to_owned() }),
     }
 }
 

@@ -14,6 +14,7 @@ use super::flow::{Live, Scores, verdict};
 use super::interrupt::Interrupt;
 use super::reader::{Reader, may_hold};
 use super::sql;
+use super::writer::reversed;
 use crate::query::Query;
 
 /// Groups times buckets held at once.
@@ -71,9 +72,8 @@ impl Group {
     /// Returns the table that a column's numbers stand for.
     const fn table(self) -> Option<&'static str> {
         match self {
-            Self::Name => Some("names"),
             Self::Process | Self::Country | Self::Service => Some("texts"),
-            Self::Src | Self::Dst | Self::Port | Self::Protocol | Self::Asn | Self::Verdict => None,
+            Self::Src | Self::Dst | Self::Port | Self::Protocol | Self::Asn | Self::Name | Self::Verdict => None,
         }
     }
 
@@ -107,6 +107,7 @@ impl Group {
                 Some(u8::try_from(number).map_or_else(|_| number.to_string(), protocol_name))
             }
             (Value::Integer(number), None) => Some(number.to_string()),
+            (Value::Text(name), _) if self == Self::Name => Some(reversed(&name)),
             (Value::Text(text), _) => Some(text),
             (Value::Blob(octets), _) => Some(super::reader::address(&octets).map(|ip: IpAddr| ip.to_string())?),
             (Value::Real(real), _) => Some(real.to_string()),
@@ -161,10 +162,11 @@ impl Reader {
         memory: impl FnOnce(u64) -> Result<Statistics, Error>,
     ) -> Result<Statistics, Error> {
         let compiled = sql::compile(query);
+        let when = compiled.narrowed();
         let needs_scores = compiled.needs_scores || group == Group::Verdict;
         // All files as of one moment: a flow that is written meanwhile is counted in memory.
         let mut snapshots = Vec::new();
-        for day in self.days.list() {
+        for day in self.days.list().into_iter().filter(|day| day.is_read) {
             interrupt.check()?;
             let opened = self.connection(&day.path).and_then(|connection| {
                 if needs_scores {
@@ -186,9 +188,8 @@ impl Reader {
         let mut sum = memory(own.map(|(day, _)| day.span.batch).max().unwrap_or(0))?;
         for (day, connection) in snapshots {
             if may_hold(&day, query, None) {
-                let added = interrupt.around(&connection, |connection| {
-                    add_file(&mut sum, connection, &day, &compiled.all, group, bucket_ns)
-                });
+                let added = interrupt
+                    .around(&connection, |connection| add_file(&mut sum, connection, &day, &when, group, bucket_ns));
                 if let Err(error) = added {
                     let _: Option<()> = self.pass_over(&day, error)?;
                     continue;
@@ -206,7 +207,7 @@ fn add_file(
     sum: &mut Statistics,
     connection: &Connection,
     day: &Day,
-    all: &sql::Clause,
+    when: &sql::Clause,
     group: Group,
     bucket_ns: u64,
 ) -> Result<(), Error> {
@@ -219,12 +220,12 @@ fn add_file(
         "SELECT {}, {bucket}, count(*), sum(f.bytes_in), sum(f.bytes_out) FROM flows AS f WHERE {} GROUP BY 1, 2 \
          LIMIT {}",
         group.column(),
-        all.sql,
+        when.sql,
         MOST_CELLS + 1
     );
     let failed = || Error::sqlite("read", &day.path);
     let mut statement = connection.prepare(&text).map_err(failed())?;
-    let mut rows = statement.query(params_from_iter(&all.values)).map_err(failed())?;
+    let mut rows = statement.query(params_from_iter(&when.values)).map_err(failed())?;
     while let Some(row) = rows.next().map_err(failed())? {
         let number = |at: usize| row.get::<_, i64>(at).map(i64::cast_unsigned);
         let read = || {

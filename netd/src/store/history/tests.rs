@@ -112,7 +112,7 @@ prop_compose! {
 }
 
 /// Terms of every kind.
-const TERMS: [&str; 48] = [
+const TERMS: [&str; 54] = [
     "198.51.100.3",
     "src:198.51.100.2",
     "dst:198.51.100.0/30",
@@ -140,6 +140,12 @@ const TERMS: [&str; 48] = [
     "name:b.example.org",
     "name:localhost",
     "name:net",
+    "name:*.net",
+    "name:a*.org",
+    "name:*.example.org,localhost,badexample.net",
+    "name:nothing.example.net",
+    "sni:net",
+    "ip:198.51.100.3,198.51.100.4",
     "sni:example.net",
     "sni:*.org",
     "service:tls",
@@ -233,7 +239,10 @@ fn written(folder: &std::path::Path, conversations: Vec<Conversation>, files: us
     rows.sort_by_key(|row| row.conversation.end);
     let size = rows.len().div_ceil(files);
     for (day, rows) in rows.chunks(size).enumerate() {
-        writer.write(Timestamp(NOW.0 + day as u64 * 86_400_000_000_000), rows).unwrap();
+        // Some are sorted, the last are fresh.
+        for batch in rows.chunks(7) {
+            writer.write(Timestamp(NOW.0 + day as u64 * 86_400_000_000_000), batch).unwrap();
+        }
     }
     (history, rows)
 }
@@ -339,7 +348,7 @@ fn a_damaged_file_is_set_aside_and_the_day_begins_anew() {
 }
 
 #[test]
-fn a_file_of_another_version_is_left_alone() {
+fn a_file_of_another_version_is_kept_unread_and_the_day_goes_on_beside_it() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("flows-2027-01-15.db");
     {
@@ -349,11 +358,63 @@ fn a_file_of_another_version_is_left_alone() {
     rusqlite::Connection::open(&path).unwrap().execute_batch("PRAGMA user_version = 99").unwrap();
 
     let (history, mut writer) = open(folder.path());
+    writer.write(NOW, &[begun(1)]).unwrap();
 
-    assert!(ids(&history, "", None, 10).0.is_empty());
+    assert_eq!(ids(&history, "", None, 10).0, [begun(1).sequence]);
+    assert!(folder.path().join("flows-2027-01-15.2.db").exists());
+    assert_eq!((history.report().files, history.report().errors), (2, 0));
+    // It goes as others do.
+    writer.write(Timestamp(NOW.0 + 9 * 86_400_000_000_000), &[begun(9 * 86_400)]).unwrap();
+    assert!(!path.exists());
+}
+
+#[test]
+fn a_file_of_somebody_else_is_left_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("flows-2027-01-15.db");
+    rusqlite::Connection::open(&path).unwrap().execute_batch("CREATE TABLE t (a); PRAGMA user_version = 2").unwrap();
+
+    let (history, mut writer) = open(folder.path());
     let error = writer.write(NOW, &[begun(1)]).unwrap_err();
-    assert!(matches!(error, Error::Version { version: 99, .. }), "{error}");
+
+    assert!(matches!(error, Error::Foreign { .. }), "{error}");
+    writer.write(Timestamp(NOW.0 + 9 * 86_400_000_000_000), &[begun(9 * 86_400)]).unwrap();
     assert!(path.exists());
+    assert_eq!(history.report().files, 1);
+}
+
+#[test]
+fn flows_are_sorted_when_there_are_many_and_when_their_file_is_closed() {
+    let folder = tempfile::tempdir().unwrap();
+    let (history, mut writer) = open(folder.path());
+    let rows: Vec<_> = (0..40).map(begun).collect();
+    let within = |name: &str| {
+        let file = rusqlite::Connection::open(folder.path().join(name)).unwrap();
+        let count = |table: &str| {
+            file.query_row(&format!("SELECT count(*) FROM {table}"), [], |row| row.get::<_, i64>(0)).unwrap()
+        };
+        (count("segments"), count("by_dst"), count("fresh"))
+    };
+
+    for batch in rows.chunks(9) {
+        writer.write(NOW, batch).unwrap();
+    }
+    assert_eq!(within("flows-2027-01-15.db"), (2, 36, 4));
+    drop(writer);
+    let (_, mut writer) = open(folder.path());
+    writer.write(NOW, &[begun(40)]).unwrap();
+    assert_eq!(within("flows-2027-01-15.db"), (2, 36, 5));
+    writer.write(Timestamp(NOW.0 + 86_400_000_000_000), &[begun(86_400)]).unwrap();
+
+    assert_eq!(within("flows-2027-01-15.db"), (3, 41, 0));
+    assert_eq!(within("flows-2027-01-16.db"), (0, 0, 1));
+    assert!(!folder.path().join("flows-2027-01-15.db-wal").exists());
+    // One that is closed with all flows sorted.
+    writer.write(Timestamp(NOW.0 + 86_400_000_000_000), &(86_401..86_416).map(begun).collect::<Vec<_>>()).unwrap();
+    writer.write(Timestamp(NOW.0 + 2 * 86_400_000_000_000), &[begun(2 * 86_400)]).unwrap();
+    assert_eq!(within("flows-2027-01-16.db"), (1, 16, 0));
+    assert!(!folder.path().join("flows-2027-01-16.db-wal").exists());
+    assert_eq!(ids(&history, "port:443", None, 100).0.len(), 41);
 }
 
 #[test]

@@ -18,6 +18,8 @@ use super::error::Error;
 use super::flow::{REASONS, SOURCES, number_of, signed};
 use super::health::Health;
 use super::schema;
+use super::segments::{self, Fresh};
+use super::sql::key_of_community;
 use crate::store::Row;
 
 /// Texts whose numbers are remembered; beyond it the file is asked again.
@@ -40,6 +42,8 @@ struct Open {
     path: PathBuf,
     connection: Connection,
     span: Span,
+    /// Flows in no segment.
+    fresh: u64,
     numbers: Numbers,
 }
 
@@ -47,7 +51,6 @@ struct Open {
 #[derive(Debug, Default)]
 struct Numbers {
     texts: HashMap<String, i64>,
-    names: HashMap<String, i64>,
     processes: HashMap<[u8; 16], i64>,
 }
 
@@ -117,12 +120,18 @@ impl Writer {
         }
         drop(insert);
         save(&transaction, span).map_err(Error::sqlite("write to", &path))?;
+        let fresh = open.fresh + rows.len() as u64;
+        let is_full = segments::is_full(fresh);
+        if is_full {
+            segments::close(&transaction).map_err(Error::sqlite("sort", &path))?;
+        }
         // Before the commit: whoever sees the batch in the file must not count the rows in memory too.
         for row in rows {
             row.written.set(batch);
         }
         transaction.commit().map_err(Error::sqlite("write to", &path))?;
         open.span = span;
+        open.fresh = if is_full { 0 } else { fresh };
         let part = open.part;
         self.days.put(part, span);
         Ok(rows.len() as u64)
@@ -132,9 +141,9 @@ impl Writer {
     fn open_at(&mut self, now: Timestamp) -> Result<&mut Open, Error> {
         let part = self.days.part_at(now, self.limits);
         if self.open.as_ref().is_some_and(|open| open.part != part)
-            && let Some(open) = self.open.take()
+            && let Some(mut open) = self.open.take()
         {
-            seal(&open);
+            seal(&mut open);
             self.days.put(open.part, open.span);
         }
         let open = match self.open.take() {
@@ -146,23 +155,29 @@ impl Writer {
 
     fn open_part(&self, part: Part) -> Result<Open, Error> {
         let path = self.days.path(part);
-        let opened =
-            schema::open(&path, schema::FLOWS).and_then(|connection| Ok((Span::read(&connection, &path)?, connection)));
-        let (span, connection) = match opened {
+        let opened = || -> Result<_, Error> {
+            let connection = schema::open(&path, schema::FLOWS)?;
+            Ok((Span::read(&connection, &path)?, segments::fresh(&connection, &path)?, connection))
+        };
+        let (span, fresh, connection) = match opened() {
             Err(error) if error.is_damage() => {
                 damaged(&path, &error, &self.health);
                 self.days.forget(part);
-                (Span::default(), schema::open(&path, schema::FLOWS)?)
+                opened()?
             }
             other => other?,
         };
-        Ok(Open { part, path, connection, span, numbers: Numbers::default() })
+        Ok(Open { part, path, connection, span, fresh, numbers: Numbers::default() })
     }
 }
 
 /// Leaves a plain file without a journal, which can be read where nothing can be written.
-fn seal(open: &Open) {
-    let sealed = open.connection.execute_batch("PRAGMA optimize; PRAGMA journal_mode = DELETE;");
+fn seal(open: &mut Open) {
+    let sorted = open.connection.transaction().and_then(|transaction| {
+        segments::close(&transaction)?;
+        transaction.commit()
+    });
+    let sealed = sorted.and_then(|()| open.connection.execute_batch("PRAGMA journal_mode = DELETE;"));
     if let Err(error) = sealed {
         // A reader may be in it; the file is whole, with its journal beside it.
         tracing::debug!(path = %open.path.display(), %error, "history: a file keeps its journal");
@@ -180,14 +195,14 @@ fn save(transaction: &Transaction<'_>, span: Span) -> rusqlite::Result<()> {
 }
 
 /// Columns of a flow.
-const COLUMNS: usize = 43;
+const COLUMNS: usize = 42;
 
 /// The statements of one transaction.
 struct Insert<'c> {
     numbers: &'c mut Numbers,
     flow: Statement<'c>,
+    fresh: Fresh<'c>,
     texts: Interning<'c>,
-    names: Interning<'c>,
     processes: Interning<'c>,
 }
 
@@ -217,17 +232,12 @@ impl<'c> Insert<'c> {
         let flow = connection.prepare(&format!("INSERT OR REPLACE INTO flows VALUES ({marks})"))?;
         let texts =
             Interning::new(connection, "SELECT id FROM texts WHERE text = ?", "INSERT INTO texts (text) VALUES (?)")?;
-        let names = Interning::new(
-            connection,
-            "SELECT id FROM names WHERE text = ?",
-            "INSERT INTO names (text, reversed) VALUES (?, ?)",
-        )?;
         let processes = Interning::new(
             connection,
             "SELECT id FROM processes WHERE digest = ?",
             "INSERT INTO processes (digest, document) VALUES (?, ?)",
         )?;
-        Ok(Self { numbers, flow, texts, names, processes })
+        Ok(Self { numbers, flow, fresh: Fresh::new(connection)?, texts, processes })
     }
 
     fn row(&mut self, row: &Row, region: Option<Region>) -> rusqlite::Result<()> {
@@ -236,16 +246,29 @@ impl<'c> Insert<'c> {
         let container = process.and_then(|process| process.container.as_deref());
         let pod = container.and_then(|container| container.pod.as_ref());
         let region = region.unwrap_or_default();
-        let name = self.name(c.name.as_deref())?;
-        let zone = self.name(c.name.as_deref().map(zone))?;
+        let id = signed(row.sequence);
+        let (src, dst) = (octets(c.originator), octets(c.responder));
+        let comm = self.text(process.map(|process| process.comm.as_str()))?;
+        let name = c.name.as_deref().map(reversed);
+        let community = c.community_id.as_deref().map(community);
+        self.fresh.add([
+            &id,
+            &src,
+            &dst,
+            &c.originator_port,
+            &c.responder_port,
+            &comm,
+            &community.as_ref().map(key_of_community),
+            &name,
+        ])?;
         let (out, back) = (c.originated, c.responded);
         let number = |number: u64| Value::Integer(signed(number));
         let values: [Value; COLUMNS] = [
-            number(row.sequence),
+            Value::Integer(id),
             number(c.start.0),
             number(c.end.0),
-            Value::Blob(octets(c.originator)),
-            Value::Blob(octets(c.responder)),
+            Value::Blob(src),
+            Value::Blob(dst),
             number(c.originator_port.into()),
             number(c.responder_port.into()),
             number(c.protocol.into()),
@@ -260,9 +283,8 @@ impl<'c> Insert<'c> {
             number(c.turns.into()),
             self.text(Some(c.state))?,
             Value::Integer(number_of(&REASONS, &c.end_reason)),
-            c.community_id.as_deref().map_or(Value::Null, community),
-            name,
-            zone,
+            community.unwrap_or(Value::Null),
+            name.map_or(Value::Null, Value::Text),
             Value::Integer(number_of(&SOURCES, &c.name_source)),
             self.text(c.service.map(|service| service.name()))?,
             self.text(c.alpn.as_deref())?,
@@ -272,7 +294,7 @@ impl<'c> Insert<'c> {
             region.asn.map_or(Value::Null, |asn| number(asn.into())),
             self.text(region.as_name.as_deref())?,
             process.map_or(Value::Null, |process| number(process.id.pid.into())),
-            self.text(process.map(|process| process.comm.as_str()))?,
+            comm,
             self.text(process.and_then(|process| process.exe.as_deref()))?,
             self.text(process.and_then(|process| process.user.as_deref()))?,
             self.text(container.and_then(|container| container.name.as_deref()))?,
@@ -297,16 +319,6 @@ impl<'c> Insert<'c> {
         }
         let number = self.texts.number(&text, &[&text])?;
         remember(&mut self.numbers.texts, text.to_owned(), number);
-        Ok(Value::Integer(number))
-    }
-
-    fn name(&mut self, name: Option<&str>) -> rusqlite::Result<Value> {
-        let Some(name) = name else { return Ok(Value::Null) };
-        if let Some(number) = self.numbers.names.get(name) {
-            return Ok(Value::Integer(*number));
-        }
-        let number = self.names.number(&name, &[&name, &reversed(name)])?;
-        remember(&mut self.numbers.names, name.to_owned(), number);
         Ok(Value::Integer(number))
     }
 
@@ -338,11 +350,6 @@ pub(super) fn octets(address: IpAddr) -> Vec<u8> {
         IpAddr::V4(v4) => v4.octets().to_vec(),
         IpAddr::V6(v6) => v6.octets().to_vec(),
     }
-}
-
-/// Returns a name's last two labels, by which names are found.
-pub(super) fn zone(name: &str) -> &str {
-    name.rmatch_indices('.').nth(1).map_or(name, |(at, _)| &name[at + 1..])
 }
 
 /// Returns a name from its end: what lies under a name then begins with it.

@@ -22,6 +22,7 @@ mod window;
 use serde::{Deserialize, Serialize};
 
 use crate::stats;
+use crate::time::set_back;
 use evalue::Evidence;
 pub use shape::Shape;
 use window::Window;
@@ -155,6 +156,11 @@ impl Timing {
                 }
             }
         }
+    }
+
+    /// Makes all turns `by_ns` earlier.
+    pub(crate) fn set_back(&mut self, by_ns: u64) {
+        self.last_ns = set_back(self.last_ns, by_ns);
     }
 
     /// Goes on after `unwatched_s` seconds in which turns may have gone unseen. Where a turn is hardly likely to have

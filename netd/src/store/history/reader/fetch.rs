@@ -12,13 +12,14 @@ use rusqlite::{Connection, Row};
 use super::super::base64;
 use super::super::error::Error;
 use super::super::flow::{Flow, REASONS, RegionView, SOURCES, Scores, signed, verdict};
+use super::super::writer::reversed;
 use crate::query::Place;
 
 const SELECT: &str = "
 SELECT f.start, f.end, f.src, f.dst, f.sport, f.dport, f.proto,
     f.packets_out, f.bytes_out, f.payload_out, f.flags_out, f.packets_in, f.bytes_in, f.payload_in, f.flags_in,
     f.turns, (SELECT text FROM texts WHERE id = f.state), f.end_reason, f.community,
-    (SELECT text FROM names WHERE id = f.name), f.name_source,
+    f.name, f.name_source,
     (SELECT text FROM texts WHERE id = f.service), (SELECT text FROM texts WHERE id = f.alpn),
     (SELECT text FROM texts WHERE id = f.ja4), (SELECT text FROM texts WHERE id = f.encrypted_dns),
     (SELECT text FROM texts WHERE id = f.country), f.asn, (SELECT text FROM texts WHERE id = f.as_name),
@@ -58,7 +59,7 @@ fn flow(id: u64, row: &Row<'_>, scores: &Scores) -> rusqlite::Result<Flow> {
     let state: Option<String> = columns.next()?;
     let end_reason = columns.one_of(&REASONS, EndReason::Forced)?;
     let community_id = columns.community()?;
-    let name = columns.next()?;
+    let name = columns.next::<Option<String>>()?.map(|name| reversed(&name));
     let name_source = columns.one_of(&SOURCES, NameSource::None)?;
     let (service, alpn, ja4, encrypted_dns) = (columns.next()?, columns.next()?, columns.next()?, columns.next()?);
     let region = RegionView { country: columns.next()?, asn: columns.next()?, as_name: columns.next()? };

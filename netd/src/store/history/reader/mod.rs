@@ -3,26 +3,26 @@
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use rusqlite::types::Value;
-use rusqlite::{Connection, params_from_iter};
+use rusqlite::Connection;
 
 use super::days::{Day, Days};
 use super::error::Error;
 use super::flow::{Flow, Scores, signed};
 use super::health::Health;
 use super::interrupt::Interrupt;
-use super::schema::{self, LONG_NS};
-use super::sql::{self, Clause, Compiled};
+use super::schema;
+use super::sql;
 use super::writer::octets;
 use crate::query::{Field, Place, Query};
 
 mod fetch;
+mod places;
 
 pub(super) use fetch::address;
+use places::Search;
 
 /// Connections kept for the next question.
 const IDLE: usize = 32;
-const LONG_US: u64 = LONG_NS.cast_unsigned() / 1_000;
 
 /// Asks the files of flows.
 #[derive(Debug)]
@@ -81,7 +81,7 @@ impl Reader {
                 continue;
             }
             let places = self.within(day, scores, compiled.needs_scores, interrupt, |connection| {
-                places(connection, day, query, &compiled, after, limit + 1)
+                places::places(&Search { connection, query, after, limit: limit + 1, interrupt }, day, &compiled)
             })?;
             found.extend(places.into_iter().flatten().map(|place| (place, at)));
         }
@@ -152,7 +152,11 @@ impl Reader {
     pub(super) fn pass_over<T>(&self, day: &Day, error: Error) -> Result<Option<T>, Error> {
         match error {
             Error::Late | Error::TooManyGroups { .. } => Err(error),
-            Error::Sqlite { .. } | Error::Io { .. } | Error::Version { .. } | Error::Encode(_) => {
+            Error::Sqlite { .. }
+            | Error::Io { .. }
+            | Error::Version { .. }
+            | Error::Foreign { .. }
+            | Error::Encode(_) => {
                 // One that retention has removed meanwhile is no fault.
                 if day.path.exists() && self.health.failed(&error.to_string()) {
                     tracing::warn!(%error, "a file of history cannot be read");
@@ -168,7 +172,7 @@ impl Reader {
             Some(at) => Ok(idle.swap_remove(at).1),
             None => {
                 drop(idle);
-                schema::open_to_read(path)
+                schema::open_to_read(path, schema::FLOWS)
             }
         }
     }
@@ -196,79 +200,6 @@ pub(super) fn may_hold(day: &Day, query: &Query, after: Option<Place>) -> bool {
     span.flows > 0 && !is_over && !begins_late && !is_behind
 }
 
-/// Returns the first `limit` places of each way into a file, and of the long conversations.
-fn places(
-    connection: &Connection,
-    day: &Day,
-    query: &Query,
-    compiled: &Compiled,
-    after: Option<Place>,
-    limit: usize,
-) -> Result<Vec<Place>, Error> {
-    // An id is never before its flow's start, and so much after it at most.
-    let most = query.until.map_or(u64::MAX, |until| (until.0 / 1_000).saturating_add(day.span.longest_lag_us + 1));
-    // What is shorter than a long conversation and not over by then began so late.
-    let least = query.since.map_or(0, |since| (since.0 / 1_000).saturating_sub(LONG_US));
-    let between = |least: u64, most: u64| Clause {
-        sql: "f.id BETWEEN ? AND ?".into(),
-        values: vec![integer(least), integer(most)],
-    };
-    let mut found = Vec::new();
-    let mut take = |from: &str, clauses: Vec<Clause>| {
-        select(connection, day, query, from, clauses, after, limit).map(|places| found.extend(places))
-    };
-    match compiled.ways.as_slice() {
-        [] => take("NOT INDEXED", vec![compiled.rest.clone(), between(least, most)])?,
-        ways => {
-            for way in ways {
-                let clauses = vec![way.when.clone(), compiled.rest.clone(), between(least, most)];
-                take(&format!("INDEXED BY {}", way.index), clauses)?;
-            }
-        }
-    }
-    if let Some(since) = query.since.filter(|_| day.span.least_id < least) {
-        let long =
-            Clause { sql: "f.end - f.start > 600000000000 AND f.end >= ?".into(), values: vec![integer(since.0)] };
-        take("INDEXED BY flows_long", vec![long, between(0, least.saturating_sub(1)), compiled.all.clone()])?;
-    }
-    found.sort_unstable();
-    found.dedup();
-    Ok(found)
-}
-
-fn select(
-    connection: &Connection,
-    day: &Day,
-    query: &Query,
-    from: &str,
-    mut clauses: Vec<Clause>,
-    after: Option<Place>,
-    limit: usize,
-) -> Result<Vec<Place>, Error> {
-    let (key, by_id) = (sql::rank(query.sort.by), query.sort.by == Field::Id);
-    let (direction, sign) = if query.sort.descending { ("DESC", "<") } else { ("ASC", ">") };
-    clauses.extend(after.map(|after| match by_id {
-        true => Clause { sql: format!("f.id {sign} ?"), values: vec![integer(after.id)] },
-        false => Clause {
-            sql: format!("({key}, f.id) {sign} (?, ?)"),
-            values: vec![Value::Integer(after.key), integer(after.id)],
-        },
-    }));
-    let when = Clause::and(clauses);
-    let order = if by_id { String::new() } else { format!("{key} {direction}, ") };
-    let text = format!(
-        "SELECT {key}, f.id FROM flows AS f {from} WHERE {} ORDER BY {order}f.id {direction} LIMIT {limit}",
-        when.sql
-    );
-    let places = connection.prepare(&text).and_then(|mut statement| {
-        let rows = statement.query_map(params_from_iter(when.values), |row| {
-            Ok(Place { key: row.get(0)?, id: row.get::<_, i64>(1)?.cast_unsigned() })
-        })?;
-        rows.collect()
-    });
-    places.map_err(Error::sqlite("read", &day.path))
-}
-
 /// Puts the scores into a table of this connection's own.
 pub(super) fn fill(connection: &Connection, scores: &Scores) -> rusqlite::Result<()> {
     connection.execute_batch(sql::SCORES)?;
@@ -278,8 +209,4 @@ pub(super) fn fill(connection: &Connection, scores: &Scores) -> rusqlite::Result
         insert.execute((ends.0, ends.1, pair.responder_port, pair.proto, signed(*finding), *score))?;
     }
     Ok(())
-}
-
-fn integer(number: u64) -> Value {
-    Value::Integer(signed(number))
 }

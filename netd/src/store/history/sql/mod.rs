@@ -4,11 +4,14 @@ use ipnet::IpNet;
 use rusqlite::types::Value;
 
 use super::flow::{REASONS, reason_name, signed};
-use super::writer::{community, octets, reversed, zone};
+use super::segments::Key;
+use super::writer::{community, octets, reversed};
 use crate::query::{Below, Field, Pattern, Query, Span, Term, Test};
 
-/// Ways into a table that are worth merging; a term with more values is a filter only.
-const MOST_WAYS: usize = 16;
+mod entry;
+
+use entry::Entry;
+pub(super) use entry::key_of_community;
 
 /// A condition with the values of its question marks.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -17,21 +20,28 @@ pub(super) struct Clause {
     pub(super) values: Vec<Value>,
 }
 
-/// One index by which all rows of a term's value are found.
+/// One key by which all flows of a term's value are found.
 #[derive(Clone, Debug)]
 pub(super) struct Way {
-    pub(super) index: &'static str,
+    pub(super) key: Key,
+    /// Of the table of keys, `k`.
     pub(super) when: Clause,
+}
+
+/// One term's ways: together they find all that the query asks for, some perhaps twice.
+#[derive(Clone, Debug)]
+pub(super) struct Found {
+    pub(super) ways: Vec<Way>,
+    /// What must hold of flows found by them; nothing when there is nothing more to ask.
+    pub(super) rest: Option<Clause>,
 }
 
 /// A query over the table `flows AS f`.
 #[derive(Clone, Debug)]
 pub(super) struct Compiled {
-    /// Together they find all that the query asks for, some perhaps twice. Empty: by number.
-    pub(super) ways: Vec<Way>,
-    /// What must hold of rows found by a way.
-    pub(super) rest: Clause,
-    /// What must hold of any row.
+    /// Any one will do; the first is mostly the shortest. None: by number.
+    pub(super) found: Vec<Found>,
+    /// What must hold of any flow.
     pub(super) all: Clause,
     /// Whether the table `temp.scores` is looked at.
     pub(super) needs_scores: bool,
@@ -51,7 +61,7 @@ pub(super) const VERDICT: &str = "CASE WHEN f.rule <> 0 THEN 'block' WHEN EXISTS
      WHERE s.src = f.src AND s.dst = f.dst AND s.dport = f.dport AND s.proto = f.proto) THEN 'alert' ELSE 'allow' END";
 
 impl Clause {
-    fn new(sql: impl Into<String>, values: impl Into<Vec<Value>>) -> Self {
+    pub(super) fn new(sql: impl Into<String>, values: impl Into<Vec<Value>>) -> Self {
         Self { sql: sql.into(), values: values.into() }
     }
 
@@ -73,21 +83,43 @@ impl Clause {
 
 /// Compiles what a query asks of every row; its order and its place are the reader's.
 pub(super) fn compile(query: &Query) -> Compiled {
-    let entry = query.terms.iter().enumerate().filter(|(_, term)| !term.negated);
-    let entry = entry.filter_map(|(at, term)| Some((at, Entry::of(term)?)));
-    let entry = entry.min_by_key(|(_, entry)| entry.rank);
     let times = [
         query.since.map(|since| Clause::new("f.end >= ?", [Value::Integer(signed(since.0))])),
         query.until.map(|until| Clause::new("f.start <= ?", [Value::Integer(signed(until.0))])),
     ];
-    let times = times.into_iter().flatten();
-    let left_out = entry.as_ref().filter(|(_, entry)| entry.is_exact).map(|(at, _)| *at);
-    let others = query.terms.iter().enumerate().filter(|(at, _)| Some(*at) != left_out).map(|(_, term)| holds(term));
-    let rest = Clause::and(times.clone().chain(others));
-    let all = Clause::and(times.chain(query.terms.iter().map(holds)));
-    let ways = entry.map(|(_, entry)| entry.ways).unwrap_or_default();
+    let times = || times.iter().flatten().cloned();
+    let entries = query.terms.iter().enumerate().filter(|(_, term)| !term.negated);
+    let mut entries: Vec<_> = entries.filter_map(|(at, term)| Some((at, Entry::of(term)?))).collect();
+    entries.sort_by_key(|(_, entry)| entry.rank);
+    let found = entries.into_iter().map(|(at, entry)| {
+        let left_out = entry.is_exact.then_some(at);
+        let others = query.terms.iter().enumerate().filter(|(at, _)| Some(*at) != left_out);
+        let rest: Vec<_> = times().chain(others.map(|(_, term)| holds(term))).collect();
+        Found { ways: entry.ways, rest: (!rest.is_empty()).then(|| Clause::and(rest)) }
+    });
+    let found = found.collect();
+    let all = Clause::and(times().chain(query.terms.iter().map(holds)));
     let needs_scores = [Field::Score, Field::Finding, Field::Verdict].iter().any(|field| query.names(*field));
-    Compiled { ways, rest, all, needs_scores }
+    Compiled { found, all, needs_scores }
+}
+
+impl Compiled {
+    /// Returns what must hold of any flow, so that only those found by the first entry are looked at.
+    pub(super) fn narrowed(&self) -> Clause {
+        let Some(Found { ways, .. }) = self.found.first() else { return self.all.clone() };
+        let each = ways.iter().flat_map(|Way { key, when }| {
+            let column = key.column();
+            let sorted = format!(
+                "SELECT k.id FROM by_{column} AS k WHERE k.segment IN (SELECT segment FROM segments) AND ({})",
+                when.sql
+            );
+            let fresh = format!("SELECT k.id FROM fresh AS k WHERE {}", when.sql);
+            [Clause::new(sorted, when.values.clone()), Clause::new(fresh, when.values.clone())]
+        });
+        let (texts, values): (Vec<_>, Vec<_>) = each.map(|clause| (clause.sql, clause.values)).unzip();
+        let among = Clause::new(format!("f.id IN ({})", texts.join(" UNION ALL ")), values.concat());
+        Clause::and([among, self.all.clone()])
+    }
 }
 
 /// Returns the number by which rows are put in order, as [`crate::query::Sort::place`] does.
@@ -126,26 +158,23 @@ fn test(test: &Test) -> Clause {
         Test::Share { span, .. } => share(*span),
         Test::Text { field, pattern } => text(*field, pattern),
         Test::Name { field, name, below } => {
-            let found = names_below(name, *below);
+            let named = Clause::or(named("f.name", name, *below));
             let source = if *field == Field::Sni { "f.name_source = 2 AND " } else { "" };
-            Clause { sql: format!("{source}f.name IN ({})", found.sql), ..found }
+            Clause { sql: format!("{source}({})", named.sql), ..named }
         }
-        Test::Word(word) => Clause::or(WORD_COLUMNS.map(|(column, table)| {
-            let sql = format!("{column} IN (SELECT id FROM {table} WHERE instr(lower(text), ?))");
-            Clause::new(sql, [Value::Text(word.clone())])
-        })),
+        Test::Word(word) => {
+            let name = Clause::new("instr(lower(f.name), ?)", [Value::Text(reversed(word))]);
+            let others = WORD_COLUMNS.map(|column| {
+                let sql = format!("{column} IN (SELECT id FROM texts WHERE instr(lower(text), ?))");
+                Clause::new(sql, [Value::Text(word.clone())])
+            });
+            Clause::or(std::iter::once(name).chain(others))
+        }
     }
 }
 
-/// Where the [`crate::query::WORDS`] of flows are kept.
-const WORD_COLUMNS: [(&str, &str); 6] = [
-    ("f.name", "names"),
-    ("f.comm", "texts"),
-    ("f.exe", "texts"),
-    ("f.service", "texts"),
-    ("f.user", "texts"),
-    ("coalesce(f.container, f.container_id)", "texts"),
-];
+/// Where the [`crate::query::WORDS`] of flows are kept, but for the name.
+const WORD_COLUMNS: [&str; 5] = ["f.comm", "f.exe", "f.service", "f.user", "coalesce(f.container, f.container_id)"];
 
 fn address(column: &str, net: IpNet) -> Clause {
     let (first, last) = (octets(net.network()), octets(net.broadcast()));
@@ -165,118 +194,63 @@ fn share(span: Span) -> Clause {
 
 fn text(field: Field, pattern: &Pattern) -> Clause {
     match (field, pattern) {
-        (Field::CommunityId, Pattern::Exact(id)) => {
-            let value = community(id);
-            let sql = "substr(f.community, 1, 6) = substr(?, 1, 6) AND f.community = ?";
-            Clause::new(sql, [value.clone(), value])
-        }
+        (Field::CommunityId, Pattern::Exact(id)) => Clause::new("f.community = ?", [community(id)]),
         (Field::EndReason, Pattern::Exact(name)) => {
             let number = REASONS.iter().position(|reason| reason_name(*reason) == name);
             Clause::new("f.end_reason = ?", [Value::Integer(number.map_or(-1, |number| number as i64))])
         }
         (Field::Verdict, Pattern::Exact(name)) => Clause::new(format!("{VERDICT} = ?"), [Value::Text(name.clone())]),
         (Field::Container, pattern) => {
-            Clause::or(["f.container", "f.container_id"].map(|column| among(column, "texts", pattern)))
+            Clause::or(["f.container", "f.container_id"].map(|column| among(column, pattern)))
         }
-        (Field::Name, pattern) => among("f.name", "names", pattern),
+        (Field::Name, pattern) => name_like(pattern),
         (Field::Sni, pattern) => {
-            let name = among("f.name", "names", pattern);
+            let name = name_like(pattern);
             Clause { sql: format!("f.name_source = 2 AND {}", name.sql), ..name }
         }
-        (field, pattern) => among(column(field), "texts", pattern),
+        (field, pattern) => among(column(field), pattern),
     }
 }
 
-fn among(column: &str, table: &str, pattern: &Pattern) -> Clause {
+fn among(column: &str, pattern: &Pattern) -> Clause {
     match pattern {
         Pattern::Exact(text) => {
-            let sql = format!("{column} = (SELECT id FROM {table} WHERE text = ?)");
+            let sql = format!("{column} = (SELECT id FROM texts WHERE text = ?)");
             Clause::new(sql, [Value::Text(text.clone())])
         }
         Pattern::Glob(pieces) => {
-            let escaped = pieces.iter().map(|piece| piece.replace('[', "[[]").replace('?', "[?]"));
-            let glob = escaped.collect::<Vec<_>>().join("*");
-            let sql = format!("{column} IN (SELECT id FROM {table} WHERE text GLOB ?)");
-            Clause::new(sql, [Value::Text(glob)])
+            let sql = format!("{column} IN (SELECT id FROM texts WHERE text GLOB ?)");
+            Clause::new(sql, [Value::Text(glob(pieces))])
         }
     }
 }
 
-fn names_below(name: &str, below: Below) -> Clause {
-    let (this, under) = ("text = ?", "reversed >= ? AND reversed < ?");
-    let from = reversed(name);
+fn name_like(pattern: &Pattern) -> Clause {
+    match pattern {
+        Pattern::Exact(name) => Clause::new("f.name = ?", [Value::Text(reversed(name))]),
+        Pattern::Glob(pieces) => {
+            let pieces: Vec<String> = pieces.iter().rev().map(|piece| reversed(piece)).collect();
+            Clause::new("f.name GLOB ?", [Value::Text(glob(&pieces))])
+        }
+    }
+}
+
+fn glob(pieces: &[String]) -> String {
+    let escaped = pieces.iter().map(|piece| piece.replace('[', "[[]").replace('?', "[?]"));
+    escaped.collect::<Vec<_>>().join("*")
+}
+
+/// Returns what holds of a name in `column` and what of the names below it, each a condition on one span.
+fn named(column: &str, name: &str, below: Below) -> Vec<Clause> {
+    let name = reversed(name);
     // The character after the full stop ends what begins with it.
-    let (first, last) = (Value::Text(format!("{from}.")), Value::Text(format!("{from}/")));
-    let name = Value::Text(name.to_owned());
+    let span = [Value::Text(format!("{name}.")), Value::Text(format!("{name}/"))];
+    let under = Clause::new(format!("{column} >= ? AND {column} < ?"), span);
+    let this = Clause::new(format!("{column} = ?"), [Value::Text(name)]);
     match below {
-        Below::Without => Clause::new(format!("SELECT id FROM names WHERE {this}"), [name]),
-        Below::Only => Clause::new(format!("SELECT id FROM names WHERE {under}"), [first, last]),
-        Below::With => {
-            let sql = format!("SELECT id FROM names WHERE {this} UNION ALL SELECT id FROM names WHERE {under}");
-            Clause::new(sql, [name, first, last])
-        }
-    }
-}
-
-/// A term that leads to its rows by an index.
-struct Entry {
-    /// The lower, the fewer rows it mostly leads to.
-    rank: u8,
-    ways: Vec<Way>,
-    /// Whether the ways say all that the term does.
-    is_exact: bool,
-}
-
-impl Entry {
-    fn of(term: &Term) -> Option<Self> {
-        let each: Vec<Self> = term.any.iter().map(Self::of_test).collect::<Option<_>>()?;
-        let rank = each.iter().map(|entry| entry.rank).max()?;
-        let is_exact = each.iter().all(|entry| entry.is_exact);
-        let ways: Vec<Way> = each.into_iter().flat_map(|entry| entry.ways).collect();
-        (ways.len() <= MOST_WAYS).then_some(Self { rank, ways, is_exact })
-    }
-
-    fn of_test(asked: &Test) -> Option<Self> {
-        let one = |rank, index, when| Some(Self { rank, ways: vec![Way { index, when }], is_exact: true });
-        match asked {
-            Test::Text { field: Field::CommunityId, .. } => one(0, "flows_community", test(asked)),
-            Test::Text { field: Field::Process, pattern: Pattern::Exact(_) } => one(4, "flows_comm", test(asked)),
-            Test::Address { field, net } => {
-                let host = net.prefix_len() == net.max_prefix_len();
-                // Wider prefixes hold so much that going through everything, newest first, comes by it soon.
-                let is_narrow = net.prefix_len() >= if net.max_prefix_len() == 32 { 16 } else { 40 };
-                let way = |part: &Field| {
-                    let index = if *part == Field::Src { "flows_src" } else { "flows_dst" };
-                    Way { index, when: address(column(*part), *net) }
-                };
-                let ways = field.parts().iter().map(way).collect();
-                is_narrow.then_some(Self { rank: if host { 1 } else { 6 }, ways, is_exact: true })
-            }
-            Test::Number { field: field @ (Field::SrcPort | Field::DstPort | Field::Port), low, high }
-                if low == high =>
-            {
-                let way = |part: &Field| {
-                    let index = if *part == Field::SrcPort { "flows_sport" } else { "flows_dport" };
-                    Way { index, when: Clause::new(format!("{} = ?", column(*part)), [Value::Integer(*low)]) }
-                };
-                let ways = field.parts().iter().map(way).collect();
-                Some(Self { rank: 5, ways, is_exact: true })
-            }
-            Test::Name { field: Field::Name | Field::Sni, name, below } => {
-                // A single label may be the end of any zone.
-                let is_in_one_zone = name.contains('.') || *below == Below::Without;
-                let sql = "f.zone = (SELECT id FROM names WHERE text = ?)";
-                let when = Clause::new(sql, [Value::Text(zone(name).to_owned())]);
-                let ways = vec![Way { index: "flows_zone", when }];
-                is_in_one_zone.then_some(Self { rank: 2, ways, is_exact: false })
-            }
-            Test::Share { span, .. } if span.low > 0.0 => {
-                let sql = "f.dst IN (SELECT s.dst FROM temp.scores s WHERE s.score >= ?)";
-                let when = Clause::new(sql, [Value::Real(span.low)]);
-                Some(Self { rank: 3, ways: vec![Way { index: "flows_dst", when }], is_exact: false })
-            }
-            Test::Number { .. } | Test::Share { .. } | Test::Text { .. } | Test::Name { .. } | Test::Word(_) => None,
-        }
+        Below::Without => vec![this],
+        Below::Only => vec![under],
+        Below::With => vec![this, under],
     }
 }
 
