@@ -12,6 +12,7 @@ use netd_common::verdict::Hits;
 use netd_engine::flow::protocol_name;
 use netd_engine::time::Timestamp;
 use netd_engine::verdict::{Origin, Response, Target, Verdict};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::Context;
@@ -35,20 +36,30 @@ pub(super) struct Query {
 }
 
 /// A verdict an operator asks for.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
+#[schemars(rename = "VerdictWanted")]
+#[serde(deny_unknown_fields)]
 pub(super) struct Wanted {
+    /// What it is about.
     target: TargetBody,
+    /// What to do with the packets.
     #[serde(default)]
     action: ActionName,
-    /// With `throttle`.
+    /// The rate that `throttle` lets pass; needed with it, and refused without.
     bytes_per_second: Option<u64>,
+    /// Bytes that pass at once before `throttle` acts; a second's worth unless it is given.
     burst_bytes: Option<u64>,
-    /// A duration, or `never`.
+    /// How long it holds: a duration like `24h`, which is the default, or `never`.
+    #[schemars(example = "24h")]
     ttl: Option<String>,
+    /// Why: it is written down. 1,024 bytes at most, without control characters.
     #[serde(default)]
+    #[schemars(length(max = 1_024))]
     reason: String,
+    /// Counts what would be met, and lets it pass.
     #[serde(default)]
     shadow: bool,
+    /// Accepts prefixes wider than /8 (IPv4) or /19 (IPv6).
     #[serde(default)]
     force: bool,
 }
@@ -59,92 +70,195 @@ impl Fields for Wanted {
 }
 
 /// A target: an address, an address with port and protocol, a prefix, or a five-tuple.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[schemars(rename = "TargetWanted")]
 #[serde(default, deny_unknown_fields)]
 struct TargetBody {
     /// As it is shown; the other fields say it already.
     kind: Option<String>,
+    /// An address; with `port` one port of it.
     address: Option<IpAddr>,
+    /// A port of `address`.
     port: Option<u16>,
+    /// Of a port or a five-tuple: a name or an IANA number; TCP unless it is given.
     protocol: Option<String>,
+    /// All addresses of a prefix.
+    #[schemars(with = "Option<String>", example = "198.51.100.0/24")]
     prefix: Option<IpNet>,
+    /// Source address of a five-tuple.
     source: Option<IpAddr>,
+    /// Source port of a five-tuple.
     source_port: Option<u16>,
+    /// Destination address of a five-tuple.
     destination: Option<IpAddr>,
+    /// Destination port of a five-tuple.
     destination_port: Option<u16>,
 }
 
 /// What to do with the packets.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "VerdictAction")]
 #[serde(rename_all = "lowercase")]
 pub(super) enum ActionName {
+    /// Counts them.
     Observe,
+    /// Drops what is beyond a rate.
     Throttle,
+    /// Drops them.
     #[default]
     Drop,
+    /// Drops them, and resets the TCP connection of whoever sends.
     Reset,
 }
 
-/// A verdict as the API shows it.
-#[derive(Serialize)]
+/// A verdict in force.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Verdict")]
 pub(super) struct View {
+    /// The verdict's number.
     id: u64,
+    /// What it is about.
     target: TargetView,
     #[serde(flatten)]
     action: ActionView,
+    /// Whether it only counts what it would have met.
     shadow: bool,
+    /// When it was put in force.
     #[serde(serialize_with = "time::serialize")]
+    #[schemars(with = "time::Rfc3339")]
     created: Timestamp,
+    /// When it ends; null: never.
     #[serde(serialize_with = "time::serialize_option")]
+    #[schemars(with = "Option<time::Rfc3339>")]
     until: Option<Timestamp>,
     #[serde(flatten)]
-    origin: Origin,
+    origin: OriginView,
+    /// Why it is in force.
     reason: String,
     /// False while a stronger claim holds the target.
     leads: bool,
     /// Why nothing is cut, where the target has become protected since.
+    #[schemars(example = "the default gateway")]
     shielded_by: Option<&'static str>,
     hits: HitsView,
 }
 
-#[derive(Serialize)]
+/// What a verdict is about.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Target")]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub(super) enum TargetView {
-    FiveTuple { source: IpAddr, source_port: u16, destination: IpAddr, destination_port: u16, protocol: String },
-    Endpoint { address: IpAddr, port: u16, protocol: String },
+    /// One conversation, in one direction.
+    FiveTuple {
+        source: IpAddr,
+        source_port: u16,
+        destination: IpAddr,
+        destination_port: u16,
+        /// The protocol's name, or its IANA number.
+        protocol: String,
+    },
+    /// One port of an address.
+    Endpoint {
+        address: IpAddr,
+        port: u16,
+        /// The protocol's name, or its IANA number.
+        protocol: String,
+    },
+    /// All of an address.
     Host { address: IpAddr },
-    Prefix { prefix: IpNet },
+    /// All addresses of a prefix.
+    Prefix {
+        #[schemars(with = "String", example = "198.51.100.0/24")]
+        prefix: IpNet,
+    },
+}
+
+/// Who asked for a verdict.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Origin")]
+struct OriginView {
+    origin: OriginName,
+    /// Number of the finding that asked for it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    finding: Option<u64>,
+    /// The policy that turned the finding into a verdict.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    policy: Option<String>,
+    /// The block-list that holds the target.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    list: Option<String>,
+    /// The name that the list holds, where DNS gave the address to it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    name: Option<String>,
+}
+
+#[derive(Serialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+enum OriginName {
+    /// A finding, by a policy.
+    Finding,
+    /// An operator.
+    Manual,
+    /// A block-list.
+    List,
+}
+
+impl From<Origin> for OriginView {
+    fn from(origin: Origin) -> Self {
+        let plain = |origin| Self { origin, finding: None, policy: None, list: None, name: None };
+        match origin {
+            Origin::Finding { finding, policy } => {
+                Self { finding: Some(finding), policy: Some(policy), ..plain(OriginName::Finding) }
+            }
+            Origin::Manual => plain(OriginName::Manual),
+            Origin::List { list, name } => Self { list: Some(list), name, ..plain(OriginName::List) },
+        }
+    }
 }
 
 /// An action with its numbers.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "ActionFacts")]
 pub(super) struct ActionView {
+    /// What is done with the packets.
     action: ActionName,
+    /// Of `throttle`: the rate that passes.
     #[serde(skip_serializing_if = "Option::is_none")]
     bytes_per_second: Option<u64>,
+    /// Of `throttle`: bytes that pass at once.
     #[serde(skip_serializing_if = "Option::is_none")]
     burst_bytes: Option<u64>,
 }
 
 /// Packets and bytes that met a rule.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Hits")]
 pub(super) struct HitsView {
+    /// Packets that it acted on.
     packets: u64,
+    /// Bytes of them.
     bytes: u64,
+    /// Packets that it would have acted on.
     shadow_packets: u64,
+    /// Bytes of them.
     shadow_bytes: u64,
 }
 
 /// The answer to a verdict that was put in force.
-#[derive(Serialize)]
-struct AddedView {
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "VerdictAdded")]
+pub(super) struct AddedView {
     #[serde(flatten)]
     verdict: View,
+    /// Whether a verdict on the same target was in force already.
     renewed: bool,
+    /// Sockets on this host that were closed.
     destroyed_sockets: u64,
     /// Protected prefixes inside the target, which keep passing.
     spared: Vec<String>,
+    /// Whether it is on disk, so that it outlives a restart.
     saved: bool,
+    /// That it undoes itself, where that was asked for.
     #[serde(skip_serializing_if = "Option::is_none")]
     confirmation: Option<ConfirmationView>,
 }
@@ -287,7 +401,7 @@ pub(super) fn view(entry: Entry) -> View {
         shadow: verdict.shadow,
         created,
         until: verdict.until,
-        origin: verdict.origin,
+        origin: OriginView::from(verdict.origin),
         reason: verdict.reason,
         leads,
         shielded_by: shielded_by.map(crate::verdicts::Guard::name),
