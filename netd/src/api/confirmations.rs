@@ -17,6 +17,7 @@ use super::page::Page;
 use super::problem::Problem;
 use super::verdicts;
 use crate::time;
+use crate::verdicts::blocklist::EntryValue;
 use crate::verdicts::{Confirmation, Released};
 
 /// A change that undoes itself unless it is confirmed.
@@ -72,7 +73,7 @@ pub(super) struct Unblocked {
     verdicts: Vec<verdicts::View>,
     /// Single entries that were removed from block-lists.
     entries: Vec<Removed>,
-    /// Block-lists that hold the address still: they are replaced as a whole.
+    /// Block-lists that were removed as a whole.
     lists: Vec<String>,
 }
 

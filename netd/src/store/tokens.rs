@@ -21,7 +21,9 @@ const SECRET: usize = 32;
 const CHECK: usize = 4;
 
 /// What a token may do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, clap::ValueEnum, JsonSchema)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, clap::ValueEnum, JsonSchema,
+)]
 #[schemars(rename = "TokenScope")]
 #[serde(rename_all = "lowercase")]
 pub enum Scope {

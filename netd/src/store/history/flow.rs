@@ -20,7 +20,7 @@ use crate::time;
 /// The highest score of any finding, and its number, by pair.
 pub type Scores = HashMap<Pair, (u64, f64)>;
 
-/// A conversation as the API shows it.
+/// A conversation: both directions of a five-tuple.
 #[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
 pub struct Flow {
     /// The flow's number; it grows with each that is begun.
