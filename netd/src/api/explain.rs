@@ -102,6 +102,7 @@ pub(super) struct FindingView {
     /// How urgent it is.
     severity: Severity,
     /// Posterior probability, from 0 to 1.
+    #[schemars(range(min = 0, max = 1))]
     score: f64,
 }
 

@@ -180,6 +180,7 @@ struct RiseView {
     /// How urgent it was then.
     severity: Severity,
     /// Posterior probability then, from 0 to 1.
+    #[schemars(range(min = 0, max = 1))]
     score: f64,
 }
 

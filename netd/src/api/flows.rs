@@ -316,7 +316,8 @@ impl JsonSchema for Chosen {
 
     fn json_schema(generator: &mut SchemaGenerator) -> Schema {
         let mut schema = Flow::json_schema(generator);
-        schema.remove("required");
+        // Its members are left out by choice, and null like those of any flow.
+        schema.insert("required".to_owned(), Value::Array(Vec::new()));
         schema.insert("description".to_owned(), "A conversation: with `fields` what they name, else all of it.".into());
         schema
     }

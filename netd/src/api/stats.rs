@@ -82,7 +82,7 @@ pub(super) struct View {
     items: Vec<Item>,
 }
 
-/// One group.
+/// Conversations with something in common.
 #[derive(Serialize, JsonSchema)]
 #[schemars(rename = "FlowGroup")]
 struct Item {

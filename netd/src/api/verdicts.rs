@@ -192,6 +192,7 @@ struct OriginView {
     name: Option<String>,
 }
 
+/// What kind of asker it was.
 #[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 enum OriginName {

@@ -26,7 +26,7 @@ pub enum Level {
     /// attacker would make.
     Drop,
     /// Every capability, and writing outside of netd's own folders. Landlock hides the processes of others, which is why
-    /// it is not part of [`Level::Drop`].
+    /// it is not part of `drop`.
     None,
 }
 
@@ -40,7 +40,7 @@ pub struct Plan {
     pub writable: Vec<PathBuf>,
 }
 
-/// What is held once [`confine`] has returned, as the kernel says.
+/// What the daemon may still do to the host, as the kernel says.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
 #[schemars(rename = "Privileges")]
 pub struct Held {

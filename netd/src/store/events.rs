@@ -36,6 +36,7 @@ pub struct VerdictEvent {
     pub entry: Entry,
 }
 
+/// What became of a verdict.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum VerdictChange {

@@ -153,7 +153,7 @@ impl Degraded {
     }
 }
 
-/// A bounded store.
+/// How full a bounded store is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Fill {
     /// Entries that are held.

@@ -15,6 +15,7 @@ use serde::Serialize;
 
 use crate::time;
 
+/// A finding, as its detector reported it.
 #[derive(Debug, Serialize, JsonSchema)]
 #[schemars(rename = "FindingFacts")]
 pub struct FindingView<'a> {
@@ -137,6 +138,7 @@ struct Ends {
     protocol: String,
 }
 
+/// A pair that the engine follows.
 #[derive(Debug, Serialize, JsonSchema)]
 #[schemars(rename = "Followed")]
 pub(crate) struct FollowedView<'a> {
@@ -158,6 +160,7 @@ pub(crate) struct FollowedView<'a> {
     would_be: Option<FindingView<'a>>,
 }
 
+/// A pair that the engine does not follow.
 #[derive(Debug, Serialize, JsonSchema)]
 #[schemars(rename = "Silenced")]
 struct SilencedView<'a> {

@@ -42,6 +42,7 @@ pub(in crate::api) struct View {
     /// Where the responder is, if a database says.
     responder_region: Option<Region>,
     /// What the pair amounts to, all evidence together: posterior probability, from 0 to 1.
+    #[schemars(range(min = 0, max = 1))]
     score: f64,
     /// How urgent it would be.
     severity: Severity,

@@ -31,6 +31,7 @@ pub(in crate::api) struct View {
     /// Answers that came.
     answers: u64,
     /// Share of answers that say there is no such name, from 0 to 1; null without answers.
+    #[schemars(range(min = 0, max = 1))]
     no_such_name_share: Option<f64>,
     /// Queries for record types that carry data.
     carriers: u64,

@@ -38,6 +38,7 @@ pub(in crate::api) struct View {
     /// The same of bytes to the originator.
     bytes_in: u64,
     /// Share of label bytes that look encoded, from 0 to 1; of names.
+    #[schemars(range(min = 0, max = 1))]
     encoded_share: Option<f64>,
     /// By how much the larger of both exceeds what is worth judging: 1 is the threshold; of names.
     strength: Option<f64>,

@@ -66,7 +66,7 @@ enum Way {
 
 impl Transform for Way {
     /// Leaves out what says nothing. Of an answer: defaults, since nothing is left to them; and null of a member that is
-    /// left out where it would be null.
+    /// left out where it would be null. Where `required` is empty and there, members are left out for another reason.
     fn transform(&mut self, schema: &mut Schema) {
         if *self == Self::Answered || schema.get("default").is_some_and(Value::is_null) {
             schema.remove("default");
@@ -74,15 +74,41 @@ impl Transform for Way {
         if let Some(Value::String(text)) = schema.get_mut("description") {
             *text = unwrapped(text);
         }
+        list_words(schema);
         if *self == Self::Answered {
-            let required = schema.get("required").cloned().unwrap_or_default();
-            let is_required = |name: &str| required.as_array().is_some_and(|all| all.iter().any(|one| one == name));
+            let required = schema.get("required").and_then(Value::as_array).cloned();
+            let is_by_choice = required.as_ref().is_some_and(Vec::is_empty);
+            let required = required.unwrap_or_default();
+            let is_required = |name: &str| is_by_choice || required.iter().any(|one| one == name);
             if let Some(Value::Object(members)) = schema.get_mut("properties") {
                 members.iter_mut().filter(|(name, _)| !is_required(name)).for_each(|(_, member)| never_null(member));
             }
         }
         transform_subschemas(self, schema);
     }
+}
+
+/// Makes a choice of single words one list of words, which every generator of clients knows as an enumeration, and says
+/// below its description what each word means.
+fn list_words(schema: &mut Schema) {
+    let Some(choices) = schema.get("oneOf").and_then(Value::as_array) else { return };
+    let words_of = |choice: &Value| match (&choice["const"], &choice["enum"]) {
+        (Value::String(word), _) => Some(vec![word.clone()]),
+        (_, Value::Array(words)) => words.iter().map(|word| word.as_str().map(str::to_owned)).collect(),
+        _ => None,
+    };
+    let Some(words) = choices.iter().map(words_of).collect::<Option<Vec<_>>>() else { return };
+    let meanings = choices.iter().zip(&words).filter_map(|(choice, words)| {
+        let meaning = unwrapped(choice["description"].as_str()?);
+        Some(format!("- `{}`: {meaning}", words.join("`, `")))
+    });
+    let meanings = meanings.collect::<Vec<_>>().join("\n");
+    let text = schema.get("description").and_then(Value::as_str).unwrap_or_default();
+    let text = [text, &meanings].into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join("\n\n");
+    schema.remove("oneOf");
+    schema.insert("type".to_owned(), "string".into());
+    schema.insert("enum".to_owned(), words.concat().into());
+    schema.insert("description".to_owned(), text.into());
 }
 
 /// Joins the lines of a paragraph.
@@ -135,18 +161,40 @@ mod tests {
 
     #[derive(Default, Deserialize, Serialize, JsonSchema)]
     struct Other {
-        word: String,
+        word: Word,
     }
 
-    fn thing(describe: fn(&mut Schemas) -> Schema) -> Value {
+    /// A word.
+    #[derive(Default, Deserialize, Serialize, JsonSchema)]
+    #[serde(rename_all = "lowercase")]
+    enum Word {
+        #[default]
+        One,
+        /// Beside
+        /// the one.
+        Other,
+    }
+
+    fn collected(describe: fn(&mut Schemas) -> Schema) -> Map<String, Value> {
         let mut schemas = Schemas::new();
         assert_eq!(describe(&mut schemas).get("$ref").unwrap(), "#/components/schemas/Thing");
-        schemas.collected().remove("Thing").unwrap()
+        schemas.collected()
+    }
+
+    #[test]
+    fn words_are_one_list_that_says_what_each_means() {
+        let schemas = collected(|schemas| schemas.answered(SchemaGenerator::subschema_for::<Thing>));
+
+        assert_eq!(
+            schemas["Word"],
+            json!({"type": "string", "enum": ["one", "other"], "description": "A word.\n\n- `other`: Beside the one."})
+        );
     }
 
     #[test]
     fn an_answer_says_what_is_always_there_and_where_null_is() {
-        let schema = thing(|schemas| schemas.answered(SchemaGenerator::subschema_for::<Thing>));
+        let schemas = collected(|schemas| schemas.answered(SchemaGenerator::subschema_for::<Thing>));
+        let schema = &schemas["Thing"];
 
         assert_eq!(schema["description"], "Something with two lines.");
         assert_eq!(schema["required"], json!(["always", "counted"]));
@@ -157,7 +205,8 @@ mod tests {
 
     #[test]
     fn a_body_says_what_may_be_left_out_and_what_it_means_then() {
-        let schema = thing(|schemas| schemas.sent(SchemaGenerator::subschema_for::<Thing>));
+        let schemas = collected(|schemas| schemas.sent(SchemaGenerator::subschema_for::<Thing>));
+        let schema = &schemas["Thing"];
 
         assert_eq!(schema.get("required"), None);
         assert_eq!(schema["properties"]["counted"]["default"], 0);

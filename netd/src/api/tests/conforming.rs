@@ -95,12 +95,11 @@ fn alternatives(schema: &'static Value) -> Vec<Vec<&'static Value>> {
 }
 
 fn conform_all(parts: &[&'static Value], value: &Value, place: &str, faults: &mut Vec<String>) {
-    for part in parts {
-        if let Some(fault) = fault(part, value) {
-            faults.push(format!("{place}: {value} {fault}"));
-        }
+    if parts.iter().all(|part| says_nothing(part)) {
+        return;
     }
-    if !faults.is_empty() {
+    if let Some(fault) = parts.iter().find_map(|part| fault(part, value)) {
+        faults.push(format!("{place}: {value} {fault}"));
         return;
     }
     match value {
@@ -116,6 +115,12 @@ fn conform_all(parts: &[&'static Value], value: &Value, place: &str, faults: &mu
         Value::Object(members) => conform_object(parts, members, place, faults),
         Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
     }
+}
+
+/// Returns whether anything is what a schema says: it is for people.
+fn says_nothing(schema: &Value) -> bool {
+    let is_for_people = |word: &String| matches!(word.as_str(), "title" | "description" | "examples" | "default");
+    schema == true || schema.as_object().is_some_and(|words| words.keys().all(is_for_people))
 }
 
 /// Returns what a schema's own words have against a value, its members not looked at.

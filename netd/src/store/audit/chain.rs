@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 /// What comes before a line's own hash.
 const SEAM: &str = ",\"hash\":\"";
 
-/// One change.
+/// One change, as the audit log records it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[schemars(rename = "AuditEntry")]
 #[serde(deny_unknown_fields)]

@@ -91,7 +91,7 @@ pub fn hash_of<T: Serialize + ?Sized>(value: &T) -> Option<String> {
     Some(blake3::hash(&json).to_hex().to_string())
 }
 
-/// How the log is.
+/// How the audit log is.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
 #[schemars(rename = "AuditState")]
 pub struct State {

@@ -97,6 +97,7 @@ pub struct Flow {
     /// Number of the finding on its pair.
     pub finding: Option<u64>,
     /// Posterior probability of that finding, from 0 to 1.
+    #[schemars(range(min = 0, max = 1))]
     pub score: Option<f64>,
 }
 

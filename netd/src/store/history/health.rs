@@ -18,7 +18,7 @@ pub struct Health {
     error: Mutex<Option<String>>,
 }
 
-/// What [`Health`] says at a moment.
+/// How history fares at a moment.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
 #[schemars(rename = "HistoryState")]
 pub struct Report {
