@@ -65,26 +65,39 @@ enum Way {
 }
 
 impl Transform for Way {
-    /// Leaves out what says nothing. Of an answer: defaults, since nothing is left to them; and null of a member that is
-    /// left out where it would be null. Where `required` is empty and there, members are left out for another reason.
+    /// Leaves out what says nothing, and says the rest as everybody reads it.
     fn transform(&mut self, schema: &mut Schema) {
-        if *self == Self::Answered || schema.get("default").is_some_and(Value::is_null) {
-            schema.remove("default");
+        match self {
+            Self::Sent if schema.get("default").is_some_and(Value::is_null) => {
+                schema.remove("default");
+            }
+            Self::Sent => {}
+            Self::Answered => {
+                schema.remove("default");
+                leave_out_nulls(schema);
+            }
         }
         if let Some(Value::String(text)) = schema.get_mut("description") {
             *text = unwrapped(text);
         }
-        list_words(schema);
-        if *self == Self::Answered {
-            let required = schema.get("required").and_then(Value::as_array).cloned();
-            let is_by_choice = required.as_ref().is_some_and(Vec::is_empty);
-            let required = required.unwrap_or_default();
-            let is_required = |name: &str| is_by_choice || required.iter().any(|one| one == name);
-            if let Some(Value::Object(members)) = schema.get_mut("properties") {
-                members.iter_mut().filter(|(name, _)| !is_required(name)).for_each(|(_, member)| never_null(member));
-            }
+        // What `usize` is called stands in no registry of formats.
+        if schema.get("format").is_some_and(|format| format == "uint") {
+            schema.insert("format".to_owned(), "uint64".into());
         }
+        list_words(schema);
         transform_subschemas(self, schema);
+    }
+}
+
+/// Takes null from members of an answer that need not be there: they are left out where they would be null. Where
+/// `required` is there and empty, members are left out for another reason.
+fn leave_out_nulls(schema: &mut Schema) {
+    let required = schema.get("required").and_then(Value::as_array).cloned();
+    let is_by_choice = required.as_ref().is_some_and(Vec::is_empty);
+    let required = required.unwrap_or_default();
+    let is_required = |name: &str| is_by_choice || required.iter().any(|one| one == name);
+    if let Some(Value::Object(members)) = schema.get_mut("properties") {
+        members.iter_mut().filter(|(name, _)| !is_required(name)).for_each(|(_, member)| never_null(member));
     }
 }
 
