@@ -1,8 +1,10 @@
 //! Times and durations as people write them.
 
+use std::borrow::Cow;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use netd_engine::time::Timestamp;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize as _, Deserializer, Serializer};
 
 /// Why a text is not a time or a duration.
@@ -76,6 +78,23 @@ pub fn rfc3339(time: Timestamp) -> String {
 /// Writes a time in RFC 3339, for `#[serde(serialize_with)]`.
 pub fn serialize<S: Serializer>(time: &Timestamp, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_str(&rfc3339(*time))
+}
+
+/// What schemas call a field that [`serialize`] writes, for `#[schemars(with)]`.
+pub struct Rfc3339;
+
+impl JsonSchema for Rfc3339 {
+    fn schema_name() -> Cow<'static, str> {
+        Cow::Borrowed("Rfc3339")
+    }
+
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({"type": "string", "format": "date-time"})
+    }
 }
 
 /// Reads a time in RFC 3339, for `#[serde(deserialize_with)]`.

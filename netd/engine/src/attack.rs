@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// The file that netd ships.
@@ -52,11 +53,13 @@ techniques! {
 }
 
 /// What the matrix says of a technique.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "Technique")]
 #[serde(deny_unknown_fields)]
 pub struct Entry {
     /// `T1071`, or `T1071.001` for a sub-technique.
     pub id: &'static str,
+    /// The matrix's name of it.
     pub name: &'static str,
     /// Short name: `command-and-control`.
     pub tactic: &'static str,

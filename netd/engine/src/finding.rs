@@ -51,7 +51,8 @@ impl Severity {
 }
 
 /// Kinds of evidence. A block needs two different ones.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "EvidenceKind")]
 #[serde(rename_all = "lowercase")]
 pub enum Kind {
     /// When: the rhythm of turns.
@@ -70,10 +71,11 @@ impl Kind {
 }
 
 /// One named term of the log-odds.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
 pub struct Reason {
     /// Stable name, snake case: `interval_regularity`.
     pub evidence: &'static str,
+    /// What it is evidence of.
     pub kind: Kind,
     /// What was measured, in words with numbers.
     pub value: String,
@@ -82,19 +84,22 @@ pub struct Reason {
 }
 
 /// The rhythm that a finding is about.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Beats {
+    /// Median interval between turns, in seconds.
     pub interval_s: f64,
     /// MAD of the interval over its median.
     pub jitter: f64,
+    /// Turns that the rhythm was read from.
     pub turns: u32,
 }
 
 /// What a host tells of a process that leads to the network.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct HostEvidence {
     /// One line for each way from the process to a socket.
     pub lines: Vec<String>,
+    /// The same ways as nodes and edges.
     pub graph: Graph,
     /// From the oldest known parent to the process: `systemd[1] > apache2[812] > sh[900]`.
     pub tree: String,

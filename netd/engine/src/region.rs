@@ -4,6 +4,7 @@ use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize, Serializer};
 
 /// A country or territory: ISO 3166-1 alpha-2, two capital letters.
@@ -47,10 +48,12 @@ impl Serialize for Country {
 }
 
 /// What is known of where an address is.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct Region {
+    /// ISO 3166-1 alpha-2, two capital letters.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<String>", regex(pattern = "^[A-Z]{2}$"))]
     pub country: Option<Country>,
     /// Autonomous system number.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 
 use ipnet::IpNet;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::finding::Finding;
@@ -22,15 +23,21 @@ pub struct Suppression {
 }
 
 /// Which findings: every condition that is given must hold.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Matching {
+    /// The detector's name.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub detector: Option<String>,
+    /// Prefix that holds the originator.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<String>", example = "198.51.100.0/24")]
     pub originator: Option<IpNet>,
+    /// Prefix that holds the responder.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<String>", example = "198.51.100.0/24")]
     pub responder: Option<IpNet>,
+    /// The responder's port.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub port: Option<u16>,
     /// The name or one below it.

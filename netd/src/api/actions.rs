@@ -8,6 +8,7 @@ use ipnet::IpNet;
 use netd_engine::finding::Finding;
 use netd_engine::suppress::Matching;
 use netd_engine::verdict::{Origin, Response, Target, Verdict};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::auth::Granted;
@@ -23,11 +24,15 @@ use crate::time;
 /// Characters of a title that a verdict repeats; it holds names that strangers chose.
 const LONGEST_TITLE: usize = 256;
 
-/// What is to be done.
-#[derive(Debug, Deserialize)]
+/// What is to be done about a finding.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[schemars(rename = "ActionWanted")]
+#[serde(deny_unknown_fields)]
 pub(super) struct Wanted {
+    /// What is to be done.
     action: Action,
-    /// A duration; of a block `never` too.
+    /// How long it holds: a duration like `24h`, which is the default of a block; of a block `never` too.
+    #[schemars(example = "1h")]
     ttl: Option<String>,
     /// Why: it is written down.
     reason: Option<String>,
@@ -40,7 +45,9 @@ impl Fields for Wanted {
     const FIELDS: &'static [&'static str] = &["action", "ttl", "reason", "dry_run"];
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// What can be done about a finding.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "FindingAction")]
 #[serde(rename_all = "lowercase")]
 enum Action {
     /// Cuts the far side's address; takes the scope `block`.
@@ -50,38 +57,61 @@ enum Action {
 }
 
 /// What was done, or would be.
-#[derive(Serialize)]
-pub(super) struct Done {
-    action: Action,
-    dry_run: bool,
-    #[serde(flatten)]
-    what: What,
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "ActionDone")]
+#[serde(untagged)]
+pub(super) enum Done {
+    WouldBlock(Told<WouldBlock>),
+    Blocked(Told<Blocked>),
+    WouldSuppress(Told<WouldSuppress>),
+    Suppressed(Told<Suppressed>),
 }
 
-#[derive(Serialize)]
-#[serde(untagged)]
-enum What {
-    WouldBlock {
-        target: TargetView,
-        /// Why it is refused, if it is.
-        protected_by: Option<&'static str>,
-        /// Verdicts in force that hold the address.
-        verdicts: Vec<verdicts::View>,
-    },
-    Blocked {
-        verdict: verdicts::View,
-        renewed: bool,
-        destroyed_sockets: u64,
-    },
-    WouldSuppress {
-        #[serde(rename = "match")]
-        matching: Matching,
-        /// Findings that it would cover, of those held.
-        covers: usize,
-    },
-    Suppressed {
-        suppression: suppressions::Added,
-    },
+/// What became of an action.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Action{T}")]
+pub(super) struct Told<T> {
+    /// What was asked for.
+    action: Action,
+    /// Whether nothing was done.
+    dry_run: bool,
+    #[serde(flatten)]
+    what: T,
+}
+
+#[derive(Serialize, JsonSchema)]
+pub(super) struct WouldBlock {
+    /// What a verdict would be about.
+    target: TargetView,
+    /// Why it is refused; null where it is not.
+    protected_by: Option<&'static str>,
+    /// Verdicts in force that hold the address.
+    verdicts: Vec<verdicts::View>,
+}
+
+#[derive(Serialize, JsonSchema)]
+pub(super) struct Blocked {
+    /// The verdict that is in force.
+    verdict: verdicts::View,
+    /// Whether a verdict on the same target was in force already.
+    renewed: bool,
+    /// Sockets on this host that were closed.
+    destroyed_sockets: u64,
+}
+
+#[derive(Serialize, JsonSchema)]
+pub(super) struct WouldSuppress {
+    /// Which findings it would hide.
+    #[serde(rename = "match")]
+    matching: Matching,
+    /// How many it would cover, of those held.
+    covers: usize,
+}
+
+#[derive(Serialize, JsonSchema)]
+pub(super) struct Suppressed {
+    /// The suppression that is in force.
+    suppression: suppressions::Added,
 }
 
 pub(super) async fn act(
@@ -93,8 +123,8 @@ pub(super) async fn act(
 ) -> Result<(StatusCode, Json<Done>), Problem> {
     let finding = findings::stored(&context, &name)?.finding;
     let wanted: Wanted = input::json(&headers, body).await?;
-    let (action, dry_run) = (wanted.action, wanted.dry_run);
-    let what = match action {
+    let dry_run = wanted.dry_run;
+    let done = match wanted.action {
         Action::Block => {
             granted.require(Scope::Block)?;
             block(&context, &finding, wanted).await?
@@ -105,10 +135,10 @@ pub(super) async fn act(
         }
     };
     let status = if dry_run { StatusCode::OK } else { StatusCode::CREATED };
-    Ok((status, Json(Done { action, dry_run, what })))
+    Ok((status, Json(done)))
 }
 
-async fn block(context: &Context, finding: &Finding, wanted: Wanted) -> Result<What, Problem> {
+async fn block(context: &Context, finding: &Finding, wanted: Wanted) -> Result<Done, Problem> {
     let Some(address) = Sought::of(finding).address else {
         let name = finding.name.as_deref().unwrap_or_default();
         let detail = format!(
@@ -121,11 +151,12 @@ async fn block(context: &Context, finding: &Finding, wanted: Wanted) -> Result<W
     let until = verdicts::until(wanted.ttl.as_deref(), time::now())?;
     if wanted.dry_run {
         let coverage = context.verdicts.coverage(address).await?;
-        return Ok(What::WouldBlock {
+        let what = WouldBlock {
             target: verdicts::target_view(&target),
             protected_by: coverage.protected_by.map(crate::verdicts::Guard::name),
             verdicts: coverage.verdicts.into_iter().map(verdicts::view).collect(),
-        });
+        };
+        return Ok(Done::WouldBlock(Told { action: wanted.action, dry_run: true, what }));
     }
     let reason = match wanted.reason {
         Some(reason) => input::reason(reason)?,
@@ -134,14 +165,12 @@ async fn block(context: &Context, finding: &Finding, wanted: Wanted) -> Result<W
     let verdict = Verdict { target, response: Response::Drop, until, origin: Origin::Manual, reason, shadow: false };
     let added = context.verdicts.add(verdict, false).await?;
     let entry = context.verdicts.verdict(added.id).await?;
-    Ok(What::Blocked {
-        verdict: verdicts::view(entry),
-        renewed: added.renewed,
-        destroyed_sockets: added.destroyed_sockets,
-    })
+    let what =
+        Blocked { verdict: verdicts::view(entry), renewed: added.renewed, destroyed_sockets: added.destroyed_sockets };
+    Ok(Done::Blocked(Told { action: wanted.action, dry_run: false, what }))
 }
 
-async fn suppress(context: &Context, finding: &Finding, wanted: Wanted) -> Result<What, Problem> {
+async fn suppress(context: &Context, finding: &Finding, wanted: Wanted) -> Result<Done, Problem> {
     let matching = Matching {
         detector: Some(finding.detector.to_owned()),
         originator: Some(IpNet::from(finding.pair.originator)),
@@ -150,9 +179,12 @@ async fn suppress(context: &Context, finding: &Finding, wanted: Wanted) -> Resul
     };
     if wanted.dry_run {
         let (covered, _) = context.findings.page(None, usize::MAX, |stored| matching.holds(&stored.finding));
-        return Ok(What::WouldSuppress { matching, covers: covered.len() });
+        let what = WouldSuppress { matching, covers: covered.len() };
+        return Ok(Done::WouldSuppress(Told { action: wanted.action, dry_run: true, what }));
     }
+    let action = wanted.action;
     let why = wanted.reason.unwrap_or_else(|| format!("like finding {}", finding.id));
     let wanted = suppressions::Wanted { matching, who: caller().actor.to_string(), why, ttl: wanted.ttl };
-    Ok(What::Suppressed { suppression: suppressions::put(context, wanted).await? })
+    let what = Suppressed { suppression: suppressions::put(context, wanted).await? };
+    Ok(Done::Suppressed(Told { action, dry_run: false, what }))
 }

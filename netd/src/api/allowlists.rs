@@ -8,13 +8,14 @@ use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::response::{IntoResponse as _, Response};
 use netd_engine::time::Timestamp;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use serde_json::json;
 
 use super::Context;
 use super::blocklists::{changed, content, if_match, list_name, read_list};
 use super::entries::confirm_time;
 use super::input::{Name, Params};
+use super::page::Page;
 use super::problem::Problem;
 use crate::time;
 use crate::verdicts::{AllowListView, ListOptions, Refusal};
@@ -27,23 +28,32 @@ pub(super) struct Query {
     confirm: Option<String>,
 }
 
-/// A list as it is shown, without its entries.
-#[derive(Serialize)]
-struct View {
+/// An allow-list, without its entries.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Allowlist")]
+pub(super) struct View {
+    /// The list's name.
     name: String,
+    /// Entries of its content.
     entries: u64,
+    /// IPv4 addresses and prefixes among them.
     entries_v4: u64,
+    /// IPv6 addresses and prefixes among them.
     entries_v6: u64,
+    /// Names among them.
     names: u64,
+    /// Entries that were added one by one, besides the content.
     single_entries: u64,
+    /// The content's ETag.
     tag: String,
+    /// When the list was replaced last.
     #[serde(serialize_with = "time::serialize")]
+    #[schemars(with = "time::Rfc3339")]
     updated: Timestamp,
 }
 
 pub(super) async fn list(State(context): State<Context>) -> Result<Response, Problem> {
-    let items: Vec<_> = context.verdicts.allow_lists().await?.into_iter().map(view).collect();
-    Ok(Json(json!({"items": items, "next_cursor": null})).into_response())
+    Ok(Json(Page::whole(context.verdicts.allow_lists().await?.into_iter().map(view))).into_response())
 }
 
 /// The entries as plain text, as they can be uploaded again.

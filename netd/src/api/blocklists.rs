@@ -8,14 +8,16 @@ use axum::extract::State;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse as _, Response as HttpResponse};
 use netd_engine::time::Timestamp;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use serde_json::json;
 
 use super::Context;
 use super::confirmations::ConfirmationView;
 use super::entries::confirm_time;
 use super::input::{self, Name, Params};
 use super::live::{self, LiveFlows};
+use super::mode::ModeName;
+use super::page::Page;
 use super::problem::{Detail, Problem};
 use super::upload;
 use super::verdicts::{ActionName, ActionView, HitsView, action_view, hits_view, response};
@@ -41,51 +43,79 @@ pub(super) struct Query {
     confirm: Option<String>,
 }
 
-/// A list as it is shown, without its entries.
-#[derive(Serialize)]
-struct View {
+/// A block-list, without its entries.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Blocklist")]
+pub(super) struct View {
+    /// The list's name.
     name: String,
+    /// Entries of its content.
     entries: u64,
+    /// IPv4 addresses and prefixes among them.
     entries_v4: u64,
+    /// IPv6 addresses and prefixes among them.
     entries_v6: u64,
+    /// Names among them.
     names: u64,
-    /// Single entries, besides the content: see `/entries`.
+    /// Entries that were added one by one, besides the content.
     single_entries: u64,
+    /// The content's ETag.
     tag: String,
+    /// When the list was replaced last.
     #[serde(serialize_with = "time::serialize")]
+    #[schemars(with = "time::Rfc3339")]
     updated: Timestamp,
     #[serde(flatten)]
     action: ActionView,
+    /// Whether it only counts what it would have met.
     shadow: bool,
+    /// What it met.
     hits: HitsView,
 }
 
-/// What a replacement did.
-#[derive(Serialize)]
-struct Change {
+/// What the replacement of a list did, or would.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "ListChange")]
+pub(super) struct Change {
+    /// The list's name.
     name: String,
+    /// Entries that it has after that.
     entries: u64,
+    /// Entries that came.
     added: u64,
+    /// Entries that went.
     removed: u64,
+    /// Entries that stay.
     unchanged: u64,
+    /// Whether the content is another.
     changed: bool,
+    /// Whether nothing was done.
     dry_run: bool,
+    /// Lines of the text.
     lines: u64,
+    /// Entries that the text has more than once.
     duplicates: u64,
     /// Entries fewer, because others of the list mean the same.
     merged: u64,
     /// Understood, and nothing that is listed: exceptions, what is revoked or expired, files, URLs.
     skipped: u64,
+    /// Lines that were not understood, the first 10,000.
     rejected: Vec<Line>,
+    /// How many there were in all.
     rejected_total: u64,
-    /// Entries that were not taken, because they must not be cut or are too wide.
+    /// Entries that were not taken, because they must not be cut or are too wide; the first 10,000.
     refused: Vec<Noted>,
+    /// How many there were in all.
     refused_total: u64,
-    /// Entries that were taken though something inside of them keeps passing.
+    /// Entries that were taken though something inside of them keeps passing; the first 10,000.
     spared: Vec<Noted>,
+    /// How many there were in all.
     spared_total: u64,
-    mode: &'static str,
+    /// How far netd goes at this moment.
+    mode: ModeName,
+    /// Whether it is on disk, so that it outlives a restart.
     saved: bool,
+    /// That it undoes itself, where that was asked for.
     #[serde(skip_serializing_if = "Option::is_none")]
     confirmation: Option<ConfirmationView>,
     /// With `dry_run`: what is alive and would be cut.
@@ -93,22 +123,30 @@ struct Change {
     live_flows: Option<LiveFlows>,
 }
 
-#[derive(Serialize)]
+/// A line that was not understood.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "RejectedLine")]
 struct Line {
+    /// Its number, from 1.
     line: u64,
+    /// What it says, cut where it is long.
     value: String,
+    /// Why it is no entry.
     reason: String,
 }
 
-#[derive(Serialize)]
+/// An entry that there is something to say of.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "EntryRemark")]
 struct Noted {
+    /// The entry.
     value: String,
+    /// What there is to say of it.
     reason: String,
 }
 
 pub(super) async fn list(State(context): State<Context>, _: Params<NoQuery>) -> Result<HttpResponse, Problem> {
-    let lists: Vec<_> = context.verdicts.lists().await?.into_iter().map(view).collect();
-    Ok(Json(json!({"items": lists, "next_cursor": null})).into_response())
+    Ok(Json(Page::whole(context.verdicts.lists().await?.into_iter().map(view))).into_response())
 }
 
 /// No parameters.
@@ -205,7 +243,7 @@ pub(super) async fn changed(
     change: ListChange,
     live_flows: Option<LiveFlows>,
 ) -> Result<HttpResponse, Problem> {
-    let mode = super::status::mode_name(context.verdicts.status().await?.effective);
+    let mode = ModeName::from(context.verdicts.status().await?.effective);
     let Read { lines, duplicates, skipped, rejected, rejected_total } = read;
     let ListChange { entries, added, removed, unchanged, changed, dry_run, tag, refused, refused_total, .. } = change;
     let (spared, merged, saved) = (change.spared, change.merged, change.saved);

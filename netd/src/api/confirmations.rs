@@ -8,22 +8,27 @@ use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::response::{IntoResponse as _, Response};
 use netd_engine::time::Timestamp;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use serde_json::json;
 
 use super::Context;
 use super::input::{self, Fields, Name};
+use super::page::Page;
 use super::problem::Problem;
 use super::verdicts;
 use crate::time;
+use crate::verdicts::blocklist::EntryValue;
 use crate::verdicts::{Confirmation, Released};
 
-/// How a change that waits is shown where it was made.
-#[derive(Serialize)]
+/// A change that undoes itself unless it is confirmed.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Pending")]
 pub(super) struct ConfirmationView {
+    /// Number to confirm it by.
     id: u64,
     /// When it undoes itself.
     #[serde(serialize_with = "time::serialize")]
+    #[schemars(with = "time::Rfc3339")]
     until: Timestamp,
 }
 
@@ -33,10 +38,13 @@ impl From<(u64, Timestamp)> for ConfirmationView {
     }
 }
 
-#[derive(Serialize)]
-struct View {
+/// A change that undoes itself unless it is confirmed, and what it is.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Confirmation")]
+pub(super) struct View {
     #[serde(flatten)]
     confirmation: ConfirmationView,
+    /// The change, in words.
     what: String,
 }
 
@@ -46,12 +54,37 @@ impl From<Confirmation> for View {
     }
 }
 
-/// What is to be unblocked.
-#[derive(Debug, Deserialize)]
+/// What is to be unblocked: exactly one of both.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[schemars(rename = "UnblockWanted")]
+#[serde(deny_unknown_fields)]
 pub(super) struct Wanted {
+    /// What hits this address is undone.
     address: Option<IpAddr>,
+    /// Everything is undone.
     #[serde(default)]
     all: bool,
+}
+
+/// What was undone.
+#[derive(Serialize, JsonSchema)]
+pub(super) struct Unblocked {
+    /// Verdicts that were released.
+    verdicts: Vec<verdicts::View>,
+    /// Single entries that were removed from block-lists.
+    entries: Vec<Removed>,
+    /// Block-lists that were removed as a whole.
+    lists: Vec<String>,
+}
+
+/// An entry that was removed.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "RemovedEntry")]
+struct Removed {
+    /// The list's name.
+    list: String,
+    /// An address, a prefix or a name.
+    value: String,
 }
 
 impl Fields for Wanted {
@@ -59,8 +92,8 @@ impl Fields for Wanted {
 }
 
 pub(super) async fn list(State(context): State<Context>) -> Result<Response, Problem> {
-    let items: Vec<_> = context.verdicts.confirmations().await?.into_iter().map(View::from).collect();
-    Ok(Json(json!({"items": items, "next_cursor": null})).into_response())
+    let waiting = context.verdicts.confirmations().await?;
+    Ok(Json(Page::whole(waiting.into_iter().map(View::from))).into_response())
 }
 
 pub(super) async fn confirm(State(context): State<Context>, name: Name) -> Result<Response, Problem> {
@@ -87,8 +120,7 @@ pub(super) async fn unblock(
         }
     };
     let Released { verdicts, entries, lists } = context.verdicts.unblock(address).await?;
-    let entries: Vec<_> =
-        entries.into_iter().map(|(list, value)| json!({"list": list, "value": value.to_string()})).collect();
-    let verdicts: Vec<_> = verdicts.into_iter().map(verdicts::view).collect();
-    Ok(Json(json!({"verdicts": verdicts, "entries": entries, "lists": lists})).into_response())
+    let removed = |(list, value): (String, EntryValue)| Removed { list, value: value.to_string() };
+    let verdicts = verdicts.into_iter().map(verdicts::view).collect();
+    Ok(Json(Unblocked { verdicts, entries: entries.into_iter().map(removed).collect(), lists }).into_response())
 }

@@ -8,6 +8,7 @@ use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode, Uri};
 use axum::response::{IntoResponse as _, Response};
 use netd_engine::time::Timestamp;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::Context;
@@ -23,13 +24,19 @@ use crate::verdicts::blocklist::{EntryValue, List};
 use crate::verdicts::{EntryChange, EntryOptions, EntryView, ListKind, NewEntry, Refusal};
 
 /// An entry that an operator asks for.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
+#[schemars(rename = "EntryWanted")]
+#[serde(deny_unknown_fields)]
 pub(super) struct Wanted {
     /// An address, a prefix or a name.
+    #[schemars(example = "198.51.100.7")]
     value: String,
-    /// A duration, or `never`.
+    /// How long it holds: a duration like `4h`; for good without it, and with `never`.
+    #[schemars(example = "4h")]
     ttl: Option<String>,
+    /// Why: it is written down. 1,024 bytes at most, without control characters.
     #[serde(default)]
+    #[schemars(length(max = 1_024))]
     reason: String,
 }
 
@@ -59,15 +66,23 @@ pub(super) struct ValueQuery {
     value: Option<String>,
 }
 
-/// An entry as it is shown.
-#[derive(Serialize)]
+/// A single entry of a list.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Entry")]
 pub(super) struct View {
+    /// An address, a prefix or a name.
     value: String,
+    /// Why it is there.
     reason: String,
+    /// When it was added.
     #[serde(serialize_with = "time::serialize")]
+    #[schemars(with = "time::Rfc3339")]
     created: Timestamp,
+    /// When it ends; null: never.
     #[serde(serialize_with = "time::serialize_option")]
+    #[schemars(with = "Option<time::Rfc3339>")]
     until: Option<Timestamp>,
+    /// What it met; of block-lists.
     #[serde(skip_serializing_if = "Option::is_none")]
     hits: Option<HitsView>,
     /// Why it keeps passing all the same.
@@ -75,18 +90,26 @@ pub(super) struct View {
     shielded_by: Option<&'static str>,
 }
 
-/// What adding or removing one did.
-#[derive(Serialize)]
-struct Change {
+/// What adding or removing an entry did, or would.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "EntryChange")]
+pub(super) struct Change {
+    /// The list's name.
     list: String,
+    /// The entry.
     value: String,
+    /// Whether it was not there before.
     is_new: bool,
+    /// Whether nothing was done.
     dry_run: bool,
     /// What of it keeps passing: protected or allow-listed.
     spared: Vec<String>,
+    /// Whether it is on disk, so that it outlives a restart.
     saved: bool,
+    /// That it undoes itself, where that was asked for.
     #[serde(skip_serializing_if = "Option::is_none")]
     confirmation: Option<ConfirmationView>,
+    /// With `dry_run`: what is alive and would be cut.
     #[serde(skip_serializing_if = "Option::is_none")]
     live_flows: Option<LiveFlows>,
 }

@@ -12,11 +12,12 @@ use netd_engine::Engine;
 use netd_engine::engine::{Explanation, Question};
 use netd_engine::finding::{Finding, Pair, Severity};
 use netd_engine::time::Timestamp;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::input::Params;
+use super::mode::ModeName;
 use super::problem::Problem;
-use super::status::mode_name;
 use super::verdicts::{ActionView, action_view};
 use super::{Context, flows, verdicts};
 use crate::store::history;
@@ -41,29 +42,40 @@ pub(super) struct Query {
     flow: Option<u64>,
 }
 
-/// An explanation as the API shows it.
-#[derive(Serialize)]
-struct View<'a> {
+/// Why there is, or is not, a finding, and what is enforced.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Explanation")]
+pub(super) struct View<'a> {
     #[serde(flatten)]
     explanation: ExplanationView<'a>,
-    /// Newest first.
+    /// Findings about it, newest first, 50 at most.
     findings: Vec<FindingView>,
-    /// What lists say of the address or the name.
+    /// Entries of lists that hold the address or the name.
     lists: Vec<ListView>,
-    /// How far netd goes: `observe`, `shadow`, `enforce`.
-    mode: &'static str,
+    /// How far netd goes, as an operator asked for.
+    mode: ModeName,
+    /// Whether everything passes.
     kill_switch: bool,
+    /// What is enforced about the addresses concerned, 50 at most.
     enforcement: Vec<EnforcementView>,
 }
 
 /// An entry of a list that holds what is asked about.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "ListMatch")]
 struct ListView {
+    /// The list's name.
     list: String,
+    /// What the list is for.
+    #[schemars(extend("enum" = ["allow", "block"]))]
     kind: &'static str,
+    /// The entry.
     entry: String,
+    /// Why it is there.
     reason: String,
+    /// When the entry ends; null: never.
     #[serde(serialize_with = "time::serialize_option")]
+    #[schemars(with = "Option<time::Rfc3339>")]
     until: Option<Timestamp>,
     #[serde(flatten)]
     action: Option<ActionView>,
@@ -78,24 +90,33 @@ impl From<ListMatch> for ListView {
 }
 
 /// A finding in a line.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "FindingLine")]
 pub(super) struct FindingView {
+    /// The finding's number.
     id: u64,
+    /// Who found it.
     detector: &'static str,
+    /// What was found, in one line.
     title: String,
+    /// How urgent it is.
     severity: Severity,
+    /// Posterior probability, from 0 to 1.
+    #[schemars(range(min = 0, max = 1))]
     score: f64,
 }
 
 /// What is enforced about an address.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Enforcement")]
 pub(super) struct EnforcementView {
+    /// The address.
     address: IpAddr,
-    /// On it, one of its ports, or a prefix around it; newest first.
+    /// Verdicts on it, one of its ports, or a prefix around it; newest first.
     verdicts: Vec<verdicts::View>,
     /// Names of the block-lists that hold it.
     blocklists: Vec<String>,
-    /// Why it is never cut, if it is not.
+    /// Why it is never cut; null where it may be.
     protected_by: Option<&'static str>,
 }
 
@@ -131,7 +152,7 @@ pub(super) async fn get(State(context): State<Context>, Params(query): Params<Qu
         explanation: ExplanationView::from(&explanation),
         findings: found.iter().map(|stored| FindingView::from(&stored.finding)).collect(),
         lists: lists.into_iter().map(ListView::from).collect(),
-        mode: mode_name(status.requested),
+        mode: ModeName::from(status.requested),
         kill_switch: status.kill_switch,
         enforcement: enforced,
     };

@@ -5,11 +5,12 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse as _, Response};
 use netd_engine::time::Timestamp;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use serde_json::json;
 
 use super::Context;
 use super::input::{Name, Params};
+use super::page::Page;
 use super::problem::Problem;
 use crate::config::feeds::Action;
 use crate::feeds::board::{NotAsked, State as Feed};
@@ -22,35 +23,52 @@ pub(super) struct Query {
     force: bool,
 }
 
-#[derive(Serialize)]
-struct View {
+/// A list that is fetched.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Feed")]
+pub(super) struct View {
+    /// The feed's name, and that of its list.
     name: String,
+    /// Where it is fetched from, without what is secret.
     url: String,
+    /// What its entries are for.
     action: Action,
+    /// Seconds between two attempts.
     every_s: u64,
+    /// Whether its signature is checked.
     is_signed: bool,
+    /// Entries of the list in use; null before the first.
     entries: Option<u64>,
+    /// Serial number of a signed list in use.
     serial: Option<u64>,
+    /// When the list was fetched, or known to be the newest.
     #[serde(serialize_with = "time::serialize_option")]
+    #[schemars(with = "Option<time::Rfc3339>")]
     last_success: Option<Timestamp>,
+    /// When it was asked for last.
     #[serde(serialize_with = "time::serialize_option")]
+    #[schemars(with = "Option<time::Rfc3339>")]
     last_attempt: Option<Timestamp>,
-    /// Why the last attempt brought nothing.
+    /// Why the last attempt brought nothing; null where it did.
     failure: Option<Failure>,
+    /// Attempts that failed since the start.
     failures: u64,
     /// Entries that were not taken, because they must not be cut.
     refused: u64,
 }
 
-#[derive(Serialize)]
+/// Why an attempt brought nothing.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "FeedFailure")]
 struct Failure {
+    /// Stable name, snake case.
     reason: &'static str,
+    /// The same in words.
     detail: String,
 }
 
 pub(super) async fn list(State(context): State<Context>) -> Response {
-    let items: Vec<_> = context.feeds.list().into_iter().map(view).collect();
-    Json(json!({"items": items, "next_cursor": null})).into_response()
+    Json(Page::whole(context.feeds.list().into_iter().map(view))).into_response()
 }
 
 /// `POST /api/v1/feeds/{name}:update` answers when the update is over.

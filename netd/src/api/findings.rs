@@ -7,6 +7,7 @@ use axum::http::{HeaderMap, HeaderValue, StatusCode, Uri, header};
 use axum::response::{IntoResponse as _, Response};
 use netd_engine::finding::Severity;
 use netd_engine::time::Timestamp;
+use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize};
 
 use super::Context;
@@ -98,15 +99,24 @@ impl Filter {
     }
 }
 
-/// What people may change: a member that is not there stays, `null` empties.
-#[derive(Debug, Deserialize)]
+/// What people make of a finding: a member that is not there stays, `null` empties.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[schemars(rename = "TriageWanted")]
+#[serde(deny_unknown_fields)]
 pub(super) struct Change {
+    /// How far people are with it.
     status: Option<TriageStatus>,
+    /// Why it was closed or escalated, 512 bytes at most: `false-positive`, `ir-4411`.
     #[serde(default, deserialize_with = "present")]
+    #[schemars(with = "Option<String>")]
     reason: Option<Option<String>>,
+    /// Who sees to it, 128 bytes at most.
     #[serde(default, deserialize_with = "present")]
+    #[schemars(with = "Option<String>")]
     assignee: Option<Option<String>>,
+    /// Whatever else there is to say, 8,192 bytes at most.
     #[serde(default, deserialize_with = "present")]
+    #[schemars(with = "Option<String>")]
     notes: Option<Option<String>>,
 }
 
@@ -121,12 +131,15 @@ fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Option<S
     Option::deserialize(deserializer).map(Some)
 }
 
-/// A finding as the API shows it: the words of `netd replay -o jsonl`, and how its severity rose.
-#[derive(Serialize)]
+/// A finding, with how its severity rose and what was done about it.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Finding")]
 pub(super) struct View<'a> {
     #[serde(flatten)]
     finding: FindingView<'a>,
+    /// How its severity changed, oldest first.
     history: Vec<RiseView>,
+    /// What people made of it.
     triage: TriageView<'a>,
     /// What was done at once about it.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -136,23 +149,38 @@ pub(super) struct View<'a> {
     suppressed_by: Option<SuppressionView>,
 }
 
-#[derive(Serialize)]
+/// What people made of a finding.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Triage")]
 struct TriageView<'a> {
+    /// How far people are with it.
     status: TriageStatus,
+    /// Why it was closed or escalated: `false-positive`, `ir-4411`.
     reason: &'a Option<String>,
+    /// Who sees to it.
     assignee: &'a Option<String>,
+    /// Whatever else there was to say.
     notes: &'a Option<String>,
-    /// Part of the ETag.
+    /// Grows with each change; the ETag is made from it.
     revision: u64,
+    /// When it changed last.
     #[serde(serialize_with = "time::serialize_option")]
+    #[schemars(with = "Option<time::Rfc3339>")]
     changed: Option<Timestamp>,
 }
 
-#[derive(Serialize)]
+/// One step of a finding's severity.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Rise")]
 struct RiseView {
+    /// When it was told.
     #[serde(serialize_with = "time::serialize")]
+    #[schemars(with = "time::Rfc3339")]
     time: Timestamp,
+    /// How urgent it was then.
     severity: Severity,
+    /// Posterior probability then, from 0 to 1.
+    #[schemars(range(min = 0, max = 1))]
     score: f64,
 }
 

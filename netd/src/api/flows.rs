@@ -1,5 +1,6 @@
 //! `GET /api/v1/flows`: conversations alive and ended, in memory and on disk, newest first.
 
+use std::borrow::Cow;
 use std::collections::HashSet;
 use std::sync::Arc;
 
@@ -9,6 +10,8 @@ use axum::http::Uri;
 use axum::response::{IntoResponse as _, Response};
 use netd_engine::finding::Pair;
 use netd_engine::flow::protocol_name;
+use schemars::{JsonSchema, Schema, SchemaGenerator};
+use serde::Serialize;
 use serde_json::Value;
 
 use super::Context;
@@ -301,12 +304,31 @@ fn fields(text: &str) -> Result<Vec<&'static str>, Problem> {
     text.split(',').take(FIELDS.len()).map(read).collect()
 }
 
-pub(super) fn chosen(flow: &Flow, fields: Option<&[&str]>) -> Result<Value, Problem> {
+/// A flow with the fields that were asked for.
+#[derive(Serialize)]
+#[serde(transparent)]
+pub(super) struct Chosen(Value);
+
+impl JsonSchema for Chosen {
+    fn schema_name() -> Cow<'static, str> {
+        Cow::Borrowed("ChosenFlow")
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        let mut schema = Flow::json_schema(generator);
+        // Its members are left out by choice, and null like those of any flow.
+        schema.insert("required".to_owned(), Value::Array(Vec::new()));
+        schema.insert("description".to_owned(), "A conversation: with `fields` what they name, else all of it.".into());
+        schema
+    }
+}
+
+pub(super) fn chosen(flow: &Flow, fields: Option<&[&str]>) -> Result<Chosen, Problem> {
     let mut value = serde_json::to_value(flow).map_err(|_| Problem::internal())?;
     if let (Some(fields), Value::Object(object)) = (fields, &mut value) {
         object.retain(|name, _| fields.contains(&name.as_str()));
     }
-    Ok(value)
+    Ok(Chosen(value))
 }
 
 /// Returns the number of a protocol by name or number.

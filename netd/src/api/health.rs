@@ -4,13 +4,41 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse as _, Response};
-use serde_json::json;
+use schemars::JsonSchema;
+use serde::Serialize;
 
 use super::Context;
 use super::problem::{Detail, Problem};
 
+/// That netd answers.
+#[derive(Serialize, JsonSchema)]
+pub(super) struct Liveness {
+    /// True.
+    live: bool,
+}
+
+/// That netd does its work.
+#[derive(Serialize, JsonSchema)]
+pub(super) struct Readiness {
+    /// True; a problem says why netd is not ready.
+    ready: bool,
+}
+
+/// Which netd answers.
+#[derive(Serialize, JsonSchema)]
+pub(super) struct Version {
+    /// `netd`.
+    name: &'static str,
+    /// Of the program, as in Semantic Versioning.
+    version: &'static str,
+    /// Of the API, as in its paths.
+    api: &'static str,
+    /// Layout of the kernel's maps: programs of another are replaced.
+    map_layout: u32,
+}
+
 pub(super) async fn livez() -> Response {
-    Json(json!({"live": true})).into_response()
+    Json(Liveness { live: true }).into_response()
 }
 
 /// 503 with every reason when netd runs but does not do its work.
@@ -23,18 +51,13 @@ pub(super) async fn readyz(State(context): State<Context>) -> Result<Response, P
         reasons.push(refusal.to_string());
     }
     if reasons.is_empty() {
-        return Ok(Json(json!({"ready": true})).into_response());
+        return Ok(Json(Readiness { ready: true }).into_response());
     }
     let problem = Problem::new(StatusCode::SERVICE_UNAVAILABLE, "not-ready", "Not ready", reasons.join("; "));
     Err(reasons.into_iter().fold(problem, |problem, detail| problem.with(Detail { detail, ..Detail::default() })))
 }
 
 pub(super) async fn version() -> Response {
-    let body = json!({
-        "name": "netd",
-        "version": env!("CARGO_PKG_VERSION"),
-        "api": "v1",
-        "map_layout": netd_common::names::ABI,
-    });
-    Json(body).into_response()
+    let version = env!("CARGO_PKG_VERSION");
+    Json(Version { name: "netd", version, api: "v1", map_layout: netd_common::names::ABI }).into_response()
 }

@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use netd_engine::flow::{EndReason, protocol_name};
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::Context;
@@ -16,25 +17,36 @@ use crate::verdicts::blocklist::{Item, List};
 const NAMED: usize = 1_000;
 
 /// The live flows that a list would cut, newest first.
-#[derive(Debug, Default, Serialize)]
+#[derive(Debug, Default, Serialize, JsonSchema)]
 pub(super) struct LiveFlows {
+    /// The first thousand.
     items: Vec<LiveFlow>,
+    /// How many there are in all.
     total: u64,
 }
 
-#[derive(Debug, Serialize)]
+/// A flow that is alive and would be cut.
+#[derive(Debug, Serialize, JsonSchema)]
 struct LiveFlow {
+    /// The flow's number.
     id: u64,
+    /// Who began.
     originator: IpAddr,
+    /// The originator's port.
     originator_port: u16,
+    /// Who was addressed.
     responder: IpAddr,
+    /// The responder's port.
     responder_port: u16,
+    /// The transport protocol's name, or its IANA number.
     protocol: String,
+    /// Name of the responder.
     #[serde(skip_serializing_if = "Option::is_none")]
     name: Option<String>,
-    /// Of whoever began it, where it is a process of this host.
+    /// Name of the process that began it, where it is one of this host.
     #[serde(skip_serializing_if = "Option::is_none")]
     process: Option<String>,
+    /// That process's number.
     #[serde(skip_serializing_if = "Option::is_none")]
     pid: Option<u32>,
     /// The entry that covers it.

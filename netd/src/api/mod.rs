@@ -26,6 +26,7 @@ mod hunts;
 mod input;
 mod live;
 mod metrics;
+mod mode;
 mod openapi;
 mod page;
 mod patient;

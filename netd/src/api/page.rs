@@ -3,6 +3,7 @@
 use axum::Json;
 use axum::http::{HeaderValue, Uri, header};
 use axum::response::{IntoResponse, Response};
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::problem::Problem;
@@ -12,10 +13,20 @@ const DEFAULT_LIMIT: usize = 100;
 const MAX_LIMIT: usize = 1_000;
 
 /// A page, and the cursor of the next if there is one.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "{T}Page")]
 pub(crate) struct Page<T> {
+    /// The items of this page.
     items: Vec<T>,
+    /// What `cursor` of the next request has to be; null on the last page.
     next_cursor: Option<String>,
+}
+
+impl<T> Page<T> {
+    /// Returns a list that is short enough to be one page.
+    pub(crate) fn whole(items: impl IntoIterator<Item = T>) -> Self {
+        Self { items: items.into_iter().collect(), next_cursor: None }
+    }
 }
 
 /// Returns how many items a page may have.

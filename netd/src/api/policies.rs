@@ -7,24 +7,29 @@ use axum::body::Body;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse as _, Response};
-use netd_engine::policy::{Ceiling, Difference, Fault, Policies, Policy, Source, Spec};
+use netd_engine::policy::{Ceiling, Difference, Fault, Mode, Policies, Policy, Source, Spec};
+use schemars::JsonSchema;
 use serde::Serialize;
-use serde_json::{Value, json};
 
 use super::Context;
 use super::input::{self, BODY_LIMIT, Name};
 use super::problem::{Detail, Problem};
 use crate::config::policies;
-use crate::store::policies::{Book, Trigger};
+use crate::store::policies::{Book, Reload, Trigger};
 
-/// A policy as the API shows it.
-#[derive(Serialize)]
-struct View<'a> {
+/// A policy in force.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Policy")]
+pub(super) struct View<'a> {
+    /// The policy's name.
     name: &'a str,
     /// From 0, in the order in which policies are asked.
     order: usize,
-    mode: Value,
+    /// How far it goes.
+    mode: Modes,
+    /// Captures that it says what must be made of.
     tests: usize,
+    /// As its file states it, with the defaults of what it leaves out.
     spec: &'a Spec,
 }
 
@@ -40,21 +45,54 @@ impl<'a> View<'a> {
     }
 }
 
+/// How far a policy goes.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "PolicyModes")]
+pub(super) struct Modes {
+    /// The mode that the policy asks for.
+    requested: Mode,
+    /// The mode that acts.
+    effective: Mode,
+    /// Why they differ, or why some of what it asks for cannot be done; null where nothing is held back.
+    reason: Option<String>,
+}
+
+/// Every policy, in the order in which they are asked.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Policies")]
+pub(super) struct Listed<'a> {
+    /// The policies.
+    items: Vec<View<'a>>,
+    /// What came of reading them the last time.
+    reload: &'a Reload,
+}
+
+/// What a text of policies says, and what it would change.
+#[derive(Serialize, JsonSchema)]
+pub(super) struct Validated<'a> {
+    /// Names of its policies.
+    policies: Vec<&'a str>,
+    /// What is allowed and may not be meant, in words.
+    warnings: Vec<String>,
+    /// What would change if it took the place of the policies in force.
+    difference: Difference,
+}
+
 /// Returns requested and effective mode of a policy, with the reason where they differ, or where some of what it asks
 /// for cannot be done.
-pub(super) fn mode(policy: &Policy, ceiling: &Ceiling, book: &Book) -> Value {
+pub(super) fn mode(policy: &Policy, ceiling: &Ceiling, book: &Book) -> Modes {
     let requested = policy.spec.mode;
     let (effective, reason) = ceiling.hold(requested);
     let reason = (!reason.is_empty()).then(|| reason.to_string()).or_else(|| book.withheld(policy));
-    json!({"requested": requested, "effective": effective, "reason": reason})
+    Modes { requested, effective, reason }
 }
 
 pub(super) async fn list(State(context): State<Context>) -> Result<Response, Problem> {
     let ceiling = context.verdicts.status().await?.ceiling();
     let known = context.policies.policies();
-    let items: Vec<_> =
+    let items =
         known.iter().enumerate().map(|(order, policy)| View::new(order, policy, &ceiling, &context.policies)).collect();
-    Ok(Json(json!({"items": items, "reload": *context.policies.last()})).into_response())
+    Ok(Json(Listed { items, reload: &context.policies.last() }).into_response())
 }
 
 pub(super) async fn get(State(context): State<Context>, Name(name): Name) -> Result<Response, Problem> {
@@ -78,9 +116,9 @@ pub(super) async fn validate(
     let read = Policies::read(&[Source { file: "body", text: &text }]);
     let read = read.map_err(|faults| refused(&faults, "it cannot be used as a policy"))?;
     let warnings = policies::warnings(&read);
-    let names: Vec<_> = read.iter().map(|policy| &*policy.name).collect();
+    let names = read.iter().map(|policy| &*policy.name).collect();
     let difference = Difference::between(&context.policies.policies(), &read);
-    Ok(Json(json!({"policies": names, "warnings": warnings, "difference": difference})).into_response())
+    Ok(Json(Validated { policies: names, warnings, difference }).into_response())
 }
 
 pub(super) async fn reload(State(context): State<Context>) -> Result<Response, Problem> {

@@ -4,35 +4,45 @@ use std::error::Error as _;
 
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::verdicts::{MapsError, Refusal};
 
 /// An answer that is not what was asked for, and why.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub(crate) struct Problem {
-    /// Stable; what a program decides by.
+    /// Stable: what a program decides by, `urn:netd:problem:not-found`.
     #[serde(rename = "type")]
     pub(crate) kind: String,
+    /// The same for people, in a few words.
     pub(crate) title: &'static str,
+    /// The HTTP status.
     pub(crate) status: u16,
+    /// What was wrong this time, and what to do.
     pub(crate) detail: String,
+    /// One by one, where several things are wrong.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(crate) errors: Vec<Detail>,
 }
 
 /// One of several things that are wrong.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
+#[schemars(rename = "ProblemDetail")]
 pub(crate) struct Detail {
     /// JSON pointer into the body.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) pointer: Option<String>,
+    /// The parameter that is meant.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) parameter: Option<String>,
+    /// Line of the body, from 1.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) line: Option<u64>,
+    /// Column of that line, from 1.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) column: Option<u64>,
+    /// What is wrong with it.
     pub(crate) detail: String,
 }
 

@@ -9,8 +9,8 @@ use axum::routing::{self, MethodRouter};
 use super::auth::{Gate, Need, require};
 use super::{
     Context, actions, allowlists, audit, blocklists, confirmations, decisions, entities, entries, evidence, explain,
-    export, feeds, findings, flows, health, hunts, metrics, openapi, policies, session, sinks, stats, status, stream,
-    suppressions, tokens, verdicts,
+    export, feeds, findings, flows, health, hunts, metrics, mode, openapi, policies, session, sinks, stats, status,
+    stream, suppressions, tokens, verdicts,
 };
 use crate::store::tokens::Scope::{self, Admin, Block, Metrics, Policy, Read, Triage};
 
@@ -36,9 +36,9 @@ pub(super) fn table() -> Vec<Route> {
         route("/docs/{*path}", Read, get(openapi::docs_file)),
         route("/api/v1/config", Admin, get(status::config)),
         route("/api/v1/status", Read, get(status::get)),
-        route("/api/v1/kill-switch", Read, get(status::get_kill_switch)),
-        route("/api/v1/kill-switch", Block, put(status::put_kill_switch)),
-        route("/api/v1/mode", Policy, put(status::put_mode)),
+        route("/api/v1/kill-switch", Read, get(mode::get_kill_switch)),
+        route("/api/v1/kill-switch", Block, put(mode::put_kill_switch)),
+        route("/api/v1/mode", Policy, put(mode::put)),
         route("/api/v1/flows", Read, get(flows::list)),
         route("/api/v1/flows/stats", Read, get(stats::get)),
         route("/api/v1/flows/stream", Read, get(stream::flows)),

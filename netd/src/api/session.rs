@@ -8,6 +8,7 @@ use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 use axum::{Extension, Json};
 use netd_engine::time::Timestamp;
+use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::Value;
 
@@ -23,14 +24,19 @@ const COOKIE: &str = "netd_session";
 /// Where the CSRF token is shown.
 pub(super) const CSRF: &str = "x-csrf-token";
 
-#[derive(Serialize)]
-struct View<'a> {
-    /// The token that the session stands for.
+/// A browser's session.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Session")]
+pub(super) struct View<'a> {
+    /// Id of the token that it stands for.
     token: &'a str,
+    /// What that token may do.
     scopes: &'a [Scope],
     /// To be sent as X-CSRF-Token with whatever changes something.
     csrf: &'a str,
+    /// When the session ends.
     #[serde(serialize_with = "time::serialize")]
+    #[schemars(with = "time::Rfc3339")]
     until: Timestamp,
 }
 

@@ -5,28 +5,32 @@ use std::collections::BTreeMap;
 use axum::Json;
 use axum::extract::State;
 use axum::response::{IntoResponse as _, Response};
+use schemars::JsonSchema;
 use serde::Serialize;
-use serde_json::json;
 
 use super::Context;
+use super::page::Page;
 use crate::sinks::{Fate, SinkState};
 
-#[derive(Serialize)]
-struct View<'a> {
+/// Where what happens is written or sent to.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Sink")]
+pub(super) struct View<'a> {
+    /// The sink's name.
     name: &'a str,
-    /// Events that wait, and that may.
+    /// Events that wait.
     queued: u64,
+    /// Events that may wait.
     capacity: u64,
     /// Attempts that failed and were repeated.
     retries: u64,
-    /// Events that the sink wanted, by what became of them.
+    /// Events that the sink wanted, by what became of them: `sent`, `failed`, `dropped`, `missed`, `duplicate`, `held`.
     events: BTreeMap<&'static str, u64>,
 }
 
 pub(super) async fn list(State(context): State<Context>) -> Response {
     let snapshot = context.sources.borrow().clone();
-    let items: Vec<_> = snapshot.sinks.iter().map(view).collect();
-    Json(json!({"items": items, "next_cursor": null})).into_response()
+    Json(Page::whole(snapshot.sinks.iter().map(view))).into_response()
 }
 
 fn view(SinkState { name, queued, capacity, retries, fates }: &SinkState) -> View<'_> {

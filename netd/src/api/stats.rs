@@ -6,8 +6,8 @@ use axum::Json;
 use axum::extract::State;
 use axum::response::{IntoResponse as _, Response};
 use netd_engine::time::Timestamp;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use serde_json::json;
 
 use super::Context;
 use super::flows::{as_asked, parameters};
@@ -32,7 +32,9 @@ parameters! {
     }
 }
 
-#[derive(Clone, Copy, Debug, Default, Deserialize, Serialize)]
+/// The property that conversations are grouped by.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Serialize, JsonSchema)]
+#[schemars(rename = "GroupBy")]
 #[serde(rename_all = "lowercase")]
 enum GroupName {
     Src,
@@ -48,32 +50,62 @@ enum GroupName {
     Verdict,
 }
 
-#[derive(Clone, Copy, Debug, Default, Deserialize, Serialize)]
+/// What is added up.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Serialize, JsonSchema)]
+#[schemars(rename = "FlowMetric")]
 #[serde(rename_all = "snake_case")]
 enum Metric {
+    /// Conversations.
     #[default]
     Flows,
+    /// Bytes on the wire, both ways.
     Bytes,
+    /// Bytes on the wire from responders.
     BytesIn,
+    /// Bytes on the wire from originators.
     BytesOut,
 }
 
-/// One group.
-#[derive(Serialize)]
+/// Conversations added up.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Statistics")]
+pub(super) struct View {
+    group_by: GroupName,
+    metric: Metric,
+    /// Seconds of a bucket of the series; null without series.
+    bucket_s: Option<f64>,
+    /// How many groups there are in all.
+    groups: usize,
+    /// What all groups come to.
+    total: Tally,
+    /// The groups with most of the metric, largest first.
+    items: Vec<Item>,
+}
+
+/// Conversations with something in common.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "FlowGroup")]
 struct Item {
-    /// `null`: flows without the property.
+    /// What its conversations have in common; null: conversations without the property.
     key: Option<String>,
+    /// What the metric comes to.
     value: u64,
     #[serde(flatten)]
     tally: Tally,
+    /// The same over time, where `bucket` was asked for.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     series: Vec<Point>,
 }
 
-#[derive(Serialize)]
+/// What a bucket of time comes to.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "SeriesPoint")]
 struct Point {
+    /// When the bucket begins.
     #[serde(serialize_with = "time::serialize")]
+    #[schemars(with = "time::Rfc3339")]
     time: Timestamp,
+    /// What the metric comes to in it.
     value: u64,
 }
 
@@ -130,15 +162,9 @@ pub(super) async fn get(
         None => memory(&context, &query, group, bucket_ns, &scores, 0).map_err(problem)?,
     };
     let (items, groups, all) = ranked(sum, metric, top);
-    let body = json!({
-        "group_by": parameters.group_by,
-        "metric": metric,
-        "bucket_s": (bucket_ns > 0).then_some(bucket_ns as f64 / 1e9),
-        "groups": groups,
-        "total": all,
-        "items": items,
-    });
-    Ok(Json(body).into_response())
+    let bucket_s = (bucket_ns > 0).then_some(bucket_ns as f64 / 1e9);
+    let view = View { group_by: parameters.group_by, metric, bucket_s, groups, total: all, items };
+    Ok(Json(view).into_response())
 }
 
 /// Adds up what is in memory only: not the first `batches` that history wrote.

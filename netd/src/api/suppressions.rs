@@ -8,27 +8,37 @@ use axum::response::{IntoResponse as _, Response};
 use netd_engine::suppress::{Matching, Suppression};
 use netd_engine::time::Timestamp;
 use netd_engine::verdict::Origin;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::Context;
 use super::input::{self, Fields, Name};
+use super::page::Page;
 use super::problem::Problem;
 use crate::store::audit::{Change, Effect, caller};
 use crate::store::suppressions::Error;
 use crate::time;
-use crate::verdicts::{Page, Refusal};
+use crate::verdicts::{self, Refusal};
 
 /// Longest text of who and why, in characters.
 const LONGEST: usize = 500;
 
 /// A suppression that an operator asks for.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
+#[schemars(rename = "SuppressionWanted")]
+#[serde(deny_unknown_fields)]
 pub(super) struct Wanted {
+    /// Which findings: at least one condition.
     #[serde(rename = "match")]
     pub(super) matching: Matching,
+    /// Who wants it, 500 characters at most.
+    #[schemars(length(min = 1, max = 500))]
     pub(super) who: String,
+    /// Why, 500 characters at most.
+    #[schemars(length(min = 1, max = 500))]
     pub(super) why: String,
-    /// A duration; without it the suppression holds until it is removed.
+    /// How long it holds: a duration like `30d`; without it until it is removed.
+    #[schemars(example = "30d")]
     pub(super) ttl: Option<String>,
 }
 
@@ -36,17 +46,26 @@ impl Fields for Wanted {
     const FIELDS: &'static [&'static str] = &["match", "who", "why", "ttl"];
 }
 
-/// A suppression as the API shows it.
-#[derive(Serialize)]
+/// Findings that nobody wants to see again.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Suppression")]
 pub(super) struct View {
+    /// The suppression's number.
     id: u64,
+    /// Which findings.
     #[serde(rename = "match")]
     matching: Matching,
+    /// Who wanted it.
     who: String,
+    /// Why.
     why: String,
+    /// When it was added; it covers earlier findings too.
     #[serde(serialize_with = "time::serialize")]
+    #[schemars(with = "time::Rfc3339")]
     since: Timestamp,
+    /// When it ends; null: when it is removed.
     #[serde(serialize_with = "time::serialize_option")]
+    #[schemars(with = "Option<time::Rfc3339>")]
     until: Option<Timestamp>,
 }
 
@@ -57,22 +76,23 @@ impl From<&Suppression> for View {
     }
 }
 
-#[derive(Serialize)]
+/// A suppression that was added, and what it hides.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "SuppressionAdded")]
 pub(super) struct Added {
     #[serde(flatten)]
     suppression: View,
     /// Findings that it covers, of those held.
     covers: usize,
-    /// Verdicts of theirs that were released.
+    /// Numbers of the verdicts of theirs that were released.
     released: Vec<u64>,
 }
 
 pub(super) async fn list(State(context): State<Context>) -> Response {
     let now = time::now();
     let all = context.suppressions.list();
-    let items: Vec<View> =
-        all.iter().filter(|known| known.until.is_none_or(|until| now < until)).map(View::from).collect();
-    Json(serde_json::json!({ "items": items })).into_response()
+    let in_force = all.iter().filter(|known| known.until.is_none_or(|until| now < until));
+    Json(Page::whole(in_force.map(View::from))).into_response()
 }
 
 /// Adds a suppression. It acts at once, and on the past: findings it covers are hidden, their verdicts released.
@@ -120,7 +140,7 @@ pub(super) async fn remove(State(context): State<Context>, name: Name) -> Result
 /// Releases the verdicts that findings asked for.
 async fn release(context: &Context, findings: &[u64]) -> Result<Vec<u64>, Problem> {
     let mut released = Vec::new();
-    let mut page = Page { before: None, limit: 1_000 };
+    let mut page = verdicts::Page { before: None, limit: 1_000 };
     loop {
         let verdicts = context.verdicts.verdicts(page).await?;
         for entry in &verdicts.entries {
@@ -131,7 +151,7 @@ async fn release(context: &Context, findings: &[u64]) -> Result<Vec<u64>, Proble
             }
         }
         match verdicts.next {
-            Some(next) => page = Page { before: Some(next), limit: 1_000 },
+            Some(next) => page = verdicts::Page { before: Some(next), limit: 1_000 },
             None => return Ok(released),
         }
     }

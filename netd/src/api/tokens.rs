@@ -6,11 +6,12 @@ use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse as _, Response};
 use netd_engine::time::Timestamp;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use serde_json::json;
 
 use super::Context;
 use super::input::{self, Fields, Name};
+use super::page::Page;
 use super::problem::Problem;
 use crate::store::audit::{Change, Effect, caller};
 use crate::store::tokens::{Error, Scope, Token};
@@ -22,11 +23,18 @@ const DEFAULT_TTL: &str = "90d";
 const LONGEST: usize = 100;
 
 /// A token that somebody wants.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
+#[schemars(rename = "TokenWanted")]
+#[serde(deny_unknown_fields)]
 pub(super) struct Wanted {
+    /// What it is for, 100 characters at most, without control characters.
+    #[schemars(length(min = 1, max = 100))]
     name: String,
+    /// What it may do.
+    #[schemars(length(min = 1))]
     scopes: Vec<Scope>,
-    /// A duration, or `never`.
+    /// How long it is accepted: a duration like `90d`, which is the default, or `never`.
+    #[schemars(example = "90d")]
     ttl: Option<String>,
 }
 
@@ -34,23 +42,37 @@ impl Fields for Wanted {
     const FIELDS: &'static [&'static str] = &["name", "scopes", "ttl"];
 }
 
-#[derive(Serialize)]
-struct View {
+/// A token, without its secret.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Token")]
+pub(super) struct View {
+    /// What it is called by; not its secret.
     id: String,
+    /// What it is for.
     name: String,
+    /// What it may do.
     scopes: Vec<Scope>,
+    /// When it was made.
     #[serde(serialize_with = "time::serialize")]
+    #[schemars(with = "time::Rfc3339")]
     created: Timestamp,
+    /// When it ends; null: never.
     #[serde(serialize_with = "time::serialize_option")]
+    #[schemars(with = "Option<time::Rfc3339>")]
     expires: Option<Timestamp>,
+    /// When it was presented last; null: never.
     #[serde(serialize_with = "time::serialize_option")]
+    #[schemars(with = "Option<time::Rfc3339>")]
     last_used: Option<Timestamp>,
 }
 
-#[derive(Serialize)]
-struct Made {
+/// A token that was made, with its secret.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "TokenMade")]
+pub(super) struct Made {
     #[serde(flatten)]
     view: View,
+    /// The secret: it is in this answer and nowhere else.
     token: String,
 }
 
@@ -62,8 +84,7 @@ impl From<Token> for View {
 }
 
 pub(super) async fn list(State(context): State<Context>) -> Response {
-    let items: Vec<View> = context.tokens.list().into_iter().map(View::from).collect();
-    Json(json!({"items": items, "next_cursor": null})).into_response()
+    Json(Page::whole(context.tokens.list().into_iter().map(View::from))).into_response()
 }
 
 pub(super) async fn create(

@@ -1,15 +1,17 @@
 //! Which capabilities the running daemon takes, and what for.
 
 use caps::{CapSet, CapsHashSet};
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::Error;
 
 /// A capability and what it is for.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Capability {
-    /// `CAP_KILL`.
+    /// As in capabilities(7): `CAP_KILL`.
     pub name: String,
+    /// What it is for.
     pub purpose: String,
 }
 

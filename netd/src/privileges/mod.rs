@@ -9,12 +9,14 @@ mod syscalls;
 
 use std::path::PathBuf;
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 pub use self::capabilities::Capability;
 
 /// How much is given up.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
+#[schemars(rename = "PrivilegeLevel")]
 #[serde(rename_all = "lowercase")]
 pub enum Level {
     /// Nothing.
@@ -24,7 +26,7 @@ pub enum Level {
     /// attacker would make.
     Drop,
     /// Every capability, and writing outside of netd's own folders. Landlock hides the processes of others, which is why
-    /// it is not part of [`Level::Drop`].
+    /// it is not part of `drop`.
     None,
 }
 
@@ -38,14 +40,19 @@ pub struct Plan {
     pub writable: Vec<PathBuf>,
 }
 
-/// What is held once [`confine`] has returned, as the kernel says.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+/// What the daemon may still do to the host, as the kernel says.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
+#[schemars(rename = "Privileges")]
 pub struct Held {
+    /// How much was given up.
     pub level: Level,
-    /// With what each is for.
+    /// Capabilities that are held, with what each is for.
     pub capabilities: Vec<Capability>,
+    /// Whether programs cannot gain privileges by execve.
     pub no_new_privs: bool,
+    /// Whether system calls are filtered.
     pub seccomp: bool,
+    /// Whether writing is restricted to folders of its own.
     pub landlock: bool,
     /// What could not be given up, and why.
     pub gaps: Vec<String>,

@@ -8,6 +8,7 @@ use netd_engine::respond::Measure;
 use netd_engine::services::Services;
 use netd_engine::time::Timestamp;
 use netd_engine::weights::Weights;
+use schemars::JsonSchema;
 use serde::Serialize;
 use tokio::sync::watch;
 use tracing::{info, warn};
@@ -18,7 +19,8 @@ use crate::config::{files, policies};
 use crate::time;
 
 /// Who asked for the policies to be read.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[schemars(rename = "ReloadTrigger")]
 #[serde(rename_all = "lowercase")]
 pub enum Trigger {
     Start,
@@ -30,10 +32,13 @@ pub enum Trigger {
 }
 
 /// What came of reading the policies.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
 pub struct Reload {
+    /// When they were read.
     #[serde(serialize_with = "time::serialize")]
+    #[schemars(with = "time::Rfc3339")]
     pub time: Timestamp,
+    /// Who asked for it.
     pub by: Trigger,
     /// Empty when what was read is in force.
     pub faults: Vec<Fault>,

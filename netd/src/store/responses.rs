@@ -5,12 +5,13 @@ use netd_engine::time::Timestamp;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::histogram::Histogram;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::time;
 
 /// What became of one measure.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Outcome {
     Done,
@@ -33,20 +34,26 @@ impl Outcome {
 }
 
 /// A measure, and what became of it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "MeasureTaken")]
 pub struct Done {
+    /// The measure.
     pub action: Measure,
+    /// What became of it.
     pub result: Outcome,
     /// Sockets destroyed, processes signalled, verdicts put in force.
     pub count: usize,
 }
 
 /// What was done about a finding the last time.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "FindingResponse")]
 pub struct Response {
+    /// Measures, in the order in which they were taken.
     pub actions: Vec<Done>,
     /// When the conversation was cut; if it was not, when everything else was done.
     #[serde(serialize_with = "time::serialize", deserialize_with = "time::deserialize")]
+    #[schemars(with = "time::Rfc3339")]
     pub at: Timestamp,
     /// Seconds from what led to the finding until then.
     pub latency_s: f64,

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use netd_common::counter::Counter;
 use netd_engine::Counts;
 use netd_engine::time::Timestamp;
+use schemars::JsonSchema;
 use serde::Serialize;
 use tokio::sync::watch;
 
@@ -53,7 +54,7 @@ pub struct Snapshot {
 }
 
 /// Whether every program is where it should be.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Programs {
     /// Hooks without their program.
     pub missing: u64,
@@ -66,52 +67,67 @@ pub struct Programs {
 }
 
 /// How often a program ran since it was loaded, and for how long in all.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[schemars(rename = "ProgramRuns")]
 pub struct Runs {
+    /// The program's name.
     pub program: &'static str,
+    /// Times it ran.
     pub runs: u64,
+    /// Nanoseconds that it ran for, in all.
     pub time_ns: u64,
 }
 
 /// A watched interface.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Interface {
+    /// The interface's name.
     pub name: String,
+    /// Its index in the host's network namespace.
     pub index: u32,
     /// What holds the programs to it: `tcx ingress`, `clsact egress`, `xdp native`.
     pub attached: Vec<String>,
 }
 
 /// What is known of this host's processes, and how much was looked up since the start.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
+#[schemars(rename = "HostCounts")]
 pub struct Host {
-    /// Processes in the table, and its size.
+    /// Processes in the table.
     pub processes: u64,
+    /// Bytes that the table takes.
     pub bytes: u64,
+    /// Processes that were looked at.
     pub looked: u64,
     /// Ended before they could be looked at; they are named by the kernel's record and their executable.
     pub gone: u64,
+    /// Processes that `/proc` did not let netd look at.
     pub denied: u64,
+    /// Processes that gave way to others because the table was full.
     pub evicted: u64,
     /// Executables whose digest was made.
     pub hashed: u64,
-    /// Snapshots of all descriptors.
+    /// Snapshots of the descriptors of all processes.
     pub snapshots: u64,
 }
 
 /// One place in user space where something can be lost.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Loss {
-    /// Stable name, snake case.
+    /// Stable name of the place, snake case.
     pub stage: &'static str,
+    /// How much was lost there.
     pub lost: u64,
 }
 
 /// Something netd goes on without.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Degraded {
+    /// What is lacking.
     pub what: String,
+    /// Why it is.
     pub why: String,
+    /// What follows from that.
     pub consequence: String,
 }
 
@@ -137,10 +153,12 @@ impl Degraded {
     }
 }
 
-/// A bounded store.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+/// How full a bounded store is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Fill {
+    /// Entries that are held.
     pub entries: u64,
+    /// Entries that there is room for.
     pub capacity: u64,
 }
 

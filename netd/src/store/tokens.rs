@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use arc_swap::ArcSwap;
 use netd_engine::time::Timestamp;
 use ring::rand::{SecureRandom as _, SystemRandom};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use subtle::ConstantTimeEq as _;
 
@@ -20,11 +21,15 @@ const SECRET: usize = 32;
 const CHECK: usize = 4;
 
 /// What a token may do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, clap::ValueEnum)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, clap::ValueEnum, JsonSchema,
+)]
+#[schemars(rename = "TokenScope")]
 #[serde(rename_all = "lowercase")]
 pub enum Scope {
     /// Everything that is shown, but tokens and the audit log.
     Read,
+    /// The counters for Prometheus.
     Metrics,
     /// Suppressions.
     Triage,

@@ -10,38 +10,64 @@ use netd_engine::policy::Decision;
 use netd_engine::process::Process;
 use netd_engine::region::Region;
 use netd_engine::time::Timestamp;
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::time;
 
-#[derive(Debug, Serialize)]
+/// A finding, as its detector reported it.
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "FindingFacts")]
 pub struct FindingView<'a> {
+    /// When it was reported, or last rose or fell.
     #[serde(serialize_with = "time::serialize")]
+    #[schemars(with = "time::Rfc3339")]
     time: Timestamp,
+    /// The finding's number; it grows with each incident.
     id: u64,
+    /// Who found it.
     detector: &'static str,
+    /// What was found, in one line.
     title: &'a str,
+    /// How urgent it is.
     severity: Severity,
+    /// Posterior probability, from 0 to 1.
+    #[schemars(range(min = 0, max = 1))]
     score: f64,
+    /// Who began.
     originator: IpAddr,
+    /// Who was addressed.
     responder: IpAddr,
+    /// The responder's port.
     responder_port: u16,
+    /// Where the responder is, if a database says.
     #[serde(skip_serializing_if = "Option::is_none")]
     responder_region: &'a Option<Region>,
+    /// The transport protocol's name, or its IANA number.
     protocol: String,
+    /// Name of the responder: SNI, HTTP Host, or the DNS name that gave the address.
     name: &'a Option<String>,
+    /// Whose doing it is, where that is known.
     #[serde(skip_serializing_if = "Option::is_none")]
     process: &'a Option<Process>,
+    /// Whether the evidence suffices for an automatic block.
     block: bool,
     /// `interval_s`, `jitter`, `turns`: of findings about a rhythm.
     #[serde(flatten)]
     rhythm: Option<Beats>,
+    /// When what it is about began.
     #[serde(serialize_with = "time::serialize")]
+    #[schemars(with = "time::Rfc3339")]
     first_seen: Timestamp,
+    /// What speaks for and against it, strongest first.
     reasons: &'a [Reason],
+    /// Benign classes considered, and why each was rejected.
     considered: &'a [String],
+    /// Ids of MITRE ATT&CK techniques.
     attack: &'a [&'static str],
+    /// The same with names and tactics.
     techniques: &'a [Entry],
+    /// What the host itself told, where it did.
     #[serde(skip_serializing_if = "Option::is_none")]
     host: &'a Option<HostEvidence>,
     /// Which policy decided what, and why no more than that.
@@ -89,31 +115,44 @@ pub(crate) fn rounded(value: f64) -> f64 {
 }
 
 /// What the engine says of an address or a name.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "ExplanationFacts")]
 pub struct ExplanationView<'a> {
-    /// Strongest first.
+    /// Pairs that the engine follows, strongest first.
     followed: Vec<FollowedView<'a>>,
+    /// Pairs that are not followed, and why.
     silenced: Vec<SilencedView<'a>>,
     /// Whether there was more than is told.
     is_cut: bool,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 struct Ends {
+    /// Who began.
     originator: IpAddr,
+    /// Who was addressed.
     responder: IpAddr,
+    /// The responder's port.
     responder_port: u16,
+    /// The transport protocol's name, or its IANA number.
     protocol: String,
 }
 
-#[derive(Debug, Serialize)]
+/// A pair that the engine follows.
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "Followed")]
 pub(crate) struct FollowedView<'a> {
     #[serde(flatten)]
     ends: Ends,
+    /// Name of the responder.
     name: &'a Option<String>,
+    /// Turns of the originator in its history.
     originator_turns: u32,
+    /// Turns of the responder in its history.
     responder_turns: u32,
+    /// Evidence of the rhythm alone, in nats.
     ln_e: f64,
+    /// Whether all evidence suffices for a finding.
     is_finding: bool,
     /// Number of the finding that was raised.
     raised: Option<u64>,
@@ -121,12 +160,17 @@ pub(crate) struct FollowedView<'a> {
     would_be: Option<FindingView<'a>>,
 }
 
-#[derive(Debug, Serialize)]
+/// A pair that the engine does not follow.
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "Silenced")]
 struct SilencedView<'a> {
     #[serde(flatten)]
     ends: Ends,
+    /// Name of the responder.
     name: &'a Option<String>,
+    /// Conversations that were seen.
     conversations: u32,
+    /// Why the pair is not followed, in words.
     why: &'a str,
 }
 

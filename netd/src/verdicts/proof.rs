@@ -4,6 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use netd_common::packet::IPPROTO_UDP;
 use netd_engine::verdict::{Origin, Response, Target, Verdict};
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::clock::Now;
@@ -17,10 +18,12 @@ pub const NOBODYS_PORT: u16 = 9;
 const HOLDS_S: f64 = 60.0;
 
 /// What a hook made of what a verdict names.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[schemars(rename = "HookProof")]
 pub struct Proof {
     /// The program's name.
     pub hook: &'static str,
+    /// Whether it denied what the verdict names.
     pub denies: bool,
     /// What was seen.
     pub why: String,

@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 
+use schemars::JsonSchema;
 use serde::{Serialize, Serializer};
 
 use super::entry::{Entry, Phase};
@@ -14,7 +15,7 @@ use crate::process::Process;
 use crate::time::Timestamp;
 
 /// Why a conversation ended, after IPFIX `flowEndReason`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum EndReason {
     /// Still going on.
@@ -34,14 +35,15 @@ pub enum EndReason {
 }
 
 /// What one side sent.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Sent {
+    /// Packets on the wire.
     pub packets: u64,
-    /// On the wire, link layer included.
+    /// Bytes on the wire, link layer included.
     pub bytes: u64,
-    /// Transport payload, retransmissions left out.
+    /// Bytes of transport payload, retransmissions left out.
     pub payload: u64,
-    /// TCP flags seen, or the first ICMP type.
+    /// TCP flags seen, added up, or the first ICMP type.
     pub flags: u8,
 }
 

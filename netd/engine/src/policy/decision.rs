@@ -2,13 +2,15 @@
 
 use std::sync::Arc;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::{Case, Direction, Mode, Policy, selector};
 use crate::respond::Measure;
 
 /// What was decided about a finding.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "PolicyDecision")]
 pub struct Decision {
     /// Which policy; none where none matches.
     pub policy: Option<Arc<str>>,
@@ -16,18 +18,22 @@ pub struct Decision {
     pub mode: Mode,
     /// The mode that acts: less where netd itself, or the canary's share, holds the policy back.
     pub effective: Mode,
+    /// Which way the conversations were opened.
     pub direction: Direction,
     /// Why the two differ; empty when they do not.
     #[serde(default, skip_serializing_if = "str::is_empty")]
     pub held_back: Arc<str>,
+    /// How far it goes.
     #[serde(rename = "decision")]
     pub effect: Effect,
     #[serde(flatten, serialize_with = "in_words", deserialize_with = "by_name")]
+    #[schemars(with = "Said")]
     pub why: Why,
 }
 
 /// How far a decision goes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "PolicyEffect")]
 #[serde(rename_all = "lowercase")]
 pub enum Effect {
     /// Kept, and hidden from whoever does not ask for it.
@@ -146,15 +152,20 @@ impl Why {
     }
 }
 
+/// What decided, as it is written.
+#[derive(Serialize, JsonSchema)]
+struct Said {
+    /// Stable name of what decided, snake case.
+    why: &'static str,
+    /// The same in words.
+    detail: String,
+    /// The list of `except` that spares the finding.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    spared_by: Option<&'static str>,
+}
+
 /// Writes the stable name for programs and the sentence for people.
 fn in_words<S: Serializer>(why: &Why, serializer: S) -> Result<S::Ok, S::Error> {
-    #[derive(Serialize)]
-    struct Said {
-        why: &'static str,
-        detail: String,
-        #[serde(skip_serializing_if = "Option::is_none")]
-        spared_by: Option<&'static str>,
-    }
     let spared_by = if let Why::Exception { key } = why { Some(*key) } else { None };
     Said { why: why.name(), detail: why.words(), spared_by }.serialize(serializer)
 }

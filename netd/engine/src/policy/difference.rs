@@ -2,29 +2,37 @@
 
 use std::collections::BTreeMap;
 
+use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::Value;
 
 use super::{Policies, Policy};
 
 /// What changes when one set of policies takes another's place.
-#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, JsonSchema)]
+#[schemars(rename = "PolicyDifference")]
 pub struct Difference {
+    /// Names of policies that come.
     pub added: Vec<String>,
+    /// Names of policies that go.
     pub removed: Vec<String>,
+    /// Fields of policies that stay.
     pub changed: Vec<Change>,
     /// Whether those that stay are asked in another order.
     pub reordered: bool,
 }
 
 /// A field that has another value.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
+#[schemars(rename = "PolicyChange")]
 pub struct Change {
+    /// The name of the policy.
     pub policy: String,
     /// `spec.block_at.beacon`.
     pub field: String,
-    /// Null where the field is not stated.
+    /// Null where the old set does not state the field.
     pub old: Value,
+    /// Null where the new set does not state the field.
     pub new: Value,
 }
 

@@ -20,11 +20,14 @@ pub struct Source<'a> {
 }
 
 /// One thing that is wrong, and where.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[schemars(rename = "PolicyFault")]
 pub struct Fault {
+    /// The file, or `body` of a request.
     pub file: String,
     /// From 1; 0 where the whole file is meant.
     pub line: u64,
+    /// From 1, in characters; 0 where the whole file is meant.
     pub column: u64,
     /// What is wrong, and what was expected.
     pub message: String,

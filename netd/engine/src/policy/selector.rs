@@ -50,6 +50,7 @@ impl Direction {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Selector {
+    /// Which way the conversations were opened, seen from the monitored networks.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub directions: Vec<Direction>,
     /// Addresses and prefixes of whoever begins.
@@ -63,6 +64,7 @@ pub struct Selector {
     /// Of whoever is addressed: a port, or a range such as `8000-8100`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub ports: Vec<Ports>,
+    /// Transport protocols.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub protocols: Vec<Protocol>,
     /// A name, or `*.name` for all names below it.

@@ -132,7 +132,9 @@ pub enum Action {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Throttle {
+    /// The rate that passes.
     pub bytes_per_second: u64,
+    /// Bytes that pass at once.
     pub burst_bytes: u64,
 }
 

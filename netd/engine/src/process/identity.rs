@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// A process for good: its number is given to others later, its number with its start is not, within one boot.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 pub struct ProcessId {
     /// Thread group id, in the initial pid namespace.
     pub pid: u32,
@@ -26,19 +27,22 @@ impl ProcessId {
 }
 
 /// A process: at a conversation's end, or somewhere in a graph of standard streams.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct Process {
     #[serde(flatten)]
     pub id: ProcessId,
+    /// User id.
     pub uid: u32,
+    /// The user's name, where the host knows one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub user: Option<Arc<str>>,
+    /// The thread group leader's name, 15 bytes at most.
     pub comm: String,
     /// Path as in the process's own mount namespace.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub exe: Option<String>,
-    /// Of the executable's bytes, hexadecimal.
+    /// SHA-256 of the executable's bytes, hexadecimal.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sha256: Option<Arc<str>>,
     /// The package that owns the executable.
@@ -53,10 +57,12 @@ pub struct Process {
     /// Parent first, then its parent.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub parents: Vec<Ancestor>,
+    /// Inode of the cgroup, 0 where not known.
     pub cgroup_id: u64,
     /// Path in the cgroup tree.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cgroup: Option<Arc<str>>,
+    /// Where the process runs in one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub container: Option<Arc<Container>>,
     /// systemd's unit, where the process belongs to one.
@@ -70,18 +76,20 @@ pub struct Process {
 }
 
 /// A process above another.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct Ancestor {
     #[serde(flatten)]
     pub id: ProcessId,
+    /// The thread group leader's name, 15 bytes at most.
     pub comm: String,
+    /// Path as in its own mount namespace.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub exe: Option<String>,
 }
 
 /// Why details of a process are not known.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Missing {
     /// It had ended before `/proc` was asked.
@@ -95,34 +103,41 @@ pub enum Missing {
 }
 
 /// A container, by its cgroup.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct Container {
     /// As the runtime gives it, whole.
     pub id: String,
+    /// Who runs it.
     pub runtime: Runtime,
-    /// Where the runtime tells.
+    /// Where the runtime tells one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
+    /// As the runtime names it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub image: Option<String>,
+    /// Where Kubernetes runs it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub pod: Option<Pod>,
 }
 
 /// A Kubernetes pod.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct Pod {
+    /// As Kubernetes gives it.
     pub uid: String,
+    /// Where the runtime tells one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
+    /// The Kubernetes namespace, where the runtime tells one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub namespace: Option<String>,
 }
 
 /// Who runs a container.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "ContainerRuntime")]
 #[serde(rename_all = "kebab-case")]
 pub enum Runtime {
     Docker,

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use netd_common::key::FlowKey;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::Opened;
@@ -15,12 +16,16 @@ use crate::process::{Process, ProcessId};
 const MOST_LINES: usize = 32;
 
 /// Where a process's descriptors 0, 1 and 2 lead, over other processes, to sockets with a peer outside this host.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "StreamGraph")]
 pub struct Graph {
+    /// Number of the process that the walk began with.
     pub suspect: u32,
     /// The suspect first, then the nearest.
     pub nodes: Vec<Node>,
+    /// Steps from process to process.
     pub edges: Vec<Edge>,
+    /// Sockets where the walk left this host.
     pub ends: Vec<End>,
     /// Processes that are known to listen for an accepted end.
     #[serde(skip)]
@@ -30,11 +35,14 @@ pub struct Graph {
 }
 
 /// A process in the graph.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "StreamNode")]
 pub struct Node {
     #[serde(flatten)]
     pub id: ProcessId,
+    /// The thread group leader's name, 15 bytes at most.
     pub comm: String,
+    /// Path as in its own mount namespace.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub exe: Option<String>,
     /// Others reach it: it listens, or holds an accepted connection beside those that the walk came by.
@@ -44,7 +52,8 @@ pub struct Node {
 }
 
 /// Which way bytes go, from the suspect's side.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "StreamCourse")]
 #[serde(rename_all = "lowercase")]
 pub enum Course {
     /// To its descriptor 0.
@@ -54,7 +63,8 @@ pub enum Course {
 }
 
 /// What joins two processes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "StreamLink")]
 #[serde(rename_all = "lowercase")]
 pub enum Link {
     Pipe,
@@ -82,33 +92,48 @@ impl Link {
 }
 
 /// A descriptor of a process.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "Descriptor")]
 pub struct Hold {
+    /// The process.
     pub pid: u32,
+    /// The descriptor's number.
     pub fd: u32,
 }
 
 /// One step from a process to the next.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "StreamEdge")]
 pub struct Edge {
+    /// Which way bytes go.
     pub course: Course,
+    /// What joins both.
     pub link: Link,
-    /// On the suspect's side.
+    /// The descriptor on the suspect's side.
     pub near: Hold,
+    /// The descriptor on the other side.
     pub far: Hold,
-    /// The step before it, by its place in [`Graph::edges`]; none from the suspect itself.
+    /// The step before it, by its place in `edges`; none from the suspect itself.
     pub before: Option<usize>,
 }
 
 /// A socket with a peer outside of this host.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "StreamEnd")]
 pub struct End {
+    /// Which way bytes go.
     pub course: Course,
+    /// The descriptor that is the socket.
     pub at: Hold,
+    /// Address and port on this host.
+    #[schemars(with = "String", example = "198.51.100.7:443")]
     pub local: SocketAddr,
+    /// Address and port of the peer.
+    #[schemars(with = "String", example = "198.51.100.7:443")]
     pub remote: SocketAddr,
     /// IANA protocol number.
     pub proto: u8,
+    /// Who began.
     pub opened: Opened,
     /// Nobody saw who began: the ports and listeners of this host told.
     pub is_guessed: bool,

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use netd_common::key::FlowKey;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::process::Process;
@@ -81,7 +82,7 @@ pub struct InetSocket {
 }
 
 /// Who began a connection.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Opened {
     /// This host: connect(2), or a datagram socket that was given a peer.

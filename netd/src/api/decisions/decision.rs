@@ -6,6 +6,7 @@ use ipnet::IpNet;
 use netd_engine::flow::protocol_name;
 use netd_engine::time::Timestamp;
 use netd_engine::verdict::{Origin, Response, Target};
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::store::Findings;
@@ -20,12 +21,15 @@ pub(super) const ORIGIN: &str = "netd";
 const FOREVER_S: u64 = 10 * 365 * 86_400;
 
 /// What a decision is about.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
-pub(super) enum Scope {
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, JsonSchema)]
+#[schemars(rename = "DecisionScope")]
+pub(in crate::api) enum Scope {
+    /// An address.
     Ip,
+    /// A prefix.
     Range,
-    /// An address with port and protocol, `198.51.100.7:443/tcp`: netd's own scope. Bouncers do not ask for it
-    /// unless told to, and would not know what to do with it.
+    /// An address with port and protocol, `198.51.100.7:443/tcp`: a scope of netd, which bouncers do not ask for unless
+    /// told to.
     Endpoint,
 }
 
@@ -56,20 +60,28 @@ pub(super) struct Held {
 }
 
 /// A decision as CrowdSec's local API shows it.
-#[derive(Debug, Serialize)]
-pub(super) struct Decision {
+#[derive(Debug, Serialize, JsonSchema)]
+pub(in crate::api) struct Decision {
+    /// The verdict's number.
     id: u64,
+    /// `netd`.
     origin: &'static str,
+    /// `ban`.
     #[serde(rename = "type")]
     kind: &'static str,
+    /// What `value` is.
     scope: Scope,
+    /// What is banned.
     value: String,
     /// What is left, as Go writes durations; negative once it is over.
     duration: String,
+    /// When it ends.
     #[serde(serialize_with = "time::serialize")]
+    #[schemars(with = "time::Rfc3339")]
     until: Timestamp,
     /// `netd/` and the detector, or `netd/manual`.
     scenario: String,
+    /// False: what is only counted is no decision.
     simulated: bool,
 }
 

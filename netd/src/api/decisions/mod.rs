@@ -15,6 +15,7 @@ use axum::http::{HeaderMap, Uri};
 use axum::response::{IntoResponse as _, Response};
 use ipnet::IpNet;
 use netd_common::control::Mode;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::input::Params;
@@ -25,7 +26,8 @@ use crate::time;
 use crate::verdicts::Page;
 pub use callers::Bouncers;
 use callers::Changes;
-use decision::{Decision, Decisions, Scope};
+pub(super) use decision::Decision;
+use decision::{Decisions, Scope};
 
 /// What a bouncer may ask for. What it asks besides is no error: bouncers send what their own configuration says.
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -67,10 +69,13 @@ pub(super) async fn query(State(context): State<Context>, uri: Uri) -> Result<Re
     Ok(Json(none_if_empty(decisions.views(&context.findings))).into_response())
 }
 
-/// The answer of `GET /v1/decisions/stream`.
-#[derive(Serialize)]
-struct Delta {
+/// What came and went since the same caller asked last.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "DecisionDelta")]
+pub(super) struct Delta {
+    /// Decisions that came; null for none.
     new: Option<Vec<Decision>>,
+    /// Decisions that went; null for none.
     deleted: Option<Vec<Decision>>,
 }
 

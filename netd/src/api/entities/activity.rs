@@ -7,6 +7,7 @@ use std::net::IpAddr;
 use netd_engine::process::Process;
 use netd_engine::region::Region;
 use netd_engine::time::Timestamp;
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::Material;
@@ -23,40 +24,57 @@ pub(super) const FINDINGS: usize = 50;
 const TOLD: usize = 50;
 
 /// Conversations, summed up.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 pub(super) struct Activity<'a> {
+    /// When the first of them began; null without conversations.
     #[serde(serialize_with = "time::serialize_option")]
+    #[schemars(with = "Option<time::Rfc3339>")]
     first_seen: Option<Timestamp>,
+    /// When the last of them was seen last; null without conversations.
     #[serde(serialize_with = "time::serialize_option")]
+    #[schemars(with = "Option<time::Rfc3339>")]
     last_seen: Option<Timestamp>,
+    /// How many were summed up, 10,000 at most, the newest.
     conversations: usize,
     /// Whether there are more conversations than were summed up.
     is_cut: bool,
-    /// On the wire, sent by originators and by responders.
+    /// Bytes on the wire that originators sent.
     originated_bytes: u64,
+    /// Bytes on the wire that responders sent.
     responded_bytes: u64,
-    /// Most conversations first, as in the next two.
+    /// Who is at the other end, most conversations first, 50 at most.
     peers: Vec<Peer>,
+    /// Names of responders, most conversations first, 50 at most.
     names: Vec<Count>,
-    /// `443/tcp`: of the responder.
+    /// Port and protocol of responders, `443/tcp`, most conversations first, 50 at most.
     services: Vec<Count>,
+    /// Processes of this host at either end, 50 at most.
     processes: Vec<&'a Process>,
+    /// Findings about it, newest first, 50 at most.
     findings: Vec<FindingView>,
-    /// Newest first.
+    /// The newest conversations, 50 at most.
     flows: Vec<Flow>,
 }
 
-#[derive(Serialize)]
+/// Who is at the other end.
+#[derive(Serialize, JsonSchema)]
 struct Peer {
+    /// The address.
     address: IpAddr,
+    /// Where it is, if a database says.
     #[serde(skip_serializing_if = "Option::is_none")]
     region: Option<Region>,
+    /// Conversations with it.
     conversations: usize,
 }
 
-#[derive(Serialize)]
+/// Something that conversations have in common.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "NameCount")]
 struct Count {
+    /// What they have in common.
     name: String,
+    /// How many they are.
     conversations: usize,
 }
 

@@ -13,6 +13,7 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse as _, Response};
 use netd_engine::process::{Container, Process};
 use netd_engine::region::Region;
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::Context;
@@ -27,34 +28,48 @@ const ADDRESSES: usize = 16;
 /// Shortest part of a container's id that names it.
 const SHORTEST_ID: usize = 12;
 
-#[derive(Serialize)]
-struct HostView<'a> {
+/// An address, and what it did.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "HostEntity")]
+pub(super) struct HostView<'a> {
+    /// The address.
     address: IpAddr,
+    /// Where it is, if a database says.
     #[serde(skip_serializing_if = "Option::is_none")]
     region: Option<Region>,
+    /// What is enforced about it.
     enforcement: EnforcementView,
     #[serde(flatten)]
     activity: Activity<'a>,
 }
 
-#[derive(Serialize)]
-struct DomainView<'a> {
+/// A name and all below it, and what was done by them.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "DomainEntity")]
+pub(super) struct DomainView<'a> {
+    /// The name, in lower case.
     name: String,
-    /// What is enforced about each address that conversations by this name, or one below it, went to.
+    /// What is enforced about each address that conversations by this name, or one below it, went to; 16 at most.
     enforcement: Vec<EnforcementView>,
     #[serde(flatten)]
     activity: Activity<'a>,
 }
 
-#[derive(Serialize)]
-struct ProcessView<'a> {
+/// A process of this host, and what it did.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "ProcessEntity")]
+pub(super) struct ProcessView<'a> {
+    /// The process, as the newest conversation shows it.
     process: &'a Process,
     #[serde(flatten)]
     activity: Activity<'a>,
 }
 
-#[derive(Serialize)]
-struct ContainerView<'a> {
+/// A container of this host, and what it did.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "ContainerEntity")]
+pub(super) struct ContainerView<'a> {
+    /// The container, as the newest conversation shows it.
     container: &'a Container,
     #[serde(flatten)]
     activity: Activity<'a>,

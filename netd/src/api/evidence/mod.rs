@@ -11,6 +11,7 @@ use axum::extract::State;
 use axum::http::{HeaderValue, header};
 use axum::response::{IntoResponse as _, Response};
 use netd_engine::finding::Finding;
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::explain::{EnforcementView, enforcement};
@@ -24,22 +25,30 @@ use crate::store::history::{self, Flow};
 const FLOWS: usize = 100;
 
 /// A finding with everything that is held about it.
-#[derive(Serialize)]
-struct View<'a> {
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Evidence")]
+pub(super) struct View<'a> {
+    /// The finding.
     finding: findings::View<'a>,
     /// Conversations of its pair, newest first, a hundred at most.
     flows: Vec<Flow>,
     /// What is enforced about its responder.
     enforcement: EnforcementView,
+    /// What `evidence.pcapng` would hold.
     packets: Packets,
 }
 
 /// What `evidence.pcapng` would hold.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "EvidencePackets")]
 struct Packets {
+    /// Packets that it would have.
     count: usize,
+    /// Bytes of payload in them.
     payload_bytes: usize,
+    /// Where it is.
     capture: String,
+    /// How it came about: the headers are rebuilt.
     note: &'static str,
 }
 

@@ -10,6 +10,7 @@ use netd_engine::flow::protocol_name;
 use netd_engine::process::Process;
 use netd_engine::region::Region;
 use netd_engine::time::Timestamp;
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::{Live, Parameters, Wanted, search};
@@ -23,31 +24,45 @@ use crate::store::view::rounded;
 use crate::time;
 
 /// A pair whose turns come in some rhythm.
-#[derive(Serialize)]
-struct View {
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Beacon")]
+pub(in crate::api) struct View {
+    /// Who began.
     originator: IpAddr,
+    /// Who was addressed.
     responder: IpAddr,
+    /// The responder's port.
     responder_port: u16,
+    /// The transport protocol's name, or its IANA number.
     protocol: String,
+    /// Name of the responder.
     name: Option<String>,
+    /// Whose doing it is, where that is known.
     process: Option<Process>,
+    /// Where the responder is, if a database says.
     responder_region: Option<Region>,
-    /// What the pair amounts to, all evidence together.
+    /// What the pair amounts to, all evidence together: posterior probability, from 0 to 1.
+    #[schemars(range(min = 0, max = 1))]
     score: f64,
+    /// How urgent it would be.
     severity: Severity,
     /// Whether that suffices for a finding.
     is_finding: bool,
-    /// The number of the finding that was raised.
+    /// The number of the finding that was raised; null where none was.
     finding: Option<u64>,
+    /// Median interval between turns, in seconds.
     interval_s: Option<f64>,
     /// MAD of the interval over its median.
     jitter: Option<f64>,
+    /// Turns that the rhythm was read from.
     check_ins: Option<u32>,
-    /// Turns of originator and responder.
+    /// Turns of originator and responder in its history.
     turns: [u32; 2],
     /// Evidence of the rhythm alone, in nats.
     ln_e: f64,
+    /// When its history began.
     #[serde(serialize_with = "time::serialize")]
+    #[schemars(with = "time::Rfc3339")]
     first_seen: Timestamp,
 }
 

@@ -7,6 +7,7 @@ use axum::response::Response;
 use netd_engine::engine::Listening;
 use netd_engine::flow::protocol_name;
 use netd_engine::process::Process;
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::{Live, Parameters, Wanted, number};
@@ -17,12 +18,16 @@ use crate::api::problem::Problem;
 use crate::query::{Field, Table, Value};
 
 /// Somebody who waits for connections or datagrams.
-#[derive(Serialize)]
-struct View {
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Listener")]
+pub(in crate::api) struct View {
     /// `0.0.0.0` or `::` for every address.
     address: IpAddr,
+    /// The port.
     port: u16,
+    /// The transport protocol's name, or its IANA number.
     protocol: String,
+    /// Who listens.
     process: Process,
 }
 

@@ -10,6 +10,7 @@ use axum::Json;
 use axum::response::{IntoResponse as _, Response};
 use netd_engine::Engine;
 use netd_engine::time::Timestamp;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::Context;
@@ -20,10 +21,10 @@ use super::problem::Problem;
 use crate::query::{Field, Query, Record, Sort, Table, Value};
 use crate::time;
 
-pub(super) use beacons::get as beacons;
-pub(super) use listeners::get as listeners;
-pub(super) use names::get as names;
-pub(super) use tunnels::get as tunnels;
+pub(super) use beacons::{View as Beacon, get as beacons};
+pub(super) use listeners::{View as Listener, get as listeners};
+pub(super) use names::{View as Domain, get as names};
+pub(super) use tunnels::{View as Tunnel, get as tunnels};
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -33,8 +34,10 @@ pub(super) struct Parameters {
 }
 
 /// What was found, the most conspicuous first: there is no next page, because what is live has moved on by then.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "{T}s")]
 pub(super) struct Found<T> {
+    /// What was found, the most conspicuous first.
     items: Vec<T>,
     /// How many there are to look at.
     looked_at: u64,

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use axum::extract::State;
 use axum::response::Response;
 use netd_engine::engine::{NameTraffic, Names};
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::{Live, Parameters, Wanted, number, search};
@@ -18,18 +19,25 @@ use crate::store::view::rounded;
 
 /// A registered domain, over about five minutes. How many names below it were asked for is not kept; how many bytes of
 /// their labels were not there before is.
-#[derive(Serialize)]
-struct View {
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Domain")]
+pub(in crate::api) struct View {
+    /// The registered domain.
     domain: String,
+    /// Queries for names at or below it.
     queries: u64,
+    /// Addresses that asked.
     clients: usize,
+    /// Answers that came.
     answers: u64,
-    /// Share of answers that say there is no such name; none without answers.
+    /// Share of answers that say there is no such name, from 0 to 1; null without answers.
+    #[schemars(range(min = 0, max = 1))]
     no_such_name_share: Option<f64>,
     /// Queries for record types that carry data.
     carriers: u64,
-    /// Bytes of labels below the domain, and of answers.
+    /// Bytes of labels below the domain.
     label_bytes: u64,
+    /// Bytes of answers.
     answer_bytes: u64,
     /// Estimate: bytes of labels that one of the clients had not asked for before, of the client with most.
     unique_bytes: u64,

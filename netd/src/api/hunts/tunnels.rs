@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use axum::extract::State;
 use axum::response::Response;
 use netd_engine::engine::{EchoTraffic, NameTraffic, Names};
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::{Live, Parameters, Wanted, number, search};
@@ -16,33 +17,43 @@ use crate::query::{Field, Table, Value};
 use crate::store::view::rounded;
 
 /// Something that may be a tunnel.
-#[derive(Clone, Serialize)]
-struct View {
+#[derive(Clone, Serialize, JsonSchema)]
+#[schemars(rename = "Tunnel")]
+pub(in crate::api) struct View {
+    /// What carries it.
     kind: Kind,
+    /// Who asks.
     originator: IpAddr,
-    /// Of echoes.
+    /// Who answers; of echoes.
     responder: Option<IpAddr>,
-    /// Of names: the registered domain.
+    /// The registered domain; of names.
     domain: Option<String>,
     /// Queries, or answered echoes.
     exchanges: u32,
-    /// Echoes that were answered with another length.
+    /// Echoes that were answered with another length; of echoes.
     unlike: Option<u32>,
-    /// Of names, estimates of bytes that were not there before, within about five minutes; of echoes, payload of the
-    /// conversation that was heard last.
+    /// Bytes from the originator: of names an estimate of those that were not there before, within about five minutes;
+    /// of echoes the payload of the conversation that was heard last.
     bytes_out: u64,
+    /// The same of bytes to the originator.
     bytes_in: u64,
-    /// Share of label bytes that look encoded.
+    /// Share of label bytes that look encoded, from 0 to 1; of names.
+    #[schemars(range(min = 0, max = 1))]
     encoded_share: Option<f64>,
-    /// By how much the larger of both exceeds what is worth judging: 1 is the threshold. Of names.
+    /// By how much the larger of both exceeds what is worth judging: 1 is the threshold; of names.
     strength: Option<f64>,
+    /// Whether a finding was raised; of names.
     is_finding: Option<bool>,
 }
 
-#[derive(Clone, Copy, Serialize)]
+/// What carries it.
+#[derive(Clone, Copy, Serialize, JsonSchema)]
+#[schemars(rename = "TunnelKind")]
 #[serde(rename_all = "lowercase")]
 enum Kind {
+    /// Queries for names, and their answers.
     Dns,
+    /// Echo requests, and their answers.
     Icmp,
 }
 

@@ -23,8 +23,8 @@ use prometheus_client::registry::{Registry, Unit};
 
 use self::negotiate::Exposition;
 use super::Context;
+use super::mode::ModeName;
 use super::problem::Problem;
-use super::status::mode_name;
 use crate::sinks::{Fate, SinkState};
 use crate::store::status::{Snapshot, UNPARSED};
 use crate::verdicts::{ListView, Status};
@@ -276,7 +276,7 @@ impl Metrics<'_> {
         let version = vec![("version", env!("CARGO_PKG_VERSION")), ("revision", REVISION)];
         self.0.register("build", "netd itself", Info::new(version));
         let modes = [Mode::Observe, Mode::Shadow, Mode::Enforce];
-        let modes = modes.map(|mode| (label("mode", mode_name(mode)), u64::from(mode == status.effective)));
+        let modes = modes.map(|mode| (label("mode", ModeName::from(mode).name()), u64::from(mode == status.effective)));
         self.gauge("mode", "1 for the mode the programs are in", modes);
         self.gauge(
             "kill_switch",

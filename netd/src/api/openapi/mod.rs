@@ -1,23 +1,25 @@
 //! What the API can be asked, as an OpenAPI 3.1 document, and a viewer of it that needs nothing from elsewhere.
 //!
 //! [`operations`] has a line for each method of each path. Tests hold it against the router and against the parameters
-//! that handlers take; a schema fuzzer holds the answers against `schemas.json`.
+//! that handlers take, and every tested answer against its schema; a schema fuzzer does so, too.
 
 mod operations;
 mod parameter;
+mod schemas;
 mod viewer;
 
 use std::sync::LazyLock;
 
 use axum::Json;
 use axum::response::{IntoResponse as _, Response};
+use schemars::SchemaGenerator;
 use serde_json::{Map, Value, json};
 
+use super::problem::Problem;
+use super::stream::{Gap, Line};
 use operations::{Answer, Body, Operation};
+use schemas::Schemas;
 pub(super) use viewer::{CONTENT_SECURITY_POLICY, PATH as DOCS, file as docs_file, index as docs_index};
-
-/// The schemas of what is sent and answered.
-const SCHEMAS: &str = include_str!("schemas.json");
 
 static DOCUMENT: LazyLock<Value> = LazyLock::new(build);
 
@@ -33,15 +35,15 @@ pub(super) fn document() -> &'static Value {
 }
 
 fn build() -> Value {
+    let mut schemas = Schemas::new();
+    let problem = schemas.answered(SchemaGenerator::subschema_for::<Problem>);
     let mut paths = Map::new();
     for operation in operations::all() {
         // The router's mark of a place that holds slashes too.
         let path = operation.path.replace("{*", "{");
         let item = paths.entry(path).or_insert_with(|| Value::Object(Map::new()));
-        item[operation.method.to_ascii_lowercase()] = describe(operation);
+        item[operation.method.to_ascii_lowercase()] = describe(operation, &mut schemas);
     }
-    // The file is read by a test, too: a document without schemas would be noticed.
-    let schemas: Value = serde_json::from_str(SCHEMAS).unwrap_or_default();
     json!({
         "openapi": "3.1.0",
         "info": {
@@ -56,10 +58,10 @@ fn build() -> Value {
         "tags": operations::TAGS.iter().map(|(name, text)| json!({"name": name, "description": text})).collect::<Vec<_>>(),
         "paths": paths,
         "components": {
-            "schemas": schemas,
+            "schemas": schemas.collected(),
             "responses": {"Problem": {
                 "description": "What was wrong, and what to do",
-                "content": {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}},
+                "content": {"application/problem+json": {"schema": problem}},
             }},
             "securitySchemes": {
                 "bearer": {"type": "http", "scheme": "bearer"},
@@ -69,7 +71,7 @@ fn build() -> Value {
     })
 }
 
-fn describe(operation: &Operation) -> Value {
+fn describe(operation: &Operation, schemas: &mut Schemas) -> Value {
     let in_path = operation.path.split('/').filter_map(|part| part.strip_prefix('{')?.split('}').next());
     let path_parameters = in_path.map(parameter::of_path);
     let query = operation.query.iter().map(parameter::describe);
@@ -77,7 +79,7 @@ fn describe(operation: &Operation) -> Value {
     for status in operation.status {
         let described = match status {
             400.. => json!({"$ref": "#/components/responses/Problem"}),
-            _ => answer(operation, *status),
+            _ => answer(operation, *status, schemas),
         };
         responses.insert(status.to_string(), described);
     }
@@ -93,9 +95,9 @@ fn describe(operation: &Operation) -> Value {
     });
     match operation.body {
         Body::None => {}
-        Body::Json(schema) => {
-            described["requestBody"] =
-                json!({"required": true, "content": {"application/json": {"schema": reference(schema)}}});
+        Body::Json(sent) => {
+            let schema = schemas.sent(sent);
+            described["requestBody"] = json!({"required": true, "content": {"application/json": {"schema": schema}}});
         }
         Body::Text => {
             described["requestBody"] =
@@ -111,21 +113,15 @@ fn describe(operation: &Operation) -> Value {
     described
 }
 
-fn answer(operation: &Operation, status: u16) -> Value {
+fn answer(operation: &Operation, status: u16, schemas: &mut Schemas) -> Value {
     let content = match operation.answer {
         _ if status == 304 => return json!({"description": "Not modified"}),
-        Answer::Json(schema) => json!({"application/json": {"schema": reference(schema)}}),
-        Answer::Page(schema) => json!({"application/json": {"schema": {
-            "type": "object",
-            "required": ["items"],
-            "properties": {
-                "items": {"type": "array", "items": reference(schema)},
-                "next_cursor": {"type": ["string", "null"]},
-            },
-        }}}),
-        Answer::Stream(schema) => json!({
+        Answer::Json(answered) => json!({"application/json": {"schema": schemas.answered(answered)}}),
+        Answer::Stream(event) => json!({
             "text/event-stream": {"schema": {"type": "string"}},
-            "application/x-ndjson": {"schema": reference(schema)},
+            "application/x-ndjson": {"schema": {
+                "anyOf": [schemas.answered(event), schemas.answered(SchemaGenerator::subschema_for::<Line<Gap>>)],
+            }},
         }),
         // What is said in several types, or in JSON that others define.
         Answer::Bytes(media_type @ "*/*") => json!({media_type: {}}),
@@ -134,8 +130,4 @@ fn answer(operation: &Operation, status: u16) -> Value {
         Answer::Nothing => return json!({"description": "Done"}),
     };
     json!({"description": "Done", "content": content})
-}
-
-fn reference(schema: &str) -> Value {
-    json!({"$ref": format!("#/components/schemas/{schema}")})
 }

@@ -1,7 +1,21 @@
 //! Every method of every path.
 
+use schemars::{JsonSchema, SchemaGenerator};
+use serde_json::{Map, Value};
+
 use super::parameter::Kind::{Address, Bool, Limit, Moment, Number, OneOf, Prefix, Score, Text};
 use super::parameter::{Parameter, parameter};
+use super::schemas::Described;
+use crate::api::input::Fields;
+use crate::api::page::Page;
+use crate::api::stream::{self, Line};
+use crate::api::{
+    actions, allowlists, blocklists, confirmations, decisions, entities, entries, evidence, explain, feeds, findings,
+    flows, health, hunts, mode, policies, session, sinks, stats, status, suppressions, tokens, verdicts,
+};
+use crate::store::audit::Record;
+use crate::store::history::Flow;
+use crate::store::policies::Reload;
 
 /// One method of one path.
 #[derive(Clone, Copy, Debug)]
@@ -24,20 +38,38 @@ pub(super) struct Operation {
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Body {
     None,
-    /// By the name of its schema.
-    Json(&'static str),
+    Json(Described),
     Text,
 }
 
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Answer {
-    Json(&'static str),
-    /// A page of such items.
-    Page(&'static str),
-    Stream(&'static str),
+    Json(Described),
+    /// Events, one a line.
+    Stream(Described),
     /// By media type.
     Bytes(&'static str),
     Nothing,
+}
+
+/// A body that is read as a `T`.
+const fn body<T: Fields + JsonSchema>() -> Body {
+    Body::Json(SchemaGenerator::subschema_for::<T>)
+}
+
+/// An answer that is written from a `T`.
+const fn json<T: JsonSchema>() -> Answer {
+    Answer::Json(SchemaGenerator::subschema_for::<T>)
+}
+
+/// A page of such items.
+const fn page<T: JsonSchema>() -> Answer {
+    json::<Page<T>>()
+}
+
+/// Events about such things.
+const fn stream<T: JsonSchema>() -> Answer {
+    Answer::Stream(SchemaGenerator::subschema_for::<Line<T>>)
 }
 
 /// What the document is ordered by.
@@ -70,7 +102,7 @@ const ASKED: Operation = Operation {
     summary: "",
     query: &[],
     body: Body::None,
-    answer: Answer::Json("Document"),
+    answer: json::<Map<String, Value>>(),
     status: &[200],
     is_open: false,
 };
@@ -135,10 +167,10 @@ macro_rules! finding_filters {
 const FINDINGS: &[Operation] = &[
     get("/api/v1/findings", "list_findings", "findings", "Findings, newest first")
         .query(finding_filters!(LIMIT, CURSOR))
-        .answer(Answer::Page("Finding")),
+        .answer(page::<findings::View>()),
     get("/api/v1/findings/stream", "stream_findings", "findings", "Findings as they are reported or rise")
         .query(finding_filters!(LAST))
-        .answer(Answer::Stream("Event")),
+        .answer(stream::<findings::View>()),
     get("/api/v1/findings/export", "export_findings", "findings", "The newest findings as other tools take them in")
         .query(&[
             parameter("format", OneOf(&["stix", "sigma", "csv", "md"]), "STIX 2.1, Sigma rules, RFC 4180, Markdown")
@@ -148,13 +180,13 @@ const FINDINGS: &[Operation] = &[
             parameter("limit", Number(10_000), "The newest so many, from 1; 1,000 when it is not there"),
         ])
         .answer(Answer::Bytes("*/*")),
-    get("/api/v1/findings/{id}", "get_finding", "findings", "One finding").answer(Answer::Json("Finding")),
+    get("/api/v1/findings/{id}", "get_finding", "findings", "One finding").answer(json::<findings::View>()),
     get("/api/v1/findings/{id}", "triage_finding", "findings", "Says what people made of it; If-Match names its ETag")
         .with("PATCH")
-        .body(Body::Json("TriageWanted"))
-        .answer(Answer::Json("Finding")),
+        .body(body::<findings::Change>())
+        .answer(json::<findings::View>()),
     get("/api/v1/findings/{id}/evidence.json", "get_evidence", "findings", "A finding with flows and enforcement")
-        .answer(Answer::Json("Evidence")),
+        .answer(json::<evidence::View>()),
     get("/api/v1/findings/{id}/evidence.pcapng", "get_evidence_capture", "findings", "Its first payload as a capture")
         .answer(Answer::Bytes("application/x-pcapng")),
     get("/api/v1/findings/{id}/stix", "get_finding_as_stix", "findings", "A finding as a STIX 2.1 bundle")
@@ -163,8 +195,8 @@ const FINDINGS: &[Operation] = &[
         .answer(Answer::Bytes("application/yaml")),
     get("/api/v1/findings/{id}/actions", "act_on_finding", "findings", "Blocks the far side, or hides others like it")
         .with("POST")
-        .body(Body::Json("ActionWanted"))
-        .answer(Answer::Json("ActionDone"))
+        .body(body::<actions::Wanted>())
+        .answer(json::<actions::Done>())
         .status(&[200, 201]),
     get("/api/v1/explain", "explain", "findings", "Why there is, or is not, a finding, and what is enforced")
         .query(&[
@@ -173,17 +205,17 @@ const FINDINGS: &[Operation] = &[
             parameter("pid", Number(u32::MAX as u64), "A process of this host"),
             parameter("flow", Number(i64::MAX as u64), "A flow by its id"),
         ])
-        .answer(Answer::Json("Explanation")),
+        .answer(json::<explain::View>()),
     get("/api/v1/suppressions", "list_suppressions", "findings", "Findings that nobody wants to see again")
-        .answer(Answer::Page("Suppression")),
+        .answer(page::<suppressions::View>()),
     get("/api/v1/suppressions", "add_suppression", "findings", "Hides findings, those of the past too")
         .with("POST")
-        .body(Body::Json("SuppressionWanted"))
-        .answer(Answer::Json("Suppression"))
+        .body(body::<suppressions::Wanted>())
+        .answer(json::<suppressions::Added>())
         .status(&[201]),
     get("/api/v1/suppressions/{id}", "remove_suppression", "findings", "Shows them again")
         .with("DELETE")
-        .answer(Answer::Json("Suppression")),
+        .answer(json::<suppressions::View>()),
 ];
 
 macro_rules! flow_filters {
@@ -222,10 +254,10 @@ const FIELDS: Parameter = parameter("fields", Text, "Names of fields, separated 
 const FLOWS: &[Operation] = &[
     get("/api/v1/flows", "list_flows", "flows", "Conversations, newest first")
         .query(flow_filters!(FIELDS, LIMIT, CURSOR))
-        .answer(Answer::Page("Flow")),
+        .answer(page::<flows::Chosen>()),
     get("/api/v1/flows/stream", "stream_flows", "flows", "Conversations as they end")
         .query(flow_filters!(FIELDS, LAST))
-        .answer(Answer::Stream("Event")),
+        .answer(stream::<flows::Chosen>()),
     get("/api/v1/flows/stats", "flow_statistics", "flows", "Conversations added up by one property, and over time")
         .query(flow_filters!(
             parameter(
@@ -237,9 +269,8 @@ const FLOWS: &[Operation] = &[
             parameter("top", Number(1_000), "So many groups"),
             parameter("bucket", Text, "A duration: each group has a series over time")
         ))
-        .answer(Answer::Json("Statistics")),
-    get("/api/v1/flows/{id}", "get_flow", "flows", "One conversation, in memory or on disk")
-        .answer(Answer::Json("Flow")),
+        .answer(json::<stats::View>()),
+    get("/api/v1/flows/{id}", "get_flow", "flows", "One conversation, in memory or on disk").answer(json::<Flow>()),
 ];
 
 const LIST_OPTIONS: &[Parameter] = &[
@@ -259,21 +290,21 @@ const VALUE: Parameter = parameter("value", Text, "The entry: an address, a pref
 const ENFORCEMENT: &[Operation] = &[
     get("/api/v1/verdicts", "list_verdicts", "enforcement", "Verdicts in force, newest first")
         .query(&[LIMIT, CURSOR])
-        .answer(Answer::Page("Verdict")),
+        .answer(page::<verdicts::View>()),
     get("/api/v1/verdicts", "add_verdict", "enforcement", "Puts a verdict in force, or renews it")
         .with("POST")
-        .body(Body::Json("VerdictWanted"))
-        .answer(Answer::Json("Verdict"))
+        .body(body::<verdicts::Wanted>())
+        .answer(json::<verdicts::AddedView>())
         .status(&[200, 201]),
     get("/api/v1/verdicts/stream", "stream_verdicts", "enforcement", "Verdicts as they come and go")
         .query(&[LAST])
-        .answer(Answer::Stream("Event")),
-    get("/api/v1/verdicts/{id}", "get_verdict", "enforcement", "One verdict").answer(Answer::Json("Verdict")),
+        .answer(stream::<stream::VerdictView>()),
+    get("/api/v1/verdicts/{id}", "get_verdict", "enforcement", "One verdict").answer(json::<verdicts::View>()),
     get("/api/v1/verdicts/{id}", "release_verdict", "enforcement", "Ends a verdict")
         .with("DELETE")
-        .answer(Answer::Json("Verdict")),
+        .answer(json::<verdicts::View>()),
     get("/api/v1/blocklists", "list_blocklists", "enforcement", "Block-lists, without their entries")
-        .answer(Answer::Page("Blocklist")),
+        .answer(page::<blocklists::View>()),
     get("/api/v1/blocklists/{name}", "get_blocklist", "enforcement", "A block-list's entries, one a line")
         .answer(Answer::Bytes("text/plain; charset=utf-8"))
         .status(&[200, 304]),
@@ -281,19 +312,19 @@ const ENFORCEMENT: &[Operation] = &[
         .with("PUT")
         .query(LIST_OPTIONS)
         .body(Body::Text)
-        .answer(Answer::Json("BlocklistChange"))
+        .answer(json::<blocklists::Change>())
         .status(&[200, 201]),
     get("/api/v1/blocklists/{name}", "remove_blocklist", "enforcement", "Removes a block-list")
         .with("DELETE")
-        .answer(Answer::Json("Blocklist")),
+        .answer(json::<blocklists::View>()),
     get("/api/v1/blocklists/{name}/entries", "list_blocklist_entries", "enforcement", "Single entries of a block-list")
         .query(&[LIMIT, CURSOR])
-        .answer(Answer::Page("Entry")),
+        .answer(page::<entries::View>()),
     get("/api/v1/blocklists/{name}/entries", "add_blocklist_entry", "enforcement", "Adds an entry, or renews it")
         .with("POST")
         .query(ENTRY_OPTIONS)
-        .body(Body::Json("EntryWanted"))
-        .answer(Answer::Json("EntryChange"))
+        .body(body::<entries::Wanted>())
+        .answer(json::<entries::Change>())
         .status(&[200, 201]),
     get(
         "/api/v1/blocklists/{name}/entries",
@@ -303,12 +334,12 @@ const ENFORCEMENT: &[Operation] = &[
     )
     .with("DELETE")
     .query(&[VALUE])
-    .answer(Answer::Json("EntryChange")),
+    .answer(json::<entries::Change>()),
     get("/api/v1/blocklists/{name}/entries/{*value}", "remove_blocklist_value", "enforcement", "Removes an entry")
         .with("DELETE")
-        .answer(Answer::Json("EntryChange")),
+        .answer(json::<entries::Change>()),
     get("/api/v1/allowlists", "list_allowlists", "enforcement", "Allow-lists, without their entries")
-        .answer(Answer::Page("Allowlist")),
+        .answer(page::<allowlists::View>()),
     get("/api/v1/allowlists/{name}", "get_allowlist", "enforcement", "An allow-list's entries, one a line")
         .answer(Answer::Bytes("text/plain; charset=utf-8"))
         .status(&[200, 304]),
@@ -316,11 +347,11 @@ const ENFORCEMENT: &[Operation] = &[
         .with("PUT")
         .query(&[DRY_RUN, FORCE, CONFIRM])
         .body(Body::Text)
-        .answer(Answer::Json("BlocklistChange"))
+        .answer(json::<blocklists::Change>())
         .status(&[200, 201]),
     get("/api/v1/allowlists/{name}", "remove_allowlist", "enforcement", "Removes an allow-list")
         .with("DELETE")
-        .answer(Answer::Json("Allowlist")),
+        .answer(json::<allowlists::View>()),
     get(
         "/api/v1/allowlists/{name}/entries",
         "list_allowlist_entries",
@@ -328,12 +359,12 @@ const ENFORCEMENT: &[Operation] = &[
         "Single entries of an allow-list",
     )
     .query(&[LIMIT, CURSOR])
-    .answer(Answer::Page("Entry")),
+    .answer(page::<entries::View>()),
     get("/api/v1/allowlists/{name}/entries", "add_allowlist_entry", "enforcement", "Adds an entry, or renews it")
         .with("POST")
         .query(ENTRY_OPTIONS)
-        .body(Body::Json("EntryWanted"))
-        .answer(Answer::Json("EntryChange"))
+        .body(body::<entries::Wanted>())
+        .answer(json::<entries::Change>())
         .status(&[200, 201]),
     get(
         "/api/v1/allowlists/{name}/entries",
@@ -343,47 +374,47 @@ const ENFORCEMENT: &[Operation] = &[
     )
     .with("DELETE")
     .query(&[VALUE])
-    .answer(Answer::Json("EntryChange")),
+    .answer(json::<entries::Change>()),
     get("/api/v1/allowlists/{name}/entries/{*value}", "remove_allowlist_value", "enforcement", "Removes an entry")
         .with("DELETE")
-        .answer(Answer::Json("EntryChange")),
+        .answer(json::<entries::Change>()),
     get("/api/v1/confirmations", "list_confirmations", "enforcement", "Changes that undo themselves unless confirmed")
-        .answer(Answer::Page("Confirmation")),
+        .answer(page::<confirmations::View>()),
     get("/api/v1/confirmations/{id}", "confirm", "enforcement", "Keeps a change")
         .with("POST")
-        .answer(Answer::Json("Confirmation")),
+        .answer(json::<confirmations::View>()),
     get("/api/v1/confirmations/{id}", "revert", "enforcement", "Undoes a change at once")
         .with("DELETE")
-        .answer(Answer::Json("Confirmation")),
+        .answer(json::<confirmations::View>()),
     get("/api/v1/unblock", "unblock", "enforcement", "Undoes everything that hits an address, or everything")
         .with("POST")
-        .body(Body::Json("UnblockWanted"))
-        .answer(Answer::Json("Unblocked")),
-    get("/api/v1/feeds", "list_feeds", "enforcement", "Lists that are fetched").answer(Answer::Page("Feed")),
+        .body(body::<confirmations::Wanted>())
+        .answer(json::<confirmations::Unblocked>()),
+    get("/api/v1/feeds", "list_feeds", "enforcement", "Lists that are fetched").answer(page::<feeds::View>()),
     get("/api/v1/feeds/{target}", "update_feed", "enforcement", "`NAME:update` fetches a list")
         .with("POST")
         .query(&[parameter("force", Bool, "Takes a list of any size, and asks for it even if it is known")])
-        .answer(Answer::Json("Feed")),
+        .answer(json::<feeds::View>()),
     get("/api/v1/policies", "list_policies", "enforcement", "Policies, in the order in which they are asked")
-        .answer(Answer::Json("PolicyPage")),
-    get("/api/v1/policies/{name}", "get_policy", "enforcement", "One policy").answer(Answer::Json("Policy")),
+        .answer(json::<policies::Listed>()),
+    get("/api/v1/policies/{name}", "get_policy", "enforcement", "One policy").answer(json::<policies::View>()),
     get("/api/v1/policies:validate", "validate_policies", "enforcement", "Says what a text of policies would change")
         .with("POST")
         .body(Body::Text)
-        .answer(Answer::Json("Validated")),
+        .answer(json::<policies::Validated>()),
     get("/api/v1/config:reload", "reload_policies", "enforcement", "Reads policies and services again")
         .with("POST")
-        .answer(Answer::Json("Reload")),
+        .answer(json::<Reload>()),
     get("/api/v1/kill-switch", "get_kill_switch", "enforcement", "Whether everything passes")
-        .answer(Answer::Json("KillSwitch")),
+        .answer(json::<mode::SwitchView>()),
     get("/api/v1/kill-switch", "set_kill_switch", "enforcement", "Makes everything pass, or netd act again")
         .with("PUT")
-        .body(Body::Json("KillSwitchWanted"))
-        .answer(Answer::Json("KillSwitch")),
+        .body(body::<mode::SwitchWanted>())
+        .answer(json::<mode::SwitchView>()),
     get("/api/v1/mode", "set_mode", "enforcement", "Sets how far netd goes")
         .with("PUT")
-        .body(Body::Json("ModeWanted"))
-        .answer(Answer::Json("Mode")),
+        .body(body::<mode::Wanted>())
+        .answer(json::<mode::View>()),
 ];
 
 macro_rules! decision_filters {
@@ -411,10 +442,10 @@ const DECISIONS: &[Operation] = &[
             LIMIT,
             CURSOR,
         ])
-        .answer(Answer::Page("Decision")),
+        .answer(page::<decisions::Decision>()),
     get("/v1/decisions", "query_decisions", "decisions", "CrowdSec's local API: decisions in force, or null")
         .query(decision_filters!())
-        .answer(Answer::Json("Decisions")),
+        .answer(json::<Option<Vec<decisions::Decision>>>()),
     get(
         "/v1/decisions/stream",
         "pull_decisions",
@@ -422,36 +453,38 @@ const DECISIONS: &[Operation] = &[
         "CrowdSec's local API: what changed since the last call",
     )
     .query(decision_filters!(parameter("startup", Bool, "Everything, and deltas from here on")))
-    .answer(Answer::Json("DecisionDelta")),
+    .answer(json::<decisions::Delta>()),
 ];
 
 const ENTITIES: &[Operation] = &[
-    get("/api/v1/hosts/{ip}", "get_host", "entities", "An address").answer(Answer::Json("Entity")),
-    get("/api/v1/domains/{name}", "get_domain", "entities", "A name and all below it").answer(Answer::Json("Entity")),
-    get("/api/v1/processes/{pid}", "get_process", "entities", "A process of this host").answer(Answer::Json("Entity")),
+    get("/api/v1/hosts/{ip}", "get_host", "entities", "An address").answer(json::<entities::HostView>()),
+    get("/api/v1/domains/{name}", "get_domain", "entities", "A name and all below it")
+        .answer(json::<entities::DomainView>()),
+    get("/api/v1/processes/{pid}", "get_process", "entities", "A process of this host")
+        .answer(json::<entities::ProcessView>()),
     get("/api/v1/containers/{id}", "get_container", "entities", "A container, by twelve characters of its id or more")
-        .answer(Answer::Json("Entity")),
+        .answer(json::<entities::ContainerView>()),
 ];
 
 const HUNTS: &[Operation] = &[
     get("/api/v1/beacons", "hunt_beacons", "hunts", "Pairs by their rhythm, those below the threshold too")
         .query(&[Q, LIMIT])
-        .answer(Answer::Json("Beacons")),
+        .answer(json::<hunts::Found<hunts::Beacon>>()),
     get("/api/v1/tunnels", "hunt_tunnels", "hunts", "Names and echoes that carry more than they should")
         .query(&[Q, LIMIT])
-        .answer(Answer::Json("Tunnels")),
+        .answer(json::<hunts::Found<hunts::Tunnel>>()),
     get("/api/v1/dns/top", "hunt_names", "hunts", "Domains by how often they are asked for")
         .query(&[Q, LIMIT])
-        .answer(Answer::Json("Domains")),
+        .answer(json::<hunts::Found<hunts::Domain>>()),
     get("/api/v1/listeners", "hunt_listeners", "hunts", "Processes of this host that wait on a port")
         .query(&[Q, LIMIT])
-        .answer(Answer::Json("Listeners")),
+        .answer(json::<hunts::Found<hunts::Listener>>()),
 ];
 
 const OPERATION: &[Operation] = &[
-    get("/livez", "get_liveness", "operation", "Whether netd lives").answer(Answer::Json("Liveness")).open(),
+    get("/livez", "get_liveness", "operation", "Whether netd lives").answer(json::<health::Liveness>()).open(),
     get("/readyz", "get_readiness", "operation", "Whether netd does its work; 503 says why not")
-        .answer(Answer::Json("Readiness"))
+        .answer(json::<health::Readiness>())
         .status(&[200, 503])
         .open(),
     get("/metrics", "get_metrics", "operation", "Counters for Prometheus")
@@ -459,33 +492,33 @@ const OPERATION: &[Operation] = &[
     get("/docs", "get_docs", "operation", "A viewer of this document").answer(Answer::Nothing).status(&[308]),
     get("/docs/", "get_docs_index", "operation", "The viewer's page").answer(Answer::Bytes("text/html")),
     get("/docs/{*path}", "get_docs_file", "operation", "The viewer's files").answer(Answer::Bytes("*/*")),
-    get("/api/v1/version", "get_version", "operation", "Which netd this is").answer(Answer::Json("Version")),
+    get("/api/v1/version", "get_version", "operation", "Which netd this is").answer(json::<health::Version>()),
     get("/api/v1/openapi.json", "get_openapi", "operation", "This document"),
-    get("/api/v1/status", "get_status", "operation", "Mode, counters, losses, tables").answer(Answer::Json("Status")),
+    get("/api/v1/status", "get_status", "operation", "Mode, counters, losses, tables").answer(json::<status::View>()),
     get("/api/v1/sinks", "list_sinks", "operation", "Where what happens is written or sent to")
-        .answer(Answer::Page("Sink")),
+        .answer(page::<sinks::View>()),
     get("/api/v1/config", "get_config", "operation", "What the configuration file sets, without secrets")
-        .answer(Answer::Json("Config")),
+        .answer(json::<status::ConfigView>()),
 ];
 
 const ACCESS: &[Operation] = &[
     get("/api/v1/audit", "list_audit", "access", "Who changed what, newest first")
         .query(&[LIMIT, CURSOR])
-        .answer(Answer::Page("AuditEntry")),
+        .answer(page::<Record>()),
     get("/api/v1/session", "get_session", "access", "The session that the cookie opens")
-        .answer(Answer::Json("Session")),
+        .answer(json::<session::View>()),
     get("/api/v1/session", "begin_session", "access", "Exchanges the token that is presented for a cookie")
         .with("POST")
-        .answer(Answer::Json("Session"))
+        .answer(json::<session::View>())
         .status(&[201]),
     get("/api/v1/session", "end_session", "access", "Ends the session; the token stays")
         .with("DELETE")
-        .answer(Answer::Json("Session")),
-    get("/api/v1/tokens", "list_tokens", "access", "Tokens, without their secrets").answer(Answer::Page("Token")),
+        .answer(json::<session::View>()),
+    get("/api/v1/tokens", "list_tokens", "access", "Tokens, without their secrets").answer(page::<tokens::View>()),
     get("/api/v1/tokens", "create_token", "access", "Makes a token; its secret is in this answer and nowhere else")
         .with("POST")
-        .body(Body::Json("TokenWanted"))
-        .answer(Answer::Json("Token"))
+        .body(body::<tokens::Wanted>())
+        .answer(json::<tokens::Made>())
         .status(&[201]),
-    get("/api/v1/tokens/{id}", "revoke_token", "access", "Ends a token").with("DELETE").answer(Answer::Json("Token")),
+    get("/api/v1/tokens/{id}", "revoke_token", "access", "Ends a token").with("DELETE").answer(json::<tokens::View>()),
 ];

@@ -7,13 +7,12 @@ use std::task::{Context as Polling, Poll};
 use std::time::Duration;
 
 use axum::body::Bytes;
-use serde_json::json;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
 use tokio_stream::Stream;
 use tokio_util::sync::CancellationToken;
 
-use super::line::{Encoding, Kind};
+use super::line::{Encoding, Gap, Kind};
 use super::params::Last;
 use super::topic::{Topic, Writer};
 use crate::api::Context;
@@ -114,7 +113,7 @@ impl Feed {
     async fn next(&mut self) -> Option<Bytes> {
         loop {
             if std::mem::take(&mut self.gap) {
-                return self.writer().write(Kind::Gap, self.passed, json!({"after": self.writer().id(self.passed)}));
+                return self.writer().write(Kind::Gap, self.passed, Gap { after: self.writer().id(self.passed) });
             }
             if let Some(event) = self.past.pop_front() {
                 match self.pass(&event) {

@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use axum::body::Bytes;
+use schemars::JsonSchema;
 use serde::Serialize;
 
 /// How events are written.
@@ -15,11 +16,15 @@ pub(super) enum Encoding {
 }
 
 /// What an event is about.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[schemars(rename = "EventKind")]
 #[serde(rename_all = "lowercase")]
-pub(super) enum Kind {
+pub(in crate::api) enum Kind {
+    /// A finding was reported, or rose or fell.
     Finding,
+    /// A conversation ended.
     Flow,
+    /// A verdict came or went.
     Verdict,
     /// Events between the last one and the next are lost to this reader; the list may still have them.
     Gap,
@@ -36,12 +41,22 @@ impl Kind {
     }
 }
 
-/// An event to be written.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub(super) struct Line<T> {
+/// Says that events are missing.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+pub(in crate::api) struct Gap {
+    /// The id of the last event before them.
+    pub(super) after: String,
+}
+
+/// An event.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[schemars(rename = "{T}Event")]
+pub(in crate::api) struct Line<T> {
+    /// What it is about.
     pub(super) event: Kind,
-    /// What a reader names when it comes back. A gap has the number before it.
+    /// What `Last-Event-ID` names when a reader comes back; a gap has the number before it.
     pub(super) id: String,
+    /// What happened.
     pub(super) data: T,
 }
 

@@ -23,8 +23,10 @@ use super::{findings, flows};
 use crate::query::{Query, Sort};
 use feed::Feed;
 use line::Encoding;
+pub(super) use line::{Gap, Line};
 use params::{Last, Params};
 use topic::Topic;
+pub(super) use topic::VerdictView;
 
 /// Streams served at once, on all listeners together: less than connections, so that requests get through.
 const STREAMS: usize = 64;

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Bytes;
+use schemars::JsonSchema;
 use serde::Serialize;
 use tokio::time::Instant;
 
@@ -33,11 +34,13 @@ pub(super) struct Flows {
     looked: Option<Instant>,
 }
 
-/// A change of a verdict as the API shows it.
-#[derive(Serialize)]
-struct VerdictView {
-    /// `began` or renewed, `released`, `expired`.
+/// A verdict that came or went.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "ChangedVerdict")]
+pub(in crate::api) struct VerdictView {
+    /// What became of it.
     change: VerdictChange,
+    /// The verdict, as it is after that.
     verdict: verdicts::View,
 }
 

@@ -63,24 +63,68 @@ fn resolved(value: &'static Value) -> &'static Value {
 
 /// Notes where a value is not what a schema says, as far as the document's schemas say anything.
 fn conform(schema: &'static Value, value: &Value, place: &str, faults: &mut Vec<String>) {
-    let schema = resolved(schema);
-    if schema == &Value::Bool(true) {
-        return;
+    let mut alternatives = alternatives(schema).into_iter().map(|parts| {
+        let mut faults = Vec::new();
+        conform_all(&parts, value, place, &mut faults);
+        faults
+    });
+    let first = alternatives.next().unwrap_or_default();
+    // What comes nearest to a schema says best what is wrong.
+    faults.extend(alternatives.fold(first, |least, other| if other.len() < least.len() { other } else { least }));
+}
+
+/// Returns the ways in which a schema can be met: each a list of schemas that must hold together.
+fn alternatives(schema: &'static Value) -> Vec<Vec<&'static Value>> {
+    let mut ways = vec![vec![schema]];
+    let mut join = |more: Vec<Vec<&'static Value>>| {
+        let joined = ways.iter().flat_map(|way| more.iter().map(|other| [way.as_slice(), other].concat()));
+        ways = joined.collect();
+    };
+    if schema["$ref"].is_string() {
+        join(alternatives(resolved(schema)));
+    }
+    for part in schema["allOf"].as_array().into_iter().flatten() {
+        join(alternatives(part));
     }
     for choice in ["anyOf", "oneOf"] {
         if let Some(choices) = schema[choice].as_array() {
-            let tried = choices.iter().map(|choice| {
-                let mut faults = Vec::new();
-                conform(choice, value, place, &mut faults);
-                faults
-            });
-            let tried: Vec<_> = tried.collect();
-            if !tried.iter().any(Vec::is_empty) {
-                faults.extend(tried.into_iter().min_by_key(Vec::len).unwrap_or_default());
-            }
-            return;
+            join(choices.iter().flat_map(alternatives).collect());
         }
     }
+    ways
+}
+
+fn conform_all(parts: &[&'static Value], value: &Value, place: &str, faults: &mut Vec<String>) {
+    if parts.iter().all(|part| says_nothing(part)) {
+        return;
+    }
+    if let Some(fault) = parts.iter().find_map(|part| fault(part, value)) {
+        faults.push(format!("{place}: {value} {fault}"));
+        return;
+    }
+    match value {
+        Value::Array(items) => {
+            let of_items = parts.iter().map(|part| &part["items"]).find(|schema| !schema.is_null());
+            for (at, item) in items.iter().enumerate() {
+                match of_items {
+                    Some(schema) => conform(schema, item, &format!("{place}/{at}"), faults),
+                    None => faults.push(format!("{place}/{at} is not documented: {item}")),
+                }
+            }
+        }
+        Value::Object(members) => conform_object(parts, members, place, faults),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+    }
+}
+
+/// Returns whether anything is what a schema says: it is for people.
+fn says_nothing(schema: &Value) -> bool {
+    let is_for_people = |word: &String| matches!(word.as_str(), "title" | "description" | "examples" | "default");
+    schema == true || schema.as_object().is_some_and(|words| words.keys().all(is_for_people))
+}
+
+/// Returns what a schema's own words have against a value, its members not looked at.
+fn fault(schema: &Value, value: &Value) -> Option<String> {
     let types: Vec<&str> = match &schema["type"] {
         Value::String(one) => vec![one],
         Value::Array(several) => several.iter().filter_map(Value::as_str).collect(),
@@ -97,29 +141,36 @@ fn conform(schema: &'static Value, value: &Value, place: &str, faults: &mut Vec<
         other => panic!("{other} is no type"),
     };
     if !types.is_empty() && !types.iter().any(is_of) {
-        faults.push(format!("{place}: {value} is no {types:?}"));
-        return;
+        return Some(format!("is no {types:?}"));
     }
     if let Some(words) = schema["enum"].as_array()
         && !words.contains(value)
     {
-        faults.push(format!("{place}: {value} is none of {words:?}"));
+        return Some(format!("is none of {words:?}"));
     }
-    match value {
-        Value::Array(items) => {
-            for (at, item) in items.iter().enumerate() {
-                conform(&schema["items"], item, &format!("{place}/{at}"), faults);
-            }
-        }
-        Value::Object(members) => conform_object(schema, members, place, faults),
-        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+    let word = &schema["const"];
+    if !word.is_null() && word != value {
+        return Some(format!("is not {word}"));
     }
+    let (least, most) = (schema["minimum"].as_f64(), schema["maximum"].as_f64());
+    let is_outside = |number| least.is_some_and(|least| number < least) || most.is_some_and(|most| number > most);
+    if value.as_f64().is_some_and(is_outside) {
+        return Some(format!("is not from {least:?} to {most:?}"));
+    }
+    let is_time = |text: &str| text.parse::<jiff::Timestamp>().is_ok();
+    if schema["format"] == "date-time" && value.as_str().is_some_and(|text| !is_time(text)) {
+        return Some("is no time".to_owned());
+    }
+    if schema["format"] == "ip" && value.as_str().is_some_and(|text| text.parse::<std::net::IpAddr>().is_err()) {
+        return Some("is no address".to_owned());
+    }
+    None
 }
 
-fn conform_object(schema: &'static Value, members: &Map<String, Value>, place: &str, faults: &mut Vec<String>) {
-    let mut parts = Vec::new();
-    gather(schema, &mut parts);
-    let others = parts.iter().map(|part| &part["additionalProperties"]).find(|others| !others.is_null());
+fn conform_object(parts: &[&'static Value], members: &Map<String, Value>, place: &str, faults: &mut Vec<String>) {
+    let others = parts.iter().map(|part| &part["additionalProperties"]).find(|others| others.is_object());
+    // `true` is said of what others define: policies' labels, what a configuration file sets.
+    let is_open = parts.iter().any(|part| part["additionalProperties"] == true);
     for name in parts.iter().filter_map(|part| part["required"].as_array()).flatten().filter_map(Value::as_str) {
         if !members.contains_key(name) {
             faults.push(format!("{place}/{name} is missing"));
@@ -129,18 +180,10 @@ fn conform_object(schema: &'static Value, members: &Map<String, Value>, place: &
         let declared = parts.iter().map(|part| &part["properties"][name]).find(|schema| !schema.is_null()).or(others);
         match declared {
             Some(schema) => conform(schema, member, &format!("{place}/{name}"), faults),
+            None if is_open => {}
             None => faults.push(format!("{place}/{name} is not documented: {member}")),
         }
     }
-}
-
-/// Collects a schema and those that it is made of.
-fn gather(schema: &'static Value, parts: &mut Vec<&'static Value>) {
-    let schema = resolved(schema);
-    for part in schema["allOf"].as_array().into_iter().flatten() {
-        gather(part, parts);
-    }
-    parts.push(schema);
 }
 
 #[test]
@@ -150,6 +193,10 @@ fn a_member_that_is_missing_of_another_type_or_not_named_is_a_fault() {
         "required": ["a"],
         "properties": {"a": {"type": "integer"}, "b": {"type": ["string", "null"]}},
         "allOf": [{"type": "object", "required": ["c"], "properties": {"c": {"type": "array", "items": {"enum": ["x"]}}}}],
+        "anyOf": [
+            {"properties": {"kind": {"const": "one"}, "one": {"type": "integer", "maximum": 9}}, "required": ["kind"]},
+            {"properties": {"kind": {"const": "other"}, "at": {"type": "string", "format": "date-time"}}},
+        ],
     })));
     let faults = |value: Value| {
         let mut faults = Vec::new();
@@ -157,8 +204,17 @@ fn a_member_that_is_missing_of_another_type_or_not_named_is_a_fault() {
         faults.len()
     };
 
-    assert_eq!(faults(serde_json::json!({"a": 1, "b": null, "c": ["x"]})), 0);
+    for right in [
+        serde_json::json!({"a": 1, "b": null, "c": ["x"]}),
+        serde_json::json!({"a": 1, "c": [], "kind": "one", "one": 9}),
+        serde_json::json!({"a": 1, "c": [], "kind": "other", "at": "2026-11-21T06:13:40Z"}),
+    ] {
+        assert_eq!(faults(right.clone()), 0, "{right}");
+    }
     for wrong in [
+        serde_json::json!({"a": 1, "c": [], "kind": "one", "one": 10}),
+        serde_json::json!({"a": 1, "c": [], "kind": "other", "one": 9}),
+        serde_json::json!({"a": 1, "c": [], "kind": "other", "at": "yesterday"}),
         serde_json::json!({"c": []}),
         serde_json::json!({"a": "1", "c": []}),
         serde_json::json!({"a": 1}),

@@ -51,6 +51,61 @@ async fn every_schema_that_is_named_is_there_and_used() {
 }
 
 #[tokio::test]
+async fn every_schema_and_every_member_says_what_it_means() {
+    let document = crate::api::openapi::document();
+    let mut silent = Vec::new();
+    for (name, schema) in document["components"]["schemas"].as_object().unwrap() {
+        // What a policy says is told by the policy's own schema.
+        silent.extend(said(schema).is_none().then(|| name.clone()));
+        let own = schema["properties"].as_object().into_iter().flatten();
+        silent.extend(
+            own.filter(|(_, member)| is_silent(document, member)).map(|(member, _)| format!("{name}.{member}")),
+        );
+    }
+
+    assert_eq!(silent, Vec::<String>::new());
+    // A link of the code's documentation leads nowhere in this one.
+    assert!(!document.to_string().contains("[`"));
+}
+
+/// Returns whether neither a member nor what it refers to says what it means.
+fn is_silent(document: &Value, member: &Value) -> bool {
+    let of_reference = || {
+        let reference = member["$ref"].as_str()?.trim_start_matches('#');
+        said(document.pointer(reference)?)
+    };
+    said(member).or_else(of_reference).is_none()
+}
+
+fn said(schema: &Value) -> Option<&str> {
+    schema["description"].as_str().filter(|text| !text.is_empty())
+}
+
+#[tokio::test]
+async fn a_body_may_have_the_documented_members_and_no_others() {
+    let api = Api::new();
+    api.findings.report(crate::store::findings_for_tests::finding(1, netd_engine::finding::Severity::High, 0.9));
+    let mut looked = 0;
+    for (method, path, operation) in operations() {
+        let schema = &operation["requestBody"]["content"]["application/json"]["schema"];
+        let Some(reference) = schema["$ref"].as_str() else { continue };
+        let schema = crate::api::openapi::document().pointer(reference.trim_start_matches('#')).unwrap();
+        let documented: BTreeSet<_> = schema["properties"].as_object().unwrap().keys().map(String::as_str).collect();
+        let path = path.replace("{id}", "1").replace("{name}", "a");
+        let method = Method::from_bytes(method.to_ascii_uppercase().as_bytes()).unwrap();
+        let headers = [("content-type", "application/json")];
+
+        let problem = api.send(method, &path, &headers, r#"{"surely_unknown": 1}"#).await.problem(400);
+
+        let (_, allowed) = problem["detail"].as_str().unwrap().rsplit_once("allowed are: ").unwrap();
+        assert_eq!(allowed.split(", ").collect::<BTreeSet<_>>(), documented, "{path}");
+        assert_eq!(schema["additionalProperties"], false, "{path}");
+        looked += 1;
+    }
+    assert!(looked >= 9, "{looked}");
+}
+
+#[tokio::test]
 async fn the_documented_parameters_are_those_that_are_taken() {
     let api = Api::new();
     let mut looked = 0;

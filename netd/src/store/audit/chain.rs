@@ -4,26 +4,35 @@
 //! before, so whoever alters, removes or reorders one has to write all that follow anew; the head, told elsewhere, shows
 //! that.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// What comes before a line's own hash.
 const SEAM: &str = ",\"hash\":\"";
 
-/// One change.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// One change, as the audit log records it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "AuditEntry")]
 #[serde(deny_unknown_fields)]
 pub struct Record {
     /// From 1, without gaps.
     pub seq: u64,
-    /// RFC 3339.
+    /// When, RFC 3339.
+    #[schemars(with = "crate::time::Rfc3339")]
     pub time: String,
+    /// Who: `token:ID`, `uid:N pid:N`, `loopback`, `finding:N`, `feed:NAME`, or `netd` itself.
     pub actor: String,
     /// The request that asked for it.
     pub request: Option<String>,
+    /// What was done: `verdict.add`.
     pub action: String,
+    /// To what.
     pub target: String,
+    /// BLAKE3 hash of what was there before, hexadecimal.
     pub before: Option<String>,
+    /// BLAKE3 hash of what is there after, hexadecimal.
     pub after: Option<String>,
+    /// Why, as the actor said; empty where nothing was said.
     pub reason: String,
     /// Hash of the record before; empty in the first.
     pub prev: String,

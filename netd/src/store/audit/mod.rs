@@ -14,6 +14,7 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use netd_engine::time::Timestamp;
+use schemars::JsonSchema;
 use serde::Serialize;
 
 pub use self::caller::{Actor, Caller, as_caller, caller};
@@ -90,11 +91,13 @@ pub fn hash_of<T: Serialize + ?Sized>(value: &T) -> Option<String> {
     Some(blake3::hash(&json).to_hex().to_string())
 }
 
-/// How the log is.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+/// How the audit log is.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
+#[schemars(rename = "AuditState")]
 pub struct State {
-    /// Number and hash of the last record.
+    /// Number of the last record.
     pub seq: u64,
+    /// Hash of the last record.
     pub head: String,
     /// Records that wait for the disk.
     pub waiting: u64,
@@ -104,6 +107,7 @@ pub struct State {
     pub refused: u64,
     /// Bytes of lines that a crash tore, cut off at the start.
     pub torn_bytes: u64,
+    /// Why the last attempt to write failed; null once one succeeds.
     pub error: Option<String>,
 }
 

@@ -6,8 +6,10 @@ use std::net::IpAddr;
 
 use netd_engine::finding::Pair;
 use netd_engine::flow::{Conversation, EndReason, NameSource, Sent, protocol_name};
+use netd_engine::process::Process;
 use netd_engine::region::Region;
 use netd_engine::time::Timestamp;
+use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::Value as Json;
 
@@ -18,50 +20,84 @@ use crate::time;
 /// The highest score of any finding, and its number, by pair.
 pub type Scores = HashMap<Pair, (u64, f64)>;
 
-/// A conversation as the API shows it.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+/// A conversation: both directions of a five-tuple.
+#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
 pub struct Flow {
+    /// The flow's number; it grows with each that is begun.
     pub id: u64,
+    /// When its first packet was seen.
     #[serde(serialize_with = "time::serialize")]
+    #[schemars(with = "time::Rfc3339")]
     pub start: Timestamp,
+    /// When its last packet was seen.
     #[serde(serialize_with = "time::serialize")]
+    #[schemars(with = "time::Rfc3339")]
     pub end: Timestamp,
+    /// Seconds from the first packet to the last.
     pub duration_s: f64,
+    /// Who sent the first packet.
     pub originator: IpAddr,
+    /// The originator's port.
     pub originator_port: u16,
+    /// Who was addressed.
     pub responder: IpAddr,
+    /// The responder's port.
     pub responder_port: u16,
+    /// Where the responder is, or was when the flow was written.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<Region>")]
     pub responder_region: Option<RegionView>,
+    /// The transport protocol's name, or its IANA number.
     pub protocol: String,
+    /// What the originator sent.
     pub originated: Sent,
+    /// What the responder sent.
     pub responded: Sent,
+    /// Times that a side began to speak.
     pub turns: u32,
+    /// Zeek's `conn_state`, as far as flags without their order tell.
     pub state: Cow<'static, str>,
+    /// Why it ended, or that it goes on.
     pub end_reason: EndReason,
+    /// Community ID 1.0 of the five-tuple.
     pub community_id: Option<String>,
+    /// Name of the responder: SNI, HTTP Host, or the DNS name that gave the address.
     pub name: Option<String>,
+    /// Where the name comes from; not there without a name.
     #[serde(skip_serializing_if = "is_nowhere")]
     pub name_source: NameSource,
+    /// Application protocol, as its first bytes tell.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub service: Option<String>,
+    /// First protocol offered inside TLS.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub alpn: Option<String>,
+    /// JA4 fingerprint of the TLS client.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ja4: Option<String>,
+    /// How the flow asks for names in secret, and whom: `dns-over-https (Quad9)`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub encrypted_dns: Option<String>,
+    /// Of the end that is this host's; where both are, the originator's.
+    #[schemars(with = "Option<Process>")]
     pub process: Option<Json>,
+    /// The process that answers, where it is one of this host.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<Process>")]
     pub responder_process: Option<Json>,
+    /// VLAN tag.
     pub vlan: Option<u16>,
+    /// Index of the interface that it was seen on.
     pub ifindex: u32,
     /// The kernel rule that decided its packets.
     pub rule: Option<u32>,
     /// `block`: a rule decided its packets; `alert`: there is a finding on its pair; `allow`: neither.
+    #[schemars(extend("enum" = ["block", "alert", "allow"]))]
     pub verdict: &'static str,
-    /// The finding on its pair.
+    /// Number of the finding on its pair.
     pub finding: Option<u64>,
+    /// Posterior probability of that finding, from 0 to 1.
+    #[schemars(range(min = 0, max = 1))]
     pub score: Option<f64>,
 }
 

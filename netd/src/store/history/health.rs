@@ -3,6 +3,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 /// Shared between the writer and whoever reports.
@@ -17,22 +18,27 @@ pub struct Health {
     error: Mutex<Option<String>>,
 }
 
-/// What [`Health`] says at a moment.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+/// How history fares at a moment.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
+#[schemars(rename = "HistoryState")]
 pub struct Report {
     /// Flows written since the start.
     pub written: u64,
-    /// Events that found the queue full or came while history lagged behind.
+    /// Events lost: the queue was full, or history lagged behind.
     pub lost: u64,
     /// Attempts to write that failed.
     pub errors: u64,
-    /// Damaged files.
+    /// Damaged files that were set aside.
     pub set_aside: u64,
     /// Flows that wait for the disk.
     pub waiting: u64,
+    /// Files of history, one a day.
     pub files: u64,
+    /// Flows on disk.
     pub flows: u64,
+    /// Bytes on disk.
     pub bytes: u64,
+    /// Why the last attempt to write failed; null once one succeeds.
     pub error: Option<String>,
 }
 

@@ -6,6 +6,7 @@ use std::net::IpAddr;
 use netd_engine::flow::protocol_name;
 use rusqlite::types::Value;
 use rusqlite::{Connection, params_from_iter};
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::days::{Day, Span};
@@ -37,12 +38,13 @@ pub enum Group {
 }
 
 /// What flows add up to.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Tally {
+    /// Conversations.
     pub flows: u64,
-    /// From the responder.
+    /// Bytes on the wire from responders.
     pub bytes_in: u64,
-    /// From the originator.
+    /// Bytes on the wire from originators.
     pub bytes_out: u64,
 }
 

@@ -1,5 +1,7 @@
 //! `/api/v1/verdicts`: what is in force, an operator's own verdicts, and their release.
 
+mod view;
+
 use std::net::IpAddr;
 
 use axum::Json;
@@ -8,10 +10,9 @@ use axum::extract::State;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, Uri, header};
 use axum::response::{IntoResponse as _, Response as HttpResponse};
 use ipnet::IpNet;
-use netd_common::verdict::Hits;
-use netd_engine::flow::protocol_name;
 use netd_engine::time::Timestamp;
 use netd_engine::verdict::{Origin, Response, Target, Verdict};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::Context;
@@ -22,7 +23,8 @@ use super::input::{self, Fields, Name, Params};
 use super::page;
 use super::problem::Problem;
 use crate::time;
-use crate::verdicts::{Added, Entry, Page};
+use crate::verdicts::{Added, Page};
+pub(super) use view::{ActionView, AddedView, HitsView, TargetView, View, action_view, hits_view, target_view, view};
 
 /// How long a manual verdict holds unless it says otherwise.
 const DEFAULT_TTL: &str = "24h";
@@ -35,20 +37,30 @@ pub(super) struct Query {
 }
 
 /// A verdict an operator asks for.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
+#[schemars(rename = "VerdictWanted")]
+#[serde(deny_unknown_fields)]
 pub(super) struct Wanted {
+    /// What it is about.
     target: TargetBody,
+    /// What to do with the packets.
     #[serde(default)]
     action: ActionName,
-    /// With `throttle`.
+    /// The rate that `throttle` lets pass; needed with it, and refused without.
     bytes_per_second: Option<u64>,
+    /// Bytes that pass at once before `throttle` acts; a second's worth unless it is given.
     burst_bytes: Option<u64>,
-    /// A duration, or `never`.
+    /// How long it holds: a duration like `24h`, which is the default, or `never`.
+    #[schemars(example = "24h")]
     ttl: Option<String>,
+    /// Why: it is written down. 1,024 bytes at most, without control characters.
     #[serde(default)]
+    #[schemars(length(max = 1_024))]
     reason: String,
+    /// Counts what would be met, and lets it pass.
     #[serde(default)]
     shadow: bool,
+    /// Accepts prefixes wider than /8 (IPv4) or /19 (IPv6).
     #[serde(default)]
     force: bool,
 }
@@ -59,94 +71,46 @@ impl Fields for Wanted {
 }
 
 /// A target: an address, an address with port and protocol, a prefix, or a five-tuple.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[schemars(rename = "TargetWanted")]
 #[serde(default, deny_unknown_fields)]
 struct TargetBody {
     /// As it is shown; the other fields say it already.
+    #[schemars(example = &"host")]
     kind: Option<String>,
+    /// An address; with `port` one port of it.
     address: Option<IpAddr>,
+    /// A port of `address`.
     port: Option<u16>,
+    /// Of a port or a five-tuple: a name or an IANA number; TCP unless it is given.
     protocol: Option<String>,
+    /// All addresses of a prefix.
+    #[schemars(with = "Option<String>", example = "198.51.100.0/24")]
     prefix: Option<IpNet>,
+    /// Source address of a five-tuple.
     source: Option<IpAddr>,
+    /// Source port of a five-tuple.
     source_port: Option<u16>,
+    /// Destination address of a five-tuple.
     destination: Option<IpAddr>,
+    /// Destination port of a five-tuple.
     destination_port: Option<u16>,
 }
 
 /// What to do with the packets.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "VerdictAction")]
 #[serde(rename_all = "lowercase")]
 pub(super) enum ActionName {
+    /// Counts them.
     Observe,
+    /// Drops what is beyond a rate.
     Throttle,
+    /// Drops them.
     #[default]
     Drop,
+    /// Drops them, and resets the TCP connection of whoever sends.
     Reset,
-}
-
-/// A verdict as the API shows it.
-#[derive(Serialize)]
-pub(super) struct View {
-    id: u64,
-    target: TargetView,
-    #[serde(flatten)]
-    action: ActionView,
-    shadow: bool,
-    #[serde(serialize_with = "time::serialize")]
-    created: Timestamp,
-    #[serde(serialize_with = "time::serialize_option")]
-    until: Option<Timestamp>,
-    #[serde(flatten)]
-    origin: Origin,
-    reason: String,
-    /// False while a stronger claim holds the target.
-    leads: bool,
-    /// Why nothing is cut, where the target has become protected since.
-    shielded_by: Option<&'static str>,
-    hits: HitsView,
-}
-
-#[derive(Serialize)]
-#[serde(tag = "kind", rename_all = "snake_case")]
-pub(super) enum TargetView {
-    FiveTuple { source: IpAddr, source_port: u16, destination: IpAddr, destination_port: u16, protocol: String },
-    Endpoint { address: IpAddr, port: u16, protocol: String },
-    Host { address: IpAddr },
-    Prefix { prefix: IpNet },
-}
-
-/// An action with its numbers.
-#[derive(Serialize)]
-pub(super) struct ActionView {
-    action: ActionName,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    bytes_per_second: Option<u64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    burst_bytes: Option<u64>,
-}
-
-/// Packets and bytes that met a rule.
-#[derive(Serialize)]
-pub(super) struct HitsView {
-    packets: u64,
-    bytes: u64,
-    shadow_packets: u64,
-    shadow_bytes: u64,
-}
-
-/// The answer to a verdict that was put in force.
-#[derive(Serialize)]
-struct AddedView {
-    #[serde(flatten)]
-    verdict: View,
-    renewed: bool,
-    destroyed_sockets: u64,
-    /// Protected prefixes inside the target, which keep passing.
-    spared: Vec<String>,
-    saved: bool,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    confirmation: Option<ConfirmationView>,
 }
 
 pub(super) async fn list(
@@ -276,53 +240,4 @@ fn target(body: TargetBody) -> Result<Target, Problem> {
 
 fn bad_target(detail: &str) -> Problem {
     Problem::unprocessable("bad-target", "Bad target", format!("target: {detail}"))
-}
-
-pub(super) fn view(entry: Entry) -> View {
-    let Entry { id, created, verdict, leads, shielded_by, hits } = entry;
-    View {
-        id,
-        target: target_view(&verdict.target),
-        action: action_view(verdict.response),
-        shadow: verdict.shadow,
-        created,
-        until: verdict.until,
-        origin: verdict.origin,
-        reason: verdict.reason,
-        leads,
-        shielded_by: shielded_by.map(crate::verdicts::Guard::name),
-        hits: hits_view(hits),
-    }
-}
-
-pub(super) fn target_view(target: &Target) -> TargetView {
-    match *target {
-        Target::FiveTuple { source, source_port, destination, destination_port, proto } => {
-            TargetView::FiveTuple { source, source_port, destination, destination_port, protocol: protocol_name(proto) }
-        }
-        Target::Endpoint { address, port, proto } => {
-            TargetView::Endpoint { address, port, protocol: protocol_name(proto) }
-        }
-        Target::Host { address } => TargetView::Host { address },
-        Target::Prefix { prefix } => TargetView::Prefix { prefix },
-    }
-}
-
-pub(super) fn action_view(response: Response) -> ActionView {
-    let plain = |action| ActionView { action, bytes_per_second: None, burst_bytes: None };
-    match response {
-        Response::Observe => plain(ActionName::Observe),
-        Response::Drop => plain(ActionName::Drop),
-        Response::Reset => plain(ActionName::Reset),
-        Response::Throttle { bytes_per_second, burst_bytes } => ActionView {
-            action: ActionName::Throttle,
-            bytes_per_second: Some(bytes_per_second),
-            burst_bytes: Some(burst_bytes),
-        },
-    }
-}
-
-pub(super) const fn hits_view(hits: Hits) -> HitsView {
-    let Hits { packets, bytes, shadow_packets, shadow_bytes } = hits;
-    HitsView { packets, bytes, shadow_packets, shadow_bytes }
 }
