@@ -1,5 +1,7 @@
 //! `/api/v1/status`, the kill switch and the mode.
 
+use std::collections::BTreeSet;
+use std::net::IpAddr;
 use std::time::Instant;
 
 use axum::Json;
@@ -16,9 +18,12 @@ use super::Context;
 use super::input::{self, Fields};
 use super::policies;
 use super::problem::Problem;
-use crate::store::status::UNPARSED;
+use crate::store::status::{Protected, UNPARSED};
 use crate::time;
 use crate::verdicts::{Status, TableFill};
+
+/// Protected addresses of a kind that are named.
+const PROTECTED: usize = 64;
 
 #[derive(Debug, Deserialize)]
 pub(super) struct KillSwitch {
@@ -70,6 +75,7 @@ pub(super) async fn get(State(context): State<Context>) -> Result<Response, Prob
         "policies": policies,
         "policy_reload": *context.policies.last(),
         "operators": operators(&context).await,
+        "protected": protected(&snapshot.protected),
         "hooks": status.proofs,
         "ready": snapshot.not_ready.is_empty(),
         "not_ready": snapshot.not_ready,
@@ -163,6 +169,17 @@ fn switch(status: &Status) -> Value {
 async fn operators(context: &Context) -> Vec<Value> {
     let operators = context.doorkeeper.operators().list(Instant::now()).await;
     operators.iter().map(|(address, left)| json!({"address": address, "seconds_left": left.as_secs()})).collect()
+}
+
+/// Returns who around this host is never cut; of very many, some.
+fn protected(protected: &Protected) -> Value {
+    let some = |addresses: &BTreeSet<IpAddr>| addresses.iter().copied().take(PROTECTED).collect::<Vec<_>>();
+    json!({
+        "own": some(&protected.own),
+        "gateways": some(&protected.gateways),
+        "resolvers": some(&protected.resolvers),
+        "changes": protected.changes,
+    })
 }
 
 fn modes(status: &Status) -> Value {

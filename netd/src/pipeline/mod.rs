@@ -28,7 +28,9 @@ mod snapshot;
 mod start;
 mod succession;
 mod supervision;
+mod surroundings;
 mod sweep;
+mod traffic;
 mod watch;
 
 use std::{
@@ -190,6 +192,7 @@ struct Parts {
     suppressions: Arc<Suppressions>,
     asker: questions::Asker,
     watcher: watch::Watcher,
+    follower: surroundings::Follower,
     service: Service<kernel::VerdictMaps>,
     handle: Handle,
     commands: mpsc::Receiver<verdicts::Command>,
@@ -278,6 +281,7 @@ impl Parts {
         tasks.spawn(feeds);
         tasks.spawn(responder.run(self.orders, self.enforcements));
         tasks.spawn(operators::run(context.doorkeeper.operators().clone(), shutdown.clone()));
+        tasks.spawn(self.follower.run(shutdown.clone()));
         tasks.spawn(geoip::follow(self.databases, shutdown.clone()));
         let watchdog = sd_notify::watchdog_enabled();
         let manager = supervision::Manager::of_environment();

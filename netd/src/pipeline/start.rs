@@ -7,18 +7,17 @@ use std::{
 };
 
 use anyhow::Context as _;
-use ipnet::IpNet;
 use netd_geoip::Databases;
 use tokio::sync::{mpsc, watch as channel};
 use tracing::{info, warn};
 
 use super::{
     ENFORCE_QUEUE, LOOKUPS, LOOKUPS_PER_S, Options, Parts, analyse, feeds, force, geoip, history, host, intel,
-    policies, shift, sinks, snapshot, succession, sweep, watch,
+    policies, shift, sinks, snapshot, succession, surroundings, sweep, watch,
 };
 use crate::{
     api, config,
-    host::addresses::Addresses,
+    host::addresses::{self, Addresses},
     kernel::{self, Kernel, interfaces},
     privileges,
     sinks::{Sink, Site, Surroundings},
@@ -64,11 +63,13 @@ pub(super) fn start(options: Options) -> anyhow::Result<(Kernel, Parts)> {
     kernel.keep(true);
     let steering = force::steer(&kernel, options.engine.flows.turn_gap_ms, options.heartbeat_limit)?;
 
+    // First the subscription, then the look: nothing can happen in between unheard.
+    let changes = addresses::Watch::new()?;
     let addresses = Addresses::current().context("cannot learn this host's addresses")?;
     let mut engine_config = options.engine;
-    engine_config.networks.own.extend(addresses.own.iter().copied().map(IpNet::from));
-    engine_config.networks.protected.extend(addresses.iter().map(IpNet::from));
     engine_config.networks.protected.extend(options.protect.iter().copied());
+    let configured = engine_config.networks.clone();
+    engine_config.networks = force::networks(&configured, &addresses);
     engine_config.flows.report = true;
     if sinks::want_lookups(&options.sinks) {
         engine_config.dns.lookups_per_s = LOOKUPS_PER_S;
@@ -135,6 +136,7 @@ pub(super) fn start(options: Options) -> anyhow::Result<(Kernel, Parts)> {
     let (asker, asked) = questions::channel();
     let (handle, commands) = verdicts::channel();
     let operators = Operators::new(handle.clone());
+    let (follower, followed) = surroundings::Follower::new(changes, addresses, configured, handle.clone());
     let doorkeeper = api::Doorkeeper::new(options.api.access(), Arc::clone(&tokens), operators);
     let in_force = InForce {
         policies: Arc::clone(&engine_config.policies),
@@ -174,6 +176,7 @@ pub(super) fn start(options: Options) -> anyhow::Result<(Kernel, Parts)> {
         intel: renewed,
         suppressions: suppressions.subscribe(),
         policies: kept,
+        networks: followed.networks,
         asked,
     };
     let refused = Arc::new(AtomicU64::new(0));
@@ -184,6 +187,7 @@ pub(super) fn start(options: Options) -> anyhow::Result<(Kernel, Parts)> {
         disk: disk_for_size,
         sinks: Arc::clone(&sink_tallies),
         history: history.clone(),
+        protected: followed.protected,
     };
     let (watcher, sources) = watch::Watcher::new(&kernel, interfaces, tallies, shared, degraded)?;
     let surroundings = Surroundings {
@@ -205,6 +209,7 @@ pub(super) fn start(options: Options) -> anyhow::Result<(Kernel, Parts)> {
         suppressions,
         asker,
         watcher,
+        follower,
         service,
         handle,
         commands,

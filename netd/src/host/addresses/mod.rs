@@ -11,6 +11,12 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 use super::netlink::{Message, Netlink, attribute};
 
+mod lasting;
+mod watch;
+
+pub use lasting::Lasting;
+pub use watch::Watch;
+
 /// `systemd-resolved` keeps the servers behind its stub in a file of its own.
 const RESOLVER_FILES: [&str; 2] = ["/etc/resolv.conf", "/run/systemd/resolve/resolv.conf"];
 
@@ -21,6 +27,8 @@ pub enum Error {
     Open { source: io::Error },
     #[error("cannot list this host's {what}")]
     List { what: &'static str, source: io::Error },
+    #[error("cannot hear of changes to this host's addresses")]
+    Subscribe { source: io::Error },
 }
 
 /// Addresses that matter to this host, as of one moment.
@@ -45,7 +53,7 @@ impl Addresses {
         Ok(Self {
             own: own(&mut netlink)?,
             gateways: gateways(&mut netlink)?,
-            resolvers: RESOLVER_FILES.iter().flat_map(|file| resolvers_in(Path::new(file))).collect(),
+            resolvers: configured_resolvers(),
         })
     }
 
@@ -53,6 +61,12 @@ impl Addresses {
     pub fn iter(&self) -> impl Iterator<Item = IpAddr> + '_ {
         self.own.iter().chain(&self.gateways).chain(&self.resolvers).copied()
     }
+}
+
+/// Returns the name servers that this host's files name, without asking the kernel.
+#[must_use]
+pub fn configured_resolvers() -> BTreeSet<IpAddr> {
+    RESOLVER_FILES.iter().flat_map(|file| resolvers_in(Path::new(file))).collect()
 }
 
 /// `struct ifaddrmsg`.
