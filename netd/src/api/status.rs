@@ -75,6 +75,7 @@ pub(super) async fn get(State(context): State<Context>) -> Result<Response, Prob
         "policies": policies,
         "policy_reload": *context.policies.last(),
         "operators": operators(&context).await,
+        "managers": *snapshot.managers,
         "protected": protected(&snapshot.protected),
         "hooks": status.proofs,
         "ready": snapshot.not_ready.is_empty(),

@@ -7,13 +7,14 @@ use std::{
 };
 
 use anyhow::Context as _;
+use ipnet::IpNet;
 use netd_geoip::Databases;
 use tokio::sync::{mpsc, watch as channel};
 use tracing::{info, warn};
 
 use super::{
     ENFORCE_QUEUE, LOOKUPS, LOOKUPS_PER_S, Options, Parts, analyse, feeds, force, geoip, history, host, intel,
-    policies, shift, sinks, snapshot, succession, surroundings, sweep, watch,
+    management, policies, shift, sinks, snapshot, succession, surroundings, sweep, watch,
 };
 use crate::{
     api, config,
@@ -33,7 +34,7 @@ use crate::{
         suppressions::Suppressions,
         tokens::Tokens,
     },
-    verdicts::{self, Now, Operators, Service, Settings},
+    verdicts::{self, Guard, Now, Operators, Service, Settings},
 };
 
 /// Returns what is given up once everything is attached.
@@ -81,9 +82,12 @@ pub(super) fn start(options: Options) -> anyhow::Result<(Kernel, Parts)> {
 
     let disk =
         options.state_dir.as_deref().map(StateDir::open).transpose().context("cannot open the state directory")?;
+    let present = management::present(&options.management_ports);
+    let mut protect = force::guards(&addresses, &options.protect);
+    protect.push((Guard::Management, present.iter().copied().map(IpNet::from).collect()));
     let settings = Settings {
         mode: options.mode,
-        protect: force::guards(&addresses, &options.protect),
+        protect,
         max_lists: options.blocklists,
         accept_degraded: options.accept_degraded,
         ..Settings::default()
@@ -137,6 +141,7 @@ pub(super) fn start(options: Options) -> anyhow::Result<(Kernel, Parts)> {
     let (handle, commands) = verdicts::channel();
     let operators = Operators::new(handle.clone());
     let (follower, followed) = surroundings::Follower::new(changes, addresses, configured, handle.clone());
+    let (managers, logged_in) = management::Managers::new(handle.clone(), options.management_ports, present);
     let doorkeeper = api::Doorkeeper::new(options.api.access(), Arc::clone(&tokens), operators);
     let in_force = InForce {
         policies: Arc::clone(&engine_config.policies),
@@ -188,6 +193,7 @@ pub(super) fn start(options: Options) -> anyhow::Result<(Kernel, Parts)> {
         sinks: Arc::clone(&sink_tallies),
         history: history.clone(),
         protected: followed.protected,
+        managers: logged_in,
     };
     let (watcher, sources) = watch::Watcher::new(&kernel, interfaces, tallies, shared, degraded)?;
     let surroundings = Surroundings {
@@ -210,6 +216,7 @@ pub(super) fn start(options: Options) -> anyhow::Result<(Kernel, Parts)> {
         asker,
         watcher,
         follower,
+        managers,
         service,
         handle,
         commands,

@@ -44,6 +44,7 @@ pub(super) struct Shared {
     pub(super) sinks: Arc<[Arc<Tally>]>,
     pub(super) history: Option<Arc<History>>,
     pub(super) protected: watch::Receiver<Arc<status::Protected>>,
+    pub(super) managers: watch::Receiver<Arc<[status::Manager]>>,
 }
 
 pub(super) struct Watcher {
@@ -217,6 +218,7 @@ impl Watcher {
                 runs: runs.collect(),
             },
             protected: Arc::clone(&self.shared.protected.borrow()),
+            managers: Arc::clone(&self.shared.managers.borrow()),
             enforce_refused: self.shared.refused.load(Ordering::Relaxed),
         }));
         Ok(())

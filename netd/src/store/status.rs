@@ -55,6 +55,16 @@ pub struct Snapshot {
     pub programs: Programs,
     /// Who around this host is never cut.
     pub protected: Arc<Protected>,
+    /// Who is logged in over the network, or was a moment ago: not cut, either.
+    pub managers: Arc<[Manager]>,
+}
+
+/// Where somebody who is logged in comes from.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Manager {
+    pub address: IpAddr,
+    /// How long it stays protected if the session has ended.
+    pub seconds_left: u64,
 }
 
 /// Addresses that this host must never be cut off from, as it was last seen to have them.

@@ -8,7 +8,7 @@ use super::{Command, Engine};
 use crate::detect::beacon::Shape;
 use crate::detect::checkin::CheckIns;
 use crate::detect::{self, About, Context, Detector, Evidence, Subject};
-use crate::finding::{Finding, Pair, Severity};
+use crate::finding::{Finding, Severity};
 use crate::history::Beat;
 use crate::policy::{Case, Decision, Direction, Effect};
 use crate::score::Ledger;

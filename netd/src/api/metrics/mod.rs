@@ -26,7 +26,7 @@ use super::Context;
 use super::problem::Problem;
 use super::status::mode_name;
 use crate::sinks::{Fate, SinkState};
-use crate::store::status::{InterfaceTraffic, Snapshot, UNPARSED};
+use crate::store::status::{InterfaceTraffic, Protected, Snapshot, UNPARSED};
 use crate::verdicts::{ListView, Status};
 
 /// The commit that netd was built from, where the build was told.
@@ -290,17 +290,25 @@ impl Metrics<'_> {
             [(Vec::new(), u64::from(status.kill_switch))],
         );
         self.programs(&snapshot.programs);
-        let protected = &snapshot.protected;
-        let guards =
-            [("own", &protected.own), ("gateway", &protected.gateways), ("resolver", &protected.resolvers)];
-        let guards = guards.map(|(guard, addresses)| (label("guard", guard), addresses.len() as u64));
-        self.gauge("protected_addresses", "Addresses around this host that are never cut, by what they are", guards);
-        let help = "Times that they changed";
-        self.count("protected_address_changes", help, [(Vec::new(), protected.changes)]);
+        self.protected(snapshot);
         self.gauge("ready", "1 when netd does its work", [(Vec::new(), u64::from(snapshot.not_ready.is_empty()))]);
         self.gauge("degraded", "Things netd goes on without", [(Vec::new(), snapshot.degraded.len() as u64)]);
         let stores = snapshot.stores.iter().map(|(store, bytes)| (label("store", store), *bytes));
         self.gauge_in("store", Unit::Bytes, "Bytes on disk, by store", stores);
+    }
+
+    fn protected(&mut self, snapshot: &Snapshot) {
+        let Protected { own, gateways, resolvers, changes } = &*snapshot.protected;
+        let guards = [
+            ("own", own.len()),
+            ("gateway", gateways.len()),
+            ("resolver", resolvers.len()),
+            ("management", snapshot.managers.len()),
+        ];
+        let guards = guards.map(|(guard, addresses)| (label("guard", guard), addresses as u64));
+        self.gauge("protected_addresses", "Addresses that are never cut, by what they are to this host", guards);
+        let help = "Times that its own addresses, its gateways or its resolvers changed";
+        self.count("protected_address_changes", help, [(Vec::new(), *changes)]);
     }
 
     /// Adds a counter; its name gets `_total`.

@@ -1,8 +1,10 @@
 use std::fs;
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::time::Duration;
 
 use netd_lab::lab::{IMPLANT, Lab, WEB};
 use netd_lab::require_root;
+use netd_lab::traffic::socket::connect_tcp;
 use tempfile::TempDir;
 
 use super::*;
@@ -36,6 +38,7 @@ impl Files {
     }
 }
 
+const PATIENCE: Duration = Duration::from_secs(20);
 const UNSET: &str = "4294967295";
 
 #[test]
@@ -66,7 +69,7 @@ fn a_connection_alone_makes_nobody_a_manager_and_a_login_without_one_neither() {
     let (lab, files) = (Lab::host().unwrap(), Files::new());
     let listener = lab.watched().run(|| Ok(TcpListener::bind((IMPLANT, 22))?)).unwrap();
     let connect = |from: Ipv4Addr| {
-        let connected = lab.wan().run(|| Ok(netd_lab::traffic::socket::connect_from(from, (IMPLANT, 22).into())?)).unwrap();
+        let connected = lab.wan().run(|| Ok(connect_tcp(from.into(), (IMPLANT, 22).into(), PATIENCE)?)).unwrap();
         (connected, listener.accept().unwrap().0)
     };
     let held: Vec<(TcpStream, TcpStream)> = WEB[..4].iter().map(|address| connect(*address)).collect();
