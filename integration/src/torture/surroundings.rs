@@ -47,12 +47,12 @@ const RESOLV_CONF: &str = "/etc/resolv.conf";
 
 fn moved(setting: Setting) -> Result<Outcome> {
     let lab = Lab::host()?;
-    let folder = tempfile::tempdir()?;
-    let resolv_conf = folder.path().join("resolv.conf");
-    fs::write(&resolv_conf, "")?;
+    let resolvers = |text: String| lab.watched().run(move || Ok(fs::write("/run/resolv.conf", text)?));
+    lab.watched().run(own_run)?;
+    resolvers(String::new())?;
     let has_resolver = Path::new(RESOLV_CONF).is_file();
     if has_resolver {
-        lab.watched().run(|| bind(&resolv_conf, Path::new(RESOLV_CONF)))?;
+        lab.watched().run(|| bind("/run/resolv.conf", RESOLV_CONF))?;
     }
     // The new gateway is a neighbour behind the same link.
     let far = mac_of(lab.wan())?;
@@ -76,18 +76,16 @@ fn moved(setting: Setting) -> Result<Outcome> {
         slowest = slowest.max(answered(&lab, Some(LEASED), WEB[0], begun)?);
 
         let begun = Instant::now();
-        lab.watched().ip(&[
-            format!("route replace default via {OLD} dev eth0"),
-            format!("address del {LEASED}/32 dev eth0"),
-        ])?;
+        lab.watched()
+            .ip(&[format!("route replace default via {OLD} dev eth0"), format!("address del {LEASED}/32 dev eth0")])?;
         cut_again = cut_again.max(silent(&lab, NEW, begun)?);
     }
     let mut resolver = Duration::ZERO;
     if has_resolver {
         let begun = Instant::now();
-        fs::write(&resolv_conf, format!("nameserver {RESOLVER}\n"))?;
+        resolvers(format!("nameserver {RESOLVER}\n"))?;
         resolver = answered(&lab, None, RESOLVER, begun)?;
-        fs::write(&resolv_conf, "")?;
+        resolvers(String::new())?;
         silent(&lab, RESOLVER, Instant::now())?;
     }
     let changes = daemon.api().get("/api/v1/status")?["protected"]["changes"].as_u64().unwrap_or(0);
@@ -162,7 +160,12 @@ fn mac_of(namespace: &Namespace) -> Result<String> {
     Ok(mac.context("eth0 has no hardware address")?.to_owned())
 }
 
-fn bind(from: &Path, over: &Path) -> Result<()> {
+/// Gives the mount namespace of this thread a /run of its own.
+fn own_run() -> Result<()> {
+    mount(None::<&str>, "/run", Some("tmpfs"), MsFlags::empty(), None::<&str>).context("cannot mount /run")
+}
+
+fn bind(from: &str, over: &str) -> Result<()> {
     mount(Some(from), over, None::<&str>, MsFlags::MS_BIND, None::<&str>).context("cannot mount over a file")
 }
 
@@ -173,7 +176,7 @@ fn managed(_: Setting) -> Result<Outcome> {
     let lab = Lab::host()?;
     // What systemd-logind would have written.
     lab.watched().run(|| {
-        mount(None::<&str>, "/run", Some("tmpfs"), MsFlags::empty(), None::<&str>).context("cannot mount /run")?;
+        own_run()?;
         fs::create_dir_all("/run/systemd/sessions")?;
         let session = format!("UID=1000\nSTATE=active\nREMOTE=1\nCLASS=user\nREMOTE_HOST={OPERATOR}\n");
         Ok(fs::write("/run/systemd/sessions/1", session)?)

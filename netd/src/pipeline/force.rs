@@ -1,6 +1,6 @@
 //! What a daemon and `netd boot` both do until verdicts act: clocks, protected addresses, programs, proof, takeover.
 
-use std::time::Duration;
+use std::{collections::BTreeSet, net::IpAddr, time::Duration};
 
 use anyhow::Context as _;
 use ipnet::IpNet;
@@ -69,7 +69,7 @@ pub(super) fn guards(addresses: &Addresses, protect: &[IpNet]) -> Vec<(Guard, Ve
 
 /// Returns the part of it that netd finds out itself.
 pub(super) fn found_out(addresses: &Addresses) -> Vec<(Guard, Vec<IpNet>)> {
-    let nets = |set: &std::collections::BTreeSet<std::net::IpAddr>| set.iter().copied().map(IpNet::from).collect();
+    let nets = |set: &BTreeSet<IpAddr>| set.iter().copied().map(IpNet::from).collect();
     vec![
         (Guard::Own, nets(&addresses.own)),
         (Guard::Gateway, nets(&addresses.gateways)),
@@ -77,10 +77,14 @@ pub(super) fn found_out(addresses: &Addresses) -> Vec<(Guard, Vec<IpNet>)> {
     ]
 }
 
-/// Returns the networks the engine goes by: those of the configuration, and what was found out.
-pub(super) fn networks(configured: &Networks, addresses: &Addresses) -> Networks {
+/// Returns the networks the engine goes by: those of the configuration, what was found out, and who is logged in.
+pub(super) fn networks(
+    configured: &Networks,
+    addresses: &Addresses,
+    managers: impl Iterator<Item = IpAddr>,
+) -> Networks {
     let mut networks = configured.clone();
     networks.own.extend(addresses.own.iter().copied().map(IpNet::from));
-    networks.protected.extend(addresses.iter().map(IpNet::from));
+    networks.protected.extend(addresses.iter().chain(managers).map(IpNet::from));
     networks
 }

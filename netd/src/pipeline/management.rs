@@ -39,8 +39,9 @@ impl Managers {
         ports: Ports,
         present: BTreeSet<IpAddr>,
     ) -> (Self, channel::Receiver<Arc<[Manager]>>) {
+        let managers = present.iter().map(|address| Manager { address: *address, seconds_left: 0 }).collect();
         let operators = Operators::logged_in(handle, present, Instant::now());
-        let (told, hear) = channel::channel(Arc::default());
+        let (told, hear) = channel::channel(managers);
         (Self { ports, operators, told }, hear)
     }
 
@@ -58,7 +59,8 @@ impl Managers {
             }
             self.operators.forget(now).await;
             let list = self.operators.list(now).await.into_iter();
-            self.told.send_replace(list.map(|(address, left)| Manager { address, seconds_left: left.as_secs() }).collect());
+            self.told
+                .send_replace(list.map(|(address, left)| Manager { address, seconds_left: left.as_secs() }).collect());
         }
         Ok(())
     }

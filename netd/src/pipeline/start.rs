@@ -70,7 +70,8 @@ pub(super) fn start(options: Options) -> anyhow::Result<(Kernel, Parts)> {
     let mut engine_config = options.engine;
     engine_config.networks.protected.extend(options.protect.iter().copied());
     let configured = engine_config.networks.clone();
-    engine_config.networks = force::networks(&configured, &addresses);
+    let present = management::present(&options.management_ports);
+    engine_config.networks = force::networks(&configured, &addresses, present.iter().copied());
     engine_config.flows.report = true;
     if sinks::want_lookups(&options.sinks) {
         engine_config.dns.lookups_per_s = LOOKUPS_PER_S;
@@ -82,7 +83,6 @@ pub(super) fn start(options: Options) -> anyhow::Result<(Kernel, Parts)> {
 
     let disk =
         options.state_dir.as_deref().map(StateDir::open).transpose().context("cannot open the state directory")?;
-    let present = management::present(&options.management_ports);
     let mut protect = force::guards(&addresses, &options.protect);
     protect.push((Guard::Management, present.iter().copied().map(IpNet::from).collect()));
     let settings = Settings {
@@ -140,8 +140,9 @@ pub(super) fn start(options: Options) -> anyhow::Result<(Kernel, Parts)> {
     let (asker, asked) = questions::channel();
     let (handle, commands) = verdicts::channel();
     let operators = Operators::new(handle.clone());
-    let (follower, followed) = surroundings::Follower::new(changes, addresses, configured, handle.clone());
     let (managers, logged_in) = management::Managers::new(handle.clone(), options.management_ports, present);
+    let (follower, followed) =
+        surroundings::Follower::new(changes, addresses, configured, logged_in.clone(), handle.clone());
     let doorkeeper = api::Doorkeeper::new(options.api.access(), Arc::clone(&tokens), operators);
     let in_force = InForce {
         policies: Arc::clone(&engine_config.policies),

@@ -14,7 +14,7 @@ use tracing::{info, warn};
 
 use super::force;
 use crate::host::addresses::{Addresses, Lasting, Watch, configured_resolvers};
-use crate::store::status::Protected;
+use crate::store::status::{Manager, Protected};
 use crate::verdicts::Handle;
 
 /// Between two looks at the files that name resolvers.
@@ -42,6 +42,7 @@ pub(super) struct Follower {
     /// What counts is told to the service from here on.
     may_settle: Instant,
     configured: Networks,
+    managers: channel::Receiver<Arc<[Manager]>>,
     handle: Handle,
     networks: channel::Sender<Arc<Networks>>,
     protected: channel::Sender<Arc<Protected>>,
@@ -53,16 +54,21 @@ impl Follower {
         changes: Watch,
         addresses: Addresses,
         configured: Networks,
+        managers: channel::Receiver<Arc<[Manager]>>,
         handle: Handle,
     ) -> (Self, Followed) {
         let mut lasting = Lasting::default();
         lasting.observe(&addresses, Instant::now());
-        let (networks, hear_networks) = channel::channel(Arc::new(force::networks(&configured, &addresses)));
+        let in_use = networks(&configured, &addresses, &managers.borrow());
+        let (networks, hear_networks) = channel::channel(Arc::new(in_use));
         let (protected, hear_protected) = channel::channel(Arc::new(shown(&addresses, 0)));
         let followed = Followed { networks: hear_networks, protected: hear_protected };
         let (seen, in_force) = (addresses.clone(), addresses);
         let may_settle = Instant::now();
-        (Self { changes, seen, lasting, in_force, may_settle, configured, handle, networks, protected }, followed)
+        (
+            Self { changes, seen, lasting, in_force, may_settle, configured, managers, handle, networks, protected },
+            followed,
+        )
     }
 
     /// Follows until `shutdown`.
@@ -79,6 +85,10 @@ impl Follower {
                     has_news = true;
                 }
                 () = tokio::time::sleep_until(may_look.into()), if has_news => {}
+                Ok(()) = self.managers.changed() => {
+                    self.publish();
+                    continue;
+                }
                 _ = ticks.tick() => {}
             }
             let begun = Instant::now();
@@ -120,12 +130,28 @@ impl Follower {
             self.may_settle = now + RETRY;
             return;
         }
-        self.networks.send_replace(Arc::new(force::networks(&self.configured, &counts)));
         let changes = self.protected.borrow().changes + 1;
         self.protected.send_replace(Arc::new(shown(&counts, changes)));
         tell(&self.in_force, &counts);
         self.in_force = counts;
+        self.publish();
     }
+
+    /// Tells the engine whose addresses are whose, where that has changed.
+    fn publish(&self) {
+        let new = networks(&self.configured, &self.in_force, &self.managers.borrow());
+        self.networks.send_if_modified(|networks| {
+            let has_changed = **networks != new;
+            if has_changed {
+                *networks = Arc::new(new);
+            }
+            has_changed
+        });
+    }
+}
+
+fn networks(configured: &Networks, addresses: &Addresses, managers: &[Manager]) -> Networks {
+    force::networks(configured, addresses, managers.iter().map(|manager| manager.address))
 }
 
 enum Seen {

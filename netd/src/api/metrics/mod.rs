@@ -71,9 +71,8 @@ impl Metrics<'_> {
     fn packets(&mut self, snapshot: &Snapshot) {
         let by_interface = |count: fn(&InterfaceTraffic) -> [u64; 2]| {
             let each = snapshot.traffic.iter().flat_map(move |met| {
-                let labels = |direction: &str| {
-                    vec![("interface", met.interface.clone()), ("direction", direction.to_owned())]
-                };
+                let labels =
+                    |direction: &str| vec![("interface", met.interface.clone()), ("direction", direction.to_owned())];
                 let [ingress, egress] = count(met);
                 [(labels("ingress"), ingress), (labels("egress"), egress)]
             });

@@ -54,7 +54,9 @@ use crate::store::evidence::Evidence;
 use crate::store::history::History;
 use crate::store::policies::{Book, Files, InForce};
 use crate::store::questions;
-use crate::store::status::{self, Degraded, Fill, Interface, InterfaceTraffic, Loss, Programs, Protected, Runs, Snapshot};
+use crate::store::status::{
+    self, Degraded, Fill, Interface, InterfaceTraffic, Loss, Programs, Protected, Runs, Snapshot,
+};
 use crate::store::suppressions::Suppressions;
 use crate::store::tokens::{Scope, Tokens};
 use crate::store::{Findings, Flows};

@@ -50,11 +50,7 @@ impl Addresses {
     /// When the kernel does not answer. A missing resolver file is not an error.
     pub fn current() -> Result<Self, Error> {
         let mut netlink = Netlink::open(None).map_err(|source| Error::Open { source })?;
-        Ok(Self {
-            own: own(&mut netlink)?,
-            gateways: gateways(&mut netlink)?,
-            resolvers: configured_resolvers(),
-        })
+        Ok(Self { own: own(&mut netlink)?, gateways: gateways(&mut netlink)?, resolvers: configured_resolvers() })
     }
 
     /// Iterates over all of them.

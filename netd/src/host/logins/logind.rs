@@ -1,10 +1,6 @@
 //! Sessions of `systemd-logind`, as it writes them down for itself.
 
-use std::{
-    fs,
-    net::IpAddr,
-    path::Path,
-};
+use std::{fs, net::IpAddr, path::Path};
 
 /// Sessions looked at.
 const MOST: usize = 4_096;

@@ -94,8 +94,11 @@ impl Logins {
     fn sshd_ports(&self) -> Result<BTreeSet<u16>, Error> {
         let held = audit::sockets_of_sshd(&self.proc);
         let listening = if held.is_empty() { Vec::new() } else { sockets::listening()? };
-        let ports: BTreeSet<_> =
-            listening.iter().filter(|socket| held.contains(&socket.inode)).map(|socket| socket.key.src_port()).collect();
+        let ports: BTreeSet<_> = listening
+            .iter()
+            .filter(|socket| held.contains(&socket.inode))
+            .map(|socket| socket.key.src_port())
+            .collect();
         Ok(if ports.is_empty() { BTreeSet::from([SSH]) } else { ports })
     }
 
