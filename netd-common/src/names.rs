@@ -2,7 +2,7 @@
 
 /// Version of every pinned map's layout; the pins live in a directory of this number, so that a daemon never
 /// adopts maps it would misread.
-pub const ABI: u32 = 4;
+pub const ABI: u32 = 5;
 
 /// Programs.
 pub const TC_INGRESS: &str = "tc_ingress";

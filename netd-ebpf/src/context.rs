@@ -5,7 +5,7 @@ use core::intrinsics::{AtomicOrdering, atomic_xadd};
 use aya_ebpf::helpers::{bpf_get_smp_processor_id, bpf_ktime_get_boot_ns, bpf_ktime_get_coarse_ns, bpf_ktime_get_ns};
 use netd_common::{
     control::Control,
-    counter::{Counter, Counters},
+    counter::{Counter, Counters, Traffic},
     packet::ParseError,
 };
 
@@ -49,14 +49,22 @@ impl Count {
     pub fn add(&self, counter: Counter, n: u64) {
         // SAFETY: the pointer is this CPU's element, which no other program run on this CPU interleaves with at this
         // instruction; the index is below `SLOTS` by construction.
-        unsafe { (*self.0).0[counter as usize] += n };
+        unsafe { (*self.0).slots[counter as usize] += n };
+    }
+
+    /// Returns what an interface met. For programs in the network stack alone.
+    #[inline(always)]
+    pub fn traffic(&self, ifindex: u32) -> &mut Traffic {
+        // SAFETY: the pointer is this CPU's element, which network programs do not interleave on; the slot is below
+        // `SLOTS`.
+        unsafe { &mut (*self.0).traffic[Traffic::slot(ifindex)] }
     }
 
     /// Counts from either context.
     #[inline(always)]
     pub fn add_in(&self, context: Context, counter: Counter, n: u64) {
         // SAFETY: only the address is taken; the index is below `SLOTS` by construction.
-        context.add(unsafe { &raw mut (*self.0).0[counter as usize] }, n);
+        context.add(unsafe { &raw mut (*self.0).slots[counter as usize] }, n);
     }
 
     /// Counts a packet that could not be parsed.

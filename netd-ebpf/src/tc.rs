@@ -83,7 +83,9 @@ fn act(ctx: &TcContext, hook: Hook, link: Link) -> i32 {
     }
     if let Err(error) = parsed {
         // Parsed or not, it was seen.
-        seen(&count, hook, Weight { packets: 1, bytes: u64::from(ctx.len()) });
+        // SAFETY: the context outlives the program's run.
+        let ifindex = unsafe { (*ctx.skb.skb).ifindex };
+        seen(&count, hook, ifindex, Weight { packets: 1, bytes: u64::from(ctx.len()) });
         count.unparsed(error);
         return PASS;
     }
@@ -125,13 +127,14 @@ fn read(ctx: &TcContext, link: Link, parsing: &mut Parsing) -> Result<(), ParseE
 }
 
 #[inline(always)]
-fn seen(count: &Count, hook: Hook, weight: Weight) {
-    let (packets, bytes) = match hook {
-        Hook::Ingress => (Counter::IngressPackets, Counter::IngressBytes),
-        Hook::Egress => (Counter::EgressPackets, Counter::EgressBytes),
+fn seen(count: &Count, hook: Hook, ifindex: u32, weight: Weight) {
+    let traffic = count.traffic(ifindex);
+    let way = match hook {
+        Hook::Ingress => 0,
+        Hook::Egress => 1,
     };
-    count.add(packets, u64::from(weight.packets));
-    count.add(bytes, weight.bytes);
+    traffic.packets[way] += u64::from(weight.packets);
+    traffic.bytes[way] += weight.bytes;
 }
 
 #[inline(always)]
@@ -145,7 +148,7 @@ fn fate(ctx: &TcContext, parsing: &mut Parsing, hook: Hook, control: &'static Co
     // Every segment on the wire repeats the headers; a stripped tag goes back in front of each.
     let bytes = u64::from(skb.len) + u64::from((segments - 1) * packet.payload_offset) + u64::from(segments * tag);
     let weight = Weight { bytes, packets: segments };
-    seen(count, hook, weight);
+    seen(count, hook, skb.ifindex, weight);
     if reset::is_own(skb, packet) {
         return Fate::Pass;
     }

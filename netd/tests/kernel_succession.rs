@@ -6,9 +6,14 @@
 mod kernel_support;
 
 use std::fs;
+use std::io::ErrorKind;
+use std::net::UdpSocket;
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread::JoinHandle;
 
-use kernel_support::{NEIGHBOUR, Pair, THERE, block, entries, options, run, send, watch};
+use kernel_support::{NEIGHBOUR, PORT, Pair, THERE, block, entries, eventually, options, run, send, watch};
 use netd::kernel::{Error, Kernel, Options, Xdp};
 use netd_common::names::ABI;
 use netd_lab::require_root;
@@ -59,6 +64,117 @@ fn a_version_takes_over_with_its_maps_filled_and_leaves_nothing_of_the_other() {
                 Ok(())
             })
             .unwrap();
+    }
+}
+
+#[test]
+fn connects_and_sends_are_refused_throughout_a_takeover() {
+    require_root!();
+    let old = Options { cgroup: true, ..options("netd") };
+    let pair = Pair::new();
+    pair.here
+        .run(|| {
+            former(&old);
+            let links = cgroup_links(ABI);
+            assert!(links.iter().any(|link| link.contains("connect4")), "{links:?}");
+
+            for layout in [ABI + 1, ABI] {
+                let asking = Asking::start();
+                let (mut kernel, _) = Kernel::load(&Options { layout, ..old.clone() }).unwrap();
+                kernel.keep(true);
+                block(&mut kernel.verdict_maps().unwrap(), THERE);
+                kernel.attach(watch().current()).unwrap();
+                assert_eq!(kernel.take_over().unwrap(), []);
+                asking.a_little_more();
+                let asked = asking.stop();
+
+                assert!(asked.refused > 0 && asked.passed == 0, "to layout {layout}: {asked:?}");
+                assert_eq!(entries(PINS), [format!("v{layout}")]);
+                assert_eq!(cgroup_links(layout), links);
+            }
+            netd::kernel::unload(&old.bpffs).unwrap();
+            assert_eq!(UdpSocket::bind("0.0.0.0:0").unwrap().send_to(b"hello", (THERE, PORT)).unwrap(), 5);
+            Ok(())
+        })
+        .unwrap();
+}
+
+#[test]
+fn a_start_that_fails_leaves_the_other_versions_refusals_as_they_were() {
+    require_root!();
+    let old = Options { cgroup: true, ..options("netd") };
+    let pair = Pair::new();
+    pair.here
+        .run(|| {
+            former(&old);
+            let links = cgroup_links(ABI);
+            let asking = Asking::start();
+
+            let (mut kernel, _) = Kernel::load(&Options { layout: ABI + 1, ..old.clone() }).unwrap();
+            block(&mut kernel.verdict_maps().unwrap(), THERE);
+            kernel.attach(watch().current()).unwrap();
+            drop(kernel);
+            asking.a_little_more();
+            let asked = asking.stop();
+
+            assert!(asked.refused > 0 && asked.passed == 0, "{asked:?}");
+            assert_eq!(entries(PINS), [format!("v{ABI}")]);
+            assert_eq!(cgroup_links(ABI), links);
+            Ok(())
+        })
+        .unwrap();
+}
+
+fn cgroup_links(layout: u32) -> Vec<String> {
+    let links = entries(format!("{PINS}/v{layout}/links"));
+    links.into_iter().filter(|link| link.starts_with("cgroup-")).collect()
+}
+
+/// A process that never stops asking for what is refused: datagrams sent (`sendmsg4`) and sockets connected (`connect4`).
+struct Asking {
+    asked: Arc<AtomicU64>,
+    stop: Arc<AtomicBool>,
+    thread: JoinHandle<Asked>,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Asked {
+    refused: u64,
+    passed: u64,
+}
+
+impl Asking {
+    fn start() -> Self {
+        let (asked, stop) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicBool::new(false)));
+        let (counter, ends) = (Arc::clone(&asked), Arc::clone(&stop));
+        let thread = std::thread::spawn(move || {
+            let mut asked = Asked::default();
+            let sending = UdpSocket::bind("0.0.0.0:0").expect("a socket");
+            while !ends.load(Ordering::Relaxed) {
+                let connecting = UdpSocket::bind("0.0.0.0:0").expect("a socket");
+                // A packet that TC drops is sent without an error: only a program on the cgroup refuses.
+                for result in [sending.send_to(b"hello", (THERE, PORT)).map(drop), connecting.connect((THERE, PORT))] {
+                    match result {
+                        Err(error) if error.kind() == ErrorKind::PermissionDenied => asked.refused += 1,
+                        Ok(()) | Err(_) => asked.passed += 1,
+                    }
+                }
+                counter.fetch_add(1, Ordering::Relaxed);
+            }
+            asked
+        });
+        Self { asked, stop, thread }
+    }
+
+    /// Waits until it has asked some times more.
+    fn a_little_more(&self) {
+        let before = self.asked.load(Ordering::Relaxed);
+        eventually("it goes on asking", || self.asked.load(Ordering::Relaxed) > before + 100);
+    }
+
+    fn stop(self) -> Asked {
+        self.stop.store(true, Ordering::Relaxed);
+        self.thread.join().expect("asking does not panic")
     }
 }
 

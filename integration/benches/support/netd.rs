@@ -138,8 +138,9 @@ impl Netd {
     pub(crate) fn balance(&mut self) -> Result<Balance> {
         self.drain();
         let map = self.object.ebpf.map_mut(maps::COUNTERS).context("no map COUNTERS")?;
-        let counters = PerCpuArray::<_, [u64; Counter::SLOTS]>::try_from(map)?.get(&0, 0)?;
-        let sum = |counter: Counter| counters.iter().map(|cpu| Counters(*cpu).0[counter as usize]).sum::<u64>();
+        let counters = PerCpuArray::<_, [u64; size_of::<Counters>() / 8]>::try_from(map)?.get(&0, 0)?;
+        let totals: Vec<_> = counters.iter().map(|cpu| transmute!(*cpu)).map(|cpu: Counters| cpu.totals()).collect();
+        let sum = |counter: Counter| totals.iter().map(|cpu| cpu[counter as usize]).sum::<u64>();
         let (seen, counted_lost) = (sum(Counter::IngressPackets), sum(Counter::UnaccountedPackets));
         let table = self.object.array::<[u8; size_of::<Set>()]>(maps::FLOWS)?;
         let mut in_table = 0;

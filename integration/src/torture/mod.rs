@@ -14,6 +14,7 @@ pub mod loading;
 pub mod outputs;
 pub mod overload;
 pub mod policy;
+pub mod surroundings;
 pub mod upgrade;
 
 use std::time::{Duration, Instant};
@@ -84,6 +85,7 @@ pub fn rows() -> Vec<Row> {
         outputs::ROWS,
         overload::ROWS,
         policy::ROWS,
+        surroundings::ROWS,
         upgrade::ROWS,
     ];
     let mut rows: Vec<_> = rooms.concat();

@@ -421,12 +421,25 @@ fn deaf(setting: Setting) -> Result<Outcome> {
         FlowFlood { hop: lab.first_hop(), from: IMPLANT.into(), to: NOWHERE.into(), first: 0, flows: u64::MAX, pace };
     flood.start(lab.lan())?.join()?;
     daemon.signal(Signal::SIGCONT)?;
-    let Ledger([seen, accounted, unaccounted, unparsed, twice]) = Ledger::settled(&daemon)?.since(&before);
+    let after = Ledger::settled(&daemon)?;
+    let Ledger([seen, accounted, unaccounted, unparsed, twice]) = after.since(&before);
     let parts = accounted + unaccounted + unparsed + twice;
     let arrived = arrivals.packets()?;
-    let measured =
-        format!("{seen} seen = {accounted} accounted + {unaccounted} lost + {unparsed} unparsed + {twice} forwarded");
-    Ok(Outcome { measured, holds: seen == parts && unaccounted > 0 && arrived == packets })
+    let by_interface = met_by_interface(&daemon)?;
+    let measured = format!(
+        "{seen} seen = {accounted} accounted + {unaccounted} lost + {unparsed} unparsed + {twice} forwarded; by \
+         interface {by_interface} of {}",
+        after.0[0]
+    );
+    let holds = seen == parts && unaccounted > 0 && arrived == packets && by_interface == after.0[0];
+    Ok(Outcome { measured, holds })
+}
+
+/// Returns what the metrics say was met on all interfaces together.
+fn met_by_interface(daemon: &Daemon) -> Result<u64> {
+    let text = daemon.api().send("GET", "/metrics", "", "")?.body;
+    let lines = text.lines().filter(|line| line.starts_with("netd_packets_total{interface="));
+    Ok(lines.filter_map(|line| line.rsplit_once(' ')?.1.parse::<u64>().ok()).sum())
 }
 
 /// The counters that must add up: seen, accounted, unaccounted, unparsed, met twice.

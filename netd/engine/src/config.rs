@@ -47,7 +47,7 @@ pub struct Config {
 }
 
 /// Which addresses are whose.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Networks {
     /// Monitored networks. None given: the private, unique-local and link-local ones and the host's own addresses.

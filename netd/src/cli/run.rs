@@ -122,6 +122,7 @@ fn options(config: Config, interfaces: Choice, keep: bool) -> anyhow::Result<Opt
         config: serde_json::Value::Null,
         evidence_ring: config.capture.evidence_ring,
         protect: nets(&config.protect),
+        management_ports: config.management_ports,
         heartbeat_limit: config.heartbeat_limit,
         keep,
     })

@@ -68,6 +68,17 @@ fn report(status: &Value, out: &mut dyn Write) -> io::Result<()> {
         let said = [&database["db"], &database["type"]].map(|value| plain(&text(value)));
         writeln!(out, "geoip        {}: {}, built {} UTC", said[0], said[1], moment(&database["built"]))?;
     }
+    let managers: Vec<_> = list("managers").map(|manager| plain(&text(&manager["address"]))).collect();
+    if !managers.is_empty() {
+        writeln!(out, "logged in    not cut: {}", managers.join(", "))?;
+    }
+    for kind in ["gateways", "resolvers"] {
+        let addresses: Vec<_> =
+            status["protected"][kind].as_array().into_iter().flatten().map(|address| plain(&text(address))).collect();
+        if !addresses.is_empty() {
+            writeln!(out, "{kind:<12} not cut: {}", addresses.join(", "))?;
+        }
+    }
     let packets = &status["packets"];
     writeln!(out, "packets      {} in, {} out", amount(&packets["ingress"]), amount(&packets["egress"]))?;
     let dropped: u64 =

@@ -6,6 +6,7 @@ mod capture;
 pub mod feeds;
 pub mod files;
 mod geoip;
+mod management;
 pub mod policies;
 pub mod reload;
 pub mod shown;
@@ -29,6 +30,7 @@ pub use self::capture::Capture;
 use self::files::IntelList;
 pub use self::geoip::Geoip;
 pub use self::store::Store;
+use crate::host::logins::Ports;
 use crate::sinks::Sink;
 use crate::time;
 
@@ -64,6 +66,9 @@ pub struct Config {
     pub feeds: Vec<feeds::Feed>,
     /// Never cut.
     pub protect: Vec<Network>,
+    /// Where whoever manages this host comes to.
+    #[serde(deserialize_with = "management::deserialize")]
+    pub management_ports: Ports,
     /// Whose traffic is judged; none: the private networks and this host's own addresses.
     pub local_networks: Vec<Network>,
     /// Programs pass everything when the daemon has been silent for longer; zero: never.
@@ -193,6 +198,7 @@ impl Default for Config {
             intel: Vec::new(),
             feeds: Vec::new(),
             protect: Vec::new(),
+            management_ports: Ports::default(),
             local_networks: Vec::new(),
             heartbeat_limit: Duration::from_secs(600),
             boot: Boot::default(),

@@ -16,7 +16,7 @@ pub enum Takes {
 }
 
 /// Every key of the configuration file.
-pub const KEYS: [(&str, Takes); 43] = [
+pub const KEYS: [(&str, Takes); 44] = [
     ("mode", Takes::Restart),
     ("interfaces", Takes::Restart),
     ("xdp", Takes::Restart),
@@ -31,6 +31,7 @@ pub const KEYS: [(&str, Takes); 43] = [
     ("sink", Takes::Restart),
     ("feed", Takes::Contents),
     ("protect", Takes::Restart),
+    ("management_ports", Takes::Restart),
     ("local_networks", Takes::Restart),
     ("heartbeat_limit", Takes::Restart),
     // Of the host: `netd boot` reads it.

@@ -9,6 +9,7 @@ pub mod descriptors;
 pub mod executable;
 pub mod group;
 pub mod inspector;
+pub mod logins;
 pub mod memory;
 pub(crate) mod netlink;
 pub mod packages;

@@ -1,6 +1,6 @@
 //! The kernel's exact counters, summed over the CPUs.
 
-use netd_common::counter::{Counter, Counters as Slots};
+use netd_common::counter::{Counter, Counters as Slots, Traffic};
 
 use super::{Error, table::Table};
 
@@ -20,25 +20,42 @@ impl Counters {
     pub fn read(&self) -> Result<Totals, Error> {
         let mut cpus = Vec::new();
         self.table.get_all(&0, &mut cpus)?;
-        let mut totals = Totals([0; Counter::SLOTS]);
+        let mut totals = Totals { slots: [0; Counter::SLOTS], traffic: Box::new([Traffic::default(); Traffic::SLOTS]) };
         for cpu in &cpus {
-            for (total, value) in totals.0.iter_mut().zip(&cpu.0) {
-                *total = total.wrapping_add(*value);
+            sum(&mut totals.slots, &cpu.totals());
+            for (total, traffic) in totals.traffic.iter_mut().zip(&cpu.traffic) {
+                sum(&mut total.packets, &traffic.packets);
+                sum(&mut total.bytes, &traffic.bytes);
             }
         }
         Ok(totals)
     }
 }
 
+fn sum<const N: usize>(totals: &mut [u64; N], values: &[u64; N]) {
+    for (total, value) in totals.iter_mut().zip(values) {
+        *total = total.wrapping_add(*value);
+    }
+}
+
 /// Counters of all CPUs together, since the maps were created.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Totals([u64; Counter::SLOTS]);
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Totals {
+    slots: [u64; Counter::SLOTS],
+    traffic: Box<[Traffic; Traffic::SLOTS]>,
+}
 
 impl Totals {
     /// Returns one counter.
     #[must_use]
     pub const fn of(&self, counter: Counter) -> u64 {
-        self.0[counter as usize]
+        self.slots[counter as usize]
+    }
+
+    /// Returns what was met, by [`Traffic::slot`].
+    #[must_use]
+    pub const fn traffic(&self) -> &[Traffic; Traffic::SLOTS] {
+        &self.traffic
     }
 
     /// Iterates over every counter in index order.

@@ -5,14 +5,11 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     io,
-    os::fd::{AsFd, OwnedFd},
 };
 
-use rustix::net::{RecvFlags, recv};
-use tokio::io::{Interest, unix::AsyncFd};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
-use crate::host::netlink::{self, Message, Netlink, attribute};
+use crate::host::netlink::{Message, Netlink, News, Told, attribute};
 
 /// Why the interfaces could not be chosen.
 #[derive(Debug, thiserror::Error)]
@@ -104,8 +101,7 @@ impl Changes {
 pub struct Watch {
     choice: Choice,
     current: BTreeMap<u32, Interface>,
-    news: OwnedFd,
-    ready: Option<AsyncFd<OwnedFd>>,
+    news: News,
 }
 
 impl Watch {
@@ -116,8 +112,7 @@ impl Watch {
     /// When a named interface does not exist, or packets on it cannot be read.
     pub fn new(choice: Choice) -> Result<Self, Error> {
         // First the subscription, then the look: nothing can happen in between unheard.
-        let groups = libc::RTMGRP_LINK.cast_unsigned();
-        let news = netlink::subscribe(groups).map_err(|source| Error::Subscribe { source })?;
+        let news = News::of(libc::RTMGRP_LINK).map_err(|source| Error::Subscribe { source })?;
         let found = list()?;
         if let Choice::Named(names) = &choice {
             for name in names {
@@ -131,7 +126,7 @@ impl Watch {
             }
         }
         let current = choose(&choice, found);
-        Ok(Self { choice, current, news, ready: None })
+        Ok(Self { choice, current, news })
     }
 
     /// Iterates over the interfaces as of the last look.
@@ -145,15 +140,7 @@ impl Watch {
     ///
     /// When the subscription cannot be waited for.
     pub async fn changed(&mut self) -> io::Result<()> {
-        if self.ready.is_none() {
-            let news = self.news.try_clone()?;
-            // SAFETY: the descriptor is owned by what is registered, so it stays open and the same as long as that.
-            self.ready = Some(unsafe { AsyncFd::register_with_interest(news, Interest::READABLE) }?);
-        }
-        if let Some(ready) = &self.ready {
-            ready.readable().await?.clear_ready();
-        }
-        Ok(())
+        self.news.wait().await
     }
 
     /// Returns what changed since the last call, at once.
@@ -171,25 +158,13 @@ impl Watch {
 
     /// Reads all news; returns the indices of deleted interfaces, or `None` when there was no news.
     fn drain(&self) -> Option<BTreeSet<u32>> {
-        let mut deleted = None;
-        let mut buffer = [0; 32 * 1024];
-        loop {
-            match recv(self.news.as_fd(), &mut buffer[..], RecvFlags::empty()) {
-                Ok((_, len)) => {
-                    let deleted = deleted.get_or_insert_with(BTreeSet::new);
-                    deleted.extend(
-                        netlink::bodies(buffer.get(..len).unwrap_or_default(), libc::RTM_DELLINK)
-                            .filter_map(deleted_index),
-                    );
-                }
-                Err(rustix::io::Errno::INTR) => {}
-                // Too much news to keep: look, as for any other.
-                Err(rustix::io::Errno::NOBUFS) => {
-                    deleted.get_or_insert_with(BTreeSet::new);
-                }
-                Err(_) => return deleted,
-            }
-        }
+        let mut deleted = BTreeSet::new();
+        let any = self.news.drain(|told| match told {
+            Told::Message(libc::RTM_DELLINK, body) => deleted.extend(deleted_index(body)),
+            // Too much news to keep: look, as for any other.
+            Told::Message(..) | Told::Missed => {}
+        });
+        any.then_some(deleted)
     }
 }
 

@@ -7,6 +7,7 @@ use std::{
 
 use netd_engine::{
     Command, Counts, Engine, Withheld,
+    config::Networks,
     intel::Intel,
     listed::{Listed, Resolved},
     lookup::Lookup,
@@ -86,6 +87,8 @@ pub(super) struct Analyst {
     pub(super) intel: watch::Receiver<Arc<Intel>>,
     pub(super) suppressions: watch::Receiver<Arc<[Suppression]>>,
     pub(super) policies: policies::Heard,
+    /// Whose addresses are whose, whenever that changes.
+    pub(super) networks: watch::Receiver<Arc<Networks>>,
     pub(super) asked: mpsc::Receiver<questions::Asked>,
 }
 
@@ -163,6 +166,9 @@ impl Analyst {
             self.engine.set_suppressions(Arc::clone(&self.suppressions.borrow_and_update()));
         }
         self.policies.hand_over(&mut self.engine);
+        if self.networks.has_changed().unwrap_or(false) {
+            self.engine.set_networks(&self.networks.borrow_and_update());
+        }
         while let Ok(asked) = self.asked.try_recv() {
             asked.answer(&self.engine);
         }
@@ -253,7 +259,11 @@ impl Analyst {
                         lost.verdicts += 1;
                     }
                 }
-                Command::FlowEnded(conversation) => self.flows.end(*conversation),
+                Command::FlowEnded(conversation) => {
+                    let direction = self.engine.direction_between(conversation.originator, conversation.responder);
+                    self.flows.ended().count(&conversation, direction);
+                    self.flows.end(*conversation);
+                }
                 Command::Lookup(lookup) => {
                     lost.lookups += u64::from(self.lookups.try_send(Arc::from(lookup)).is_err());
                 }

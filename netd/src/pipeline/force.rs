@@ -1,10 +1,11 @@
 //! What a daemon and `netd boot` both do until verdicts act: clocks, protected addresses, programs, proof, takeover.
 
-use std::time::Duration;
+use std::{collections::BTreeSet, net::IpAddr, time::Duration};
 
 use anyhow::Context as _;
 use ipnet::IpNet;
 use netd_common::flow::ticks;
+use netd_engine::config::Networks;
 use tracing::warn;
 
 use super::{ACTIVE_TIMEOUT, nanoseconds, succession};
@@ -61,11 +62,29 @@ fn prove(service: &mut Service<kernel::VerdictMaps>) -> anyhow::Result<Vec<Degra
 
 /// Returns what is never cut.
 pub(super) fn guards(addresses: &Addresses, protect: &[IpNet]) -> Vec<(Guard, Vec<IpNet>)> {
-    let nets = |set: &std::collections::BTreeSet<std::net::IpAddr>| set.iter().copied().map(IpNet::from).collect();
+    let mut guards = found_out(addresses);
+    guards.push((Guard::Config, protect.to_vec()));
+    guards
+}
+
+/// Returns the part of it that netd finds out itself.
+pub(super) fn found_out(addresses: &Addresses) -> Vec<(Guard, Vec<IpNet>)> {
+    let nets = |set: &BTreeSet<IpAddr>| set.iter().copied().map(IpNet::from).collect();
     vec![
         (Guard::Own, nets(&addresses.own)),
         (Guard::Gateway, nets(&addresses.gateways)),
         (Guard::Resolver, nets(&addresses.resolvers)),
-        (Guard::Config, protect.to_vec()),
     ]
+}
+
+/// Returns the networks the engine goes by: those of the configuration, what was found out, and who is logged in.
+pub(super) fn networks(
+    configured: &Networks,
+    addresses: &Addresses,
+    managers: impl Iterator<Item = IpAddr>,
+) -> Networks {
+    let mut networks = configured.clone();
+    networks.own.extend(addresses.own.iter().copied().map(IpNet::from));
+    networks.protected.extend(addresses.iter().chain(managers).map(IpNet::from));
+    networks
 }

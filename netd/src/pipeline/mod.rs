@@ -18,6 +18,7 @@ mod geoip;
 mod history;
 mod host;
 mod intel;
+mod management;
 mod names;
 mod operators;
 mod policies;
@@ -28,7 +29,9 @@ mod snapshot;
 mod start;
 mod succession;
 mod supervision;
+mod surroundings;
 mod sweep;
+mod traffic;
 mod watch;
 
 use std::{
@@ -55,6 +58,7 @@ use crate::{
     api,
     config::{self, feeds::Feed, files::IntelList},
     feeds::board::Board,
+    host::logins::Ports,
     kernel::{self, Kernel, interfaces},
     privileges,
     sinks::Sink,
@@ -112,6 +116,8 @@ pub struct Options {
     pub evidence_ring: usize,
     /// Prefixes that are never cut, besides those netd finds out itself.
     pub protect: Vec<IpNet>,
+    /// Whoever is logged in there is never cut, either.
+    pub management_ports: Ports,
     /// Programs pass everything when the daemon has been silent this long; zero never.
     pub heartbeat_limit: Duration,
     /// Leaves enforcement in place at the end.
@@ -190,6 +196,8 @@ struct Parts {
     suppressions: Arc<Suppressions>,
     asker: questions::Asker,
     watcher: watch::Watcher,
+    follower: surroundings::Follower,
+    managers: management::Managers,
     service: Service<kernel::VerdictMaps>,
     handle: Handle,
     commands: mpsc::Receiver<verdicts::Command>,
@@ -278,6 +286,8 @@ impl Parts {
         tasks.spawn(feeds);
         tasks.spawn(responder.run(self.orders, self.enforcements));
         tasks.spawn(operators::run(context.doorkeeper.operators().clone(), shutdown.clone()));
+        tasks.spawn(self.follower.run(shutdown.clone()));
+        tasks.spawn(self.managers.run(shutdown.clone()));
         tasks.spawn(geoip::follow(self.databases, shutdown.clone()));
         let watchdog = sd_notify::watchdog_enabled();
         let manager = supervision::Manager::of_environment();

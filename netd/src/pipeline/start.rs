@@ -14,11 +14,11 @@ use tracing::{info, warn};
 
 use super::{
     ENFORCE_QUEUE, LOOKUPS, LOOKUPS_PER_S, Options, Parts, analyse, feeds, force, geoip, history, host, intel,
-    policies, shift, sinks, snapshot, succession, sweep, watch,
+    management, policies, shift, sinks, snapshot, succession, surroundings, sweep, watch,
 };
 use crate::{
     api, config,
-    host::addresses::Addresses,
+    host::addresses::{self, Addresses},
     kernel::{self, Kernel, interfaces},
     privileges,
     sinks::{Sink, Site, Surroundings},
@@ -34,7 +34,7 @@ use crate::{
         suppressions::Suppressions,
         tokens::Tokens,
     },
-    verdicts::{self, Now, Operators, Service, Settings},
+    verdicts::{self, Guard, Now, Operators, Service, Settings},
 };
 
 /// Returns what is given up once everything is attached.
@@ -64,11 +64,14 @@ pub(super) fn start(options: Options) -> anyhow::Result<(Kernel, Parts)> {
     kernel.keep(true);
     let steering = force::steer(&kernel, options.engine.flows.turn_gap_ms, options.heartbeat_limit)?;
 
+    // First the subscription, then the look: nothing can happen in between unheard.
+    let changes = addresses::Watch::new()?;
     let addresses = Addresses::current().context("cannot learn this host's addresses")?;
     let mut engine_config = options.engine;
-    engine_config.networks.own.extend(addresses.own.iter().copied().map(IpNet::from));
-    engine_config.networks.protected.extend(addresses.iter().map(IpNet::from));
     engine_config.networks.protected.extend(options.protect.iter().copied());
+    let configured = engine_config.networks.clone();
+    let present = management::present(&options.management_ports);
+    engine_config.networks = force::networks(&configured, &addresses, present.iter().copied());
     engine_config.flows.report = true;
     if sinks::want_lookups(&options.sinks) {
         engine_config.dns.lookups_per_s = LOOKUPS_PER_S;
@@ -80,9 +83,11 @@ pub(super) fn start(options: Options) -> anyhow::Result<(Kernel, Parts)> {
 
     let disk =
         options.state_dir.as_deref().map(StateDir::open).transpose().context("cannot open the state directory")?;
+    let mut protect = force::guards(&addresses, &options.protect);
+    protect.push((Guard::Management, present.iter().copied().map(IpNet::from).collect()));
     let settings = Settings {
         mode: options.mode,
-        protect: force::guards(&addresses, &options.protect),
+        protect,
         max_lists: options.blocklists,
         accept_degraded: options.accept_degraded,
         ..Settings::default()
@@ -135,6 +140,9 @@ pub(super) fn start(options: Options) -> anyhow::Result<(Kernel, Parts)> {
     let (asker, asked) = questions::channel();
     let (handle, commands) = verdicts::channel();
     let operators = Operators::new(handle.clone());
+    let (managers, logged_in) = management::Managers::new(handle.clone(), options.management_ports, present);
+    let (follower, followed) =
+        surroundings::Follower::new(changes, addresses, configured, logged_in.clone(), handle.clone());
     let doorkeeper = api::Doorkeeper::new(options.api.access(), Arc::clone(&tokens), operators);
     let in_force = InForce {
         policies: Arc::clone(&engine_config.policies),
@@ -174,6 +182,7 @@ pub(super) fn start(options: Options) -> anyhow::Result<(Kernel, Parts)> {
         intel: renewed,
         suppressions: suppressions.subscribe(),
         policies: kept,
+        networks: followed.networks,
         asked,
     };
     let refused = Arc::new(AtomicU64::new(0));
@@ -184,6 +193,8 @@ pub(super) fn start(options: Options) -> anyhow::Result<(Kernel, Parts)> {
         disk: disk_for_size,
         sinks: Arc::clone(&sink_tallies),
         history: history.clone(),
+        protected: followed.protected,
+        managers: logged_in,
     };
     let (watcher, sources) = watch::Watcher::new(&kernel, interfaces, tallies, shared, degraded)?;
     let surroundings = Surroundings {
@@ -205,6 +216,8 @@ pub(super) fn start(options: Options) -> anyhow::Result<(Kernel, Parts)> {
         suppressions,
         asker,
         watcher,
+        follower,
+        managers,
         service,
         handle,
         commands,

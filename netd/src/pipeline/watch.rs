@@ -14,9 +14,9 @@ use tokio::{sync::watch, time::MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use super::analyse;
+use super::{analyse, traffic::Ledger};
 use crate::{
-    kernel::{Counters, Degraded, FlowTable, Kernel, Runs, interfaces::Watch},
+    kernel::{Counters, Degraded, FlowTable, Kernel, Runs, Totals, interfaces::Watch},
     sinks::Tally,
     store::{
         disk::StateDir,
@@ -43,6 +43,8 @@ pub(super) struct Shared {
     pub(super) disk: Option<StateDir>,
     pub(super) sinks: Arc<[Arc<Tally>]>,
     pub(super) history: Option<Arc<History>>,
+    pub(super) protected: watch::Receiver<Arc<status::Protected>>,
+    pub(super) managers: watch::Receiver<Arc<[status::Manager]>>,
 }
 
 pub(super) struct Watcher {
@@ -55,6 +57,7 @@ pub(super) struct Watcher {
     started: Timestamp,
     fill: u64,
     stores: Vec<(&'static str, u64)>,
+    traffic: Ledger,
     snapshots: watch::Sender<Arc<Snapshot>>,
 }
 
@@ -67,7 +70,7 @@ impl Watcher {
         degraded: Vec<Degraded>,
     ) -> anyhow::Result<(Self, status::Sources)> {
         let (snapshots, sources) = status::channel(Snapshot::default());
-        let watcher = Self {
+        let mut watcher = Self {
             interfaces,
             counters: kernel.counters()?,
             table: kernel.flows()?,
@@ -77,6 +80,7 @@ impl Watcher {
             started: time::now(),
             fill: 0,
             stores: Vec::new(),
+            traffic: Ledger::default(),
             snapshots,
         };
         watcher.tell(kernel)?;
@@ -125,9 +129,19 @@ impl Watcher {
         for interface in &changes.renamed {
             info!(interface = interface.name, index = interface.index, "renamed; watched as before");
         }
+        // What was met until here is theirs who were watched until here.
+        self.count(kernel)?;
         let degraded = kernel.follow(&changes)?;
         self.remember(degraded);
         Ok(())
+    }
+
+    /// Reads the kernel's counters, and credits them to the interfaces that are watched.
+    fn count(&mut self, kernel: &Kernel) -> anyhow::Result<Totals> {
+        let totals = self.counters.read()?;
+        let watched = kernel.watched().map(|interface| (interface.index, interface.name.as_str()));
+        self.traffic.observe(totals.traffic(), watched);
+        Ok(totals)
     }
 
     fn remember(&mut self, degraded: Vec<Degraded>) {
@@ -139,7 +153,8 @@ impl Watcher {
         }
     }
 
-    fn tell(&self, kernel: &Kernel) -> anyhow::Result<()> {
+    fn tell(&mut self, kernel: &Kernel) -> anyhow::Result<()> {
+        let totals = self.count(kernel)?;
         let tally = *self.tallies.borrow();
         let host = tally.host;
         let interfaces = kernel
@@ -162,7 +177,8 @@ impl Watcher {
         self.snapshots.send_replace(Arc::new(Snapshot {
             started: self.started,
             interfaces,
-            kernel: self.counters.read()?.iter().collect(),
+            traffic: self.traffic.told(),
+            kernel: totals.iter().collect(),
             engine: tally.counts,
             losses: vec![
                 Loss { stage: "undecoded_records", lost: tally.undecoded },
@@ -201,6 +217,8 @@ impl Watcher {
                 repinned: kernel.repinned().clone(),
                 runs: runs.collect(),
             },
+            protected: Arc::clone(&self.shared.protected.borrow()),
+            managers: Arc::clone(&self.shared.managers.borrow()),
             enforce_refused: self.shared.refused.load(Ordering::Relaxed),
         }));
         Ok(())

@@ -1,6 +1,7 @@
 //! The state of the whole daemon, as the pipeline last saw it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use netd_common::counter::Counter;
@@ -27,6 +28,8 @@ pub fn channel(first: Snapshot) -> (watch::Sender<Arc<Snapshot>>, Sources) {
 pub struct Snapshot {
     pub started: Timestamp,
     pub interfaces: Vec<Interface>,
+    /// What each interface met; the last one stands for all that are not told by name.
+    pub traffic: Vec<InterfaceTraffic>,
     /// The kernel's exact counters, by [`Counter`]; a missing one is 0.
     pub kernel: Vec<(Counter, u64)>,
     pub engine: Counts,
@@ -51,6 +54,29 @@ pub struct Snapshot {
     /// Findings whose verdict was refused, since the start.
     pub enforce_refused: u64,
     pub programs: Programs,
+    /// Who around this host is never cut.
+    pub protected: Arc<Protected>,
+    /// Who is logged in over the network, or was a moment ago: not cut, either.
+    pub managers: Arc<[Manager]>,
+}
+
+/// Where somebody who is logged in comes from.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct Manager {
+    /// The address.
+    pub address: IpAddr,
+    /// How long it stays protected if the session has ended.
+    pub seconds_left: u64,
+}
+
+/// Addresses that this host must never be cut off from, as it was last seen to have them.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Protected {
+    pub own: BTreeSet<IpAddr>,
+    pub gateways: BTreeSet<IpAddr>,
+    pub resolvers: BTreeSet<IpAddr>,
+    /// How often they changed since the start.
+    pub changes: u64,
 }
 
 /// Whether every program is where it should be.
@@ -87,6 +113,14 @@ pub struct Interface {
     pub index: u32,
     /// What holds the programs to it: `tcx ingress`, `clsact egress`, `xdp native`.
     pub attached: Vec<String>,
+}
+
+/// Packets and bytes that programs met on an interface, at ingress and at egress.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InterfaceTraffic {
+    pub interface: String,
+    pub packets: [u64; 2],
+    pub bytes: [u64; 2],
 }
 
 /// What is known of this host's processes, and how much was looked up since the start.

@@ -67,8 +67,7 @@ pub(super) enum Ask {
         reply: Reply<Coverage>,
     },
     Protect {
-        guard: Guard,
-        prefixes: Vec<IpNet>,
+        guards: Vec<(Guard, Vec<IpNet>)>,
         reply: Reply<()>,
     },
     KillSwitch {
@@ -148,7 +147,12 @@ impl Handle {
 
     /// Replaces the addresses one guard protects: they are allow-listed whatever a verdict or a list says.
     pub async fn protect(&self, guard: Guard, prefixes: Vec<IpNet>) -> Result<(), Refusal> {
-        self.ask(|reply| Ask::Protect { guard, prefixes, reply }).await
+        self.protect_all(vec![(guard, prefixes)]).await
+    }
+
+    /// The same for several guards at once: an address that goes from one to another is protected throughout.
+    pub async fn protect_all(&self, guards: Vec<(Guard, Vec<IpNet>)>) -> Result<(), Refusal> {
+        self.ask(|reply| Ask::Protect { guards, reply }).await
     }
 
     /// Makes every program pass everything, or act again. Survives a restart.

@@ -22,8 +22,10 @@ pub enum Guard {
     Resolver,
     /// Time servers.
     TimeServer,
-    /// Who uses the API or is logged in.
+    /// Who uses the API and may change what is enforced.
     Operator,
+    /// Who is logged in over SSH, or whatever this host is managed by.
+    Management,
     /// The configuration's `protect`.
     Config,
     /// An operator's allow-list. What it covers may be listed: it takes effect when the allow-list lets go of it.
@@ -41,6 +43,7 @@ impl Guard {
             Self::Resolver => "a configured resolver",
             Self::TimeServer => "a time server",
             Self::Operator => "an operator's session",
+            Self::Management => "a management session",
             Self::Config => "protected by the configuration",
             Self::AllowList => "allow-listed",
         }

@@ -172,8 +172,10 @@ pub(super) fn resolve(resolved: &Resolved) -> Change {
 }
 
 /// A change of what netd itself finds out about its host; of who is protected, none is ever held up.
-pub(super) fn protect(guard: Guard, prefixes: &[ipnet::IpNet]) -> Change {
-    Change::new(Effect::Decreases, "protect.set", guard.name()).after(prefixes)
+pub(super) fn protect(guards: &[(Guard, Vec<ipnet::IpNet>)]) -> Change {
+    let names: Vec<_> = guards.iter().map(|(guard, _)| guard.name()).collect();
+    let prefixes: Vec<_> = guards.iter().flat_map(|(_, prefixes)| prefixes).collect();
+    Change::new(Effect::Decreases, "protect.set", names.join(", ")).after(&prefixes)
 }
 
 pub(super) fn kill_switch(on: bool) -> Change {

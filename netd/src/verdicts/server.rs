@@ -377,9 +377,9 @@ fn answer<M: Maps>(service: &mut Service<M>, ask: Ask, recorder: &Recorder<'_>, 
         }
         Ask::Lists { reply } => tell(reply, Ok(service.lists())),
         Ask::Coverage { address, reply } => tell(reply, Ok(service.coverage(address, now))),
-        Ask::Protect { guard, prefixes, reply } => {
-            let change = recorded::protect(guard, &prefixes);
-            tell(reply, recorder.make(change, || service.protect(guard, &prefixes, now)));
+        Ask::Protect { guards, reply } => {
+            let change = recorded::protect(&guards);
+            tell(reply, recorder.make(change, || service.protect_all(&guards, now)));
         }
         Ask::KillSwitch { on, reply } => {
             let status = recorder.make(recorded::kill_switch(on), || service.set_kill_switch(on, now));

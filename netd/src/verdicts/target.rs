@@ -73,6 +73,11 @@ pub(super) fn mapped(net: IpNet) -> (Address, u8) {
     }
 }
 
+/// Returns the prefix that a key of the kernel's tries stands for.
+pub(super) fn item_of(prefix: &Prefix) -> Item {
+    Item::from_net(unmapped(Address(prefix.address), u8::try_from(prefix.bits).unwrap_or(u8::MAX)))
+}
+
 /// Returns the prefix of a mapped form.
 pub(super) fn unmapped(address: Address, bits: u8) -> IpNet {
     let (ip, bits) = match (address.ip(), bits.checked_sub(96)) {

@@ -17,7 +17,7 @@ pub(crate) use context::{SkBuff, XdpMd};
 pub(crate) use lists::{Level, directed};
 use netd_common::{
     control::{Control, Mode},
-    counter::Counter,
+    counter::{Counter, Counters},
     flow::{HashKeys, Set, Slot, tag, ticks},
     key::ConversationKey,
     names::maps,
@@ -216,10 +216,11 @@ impl Kernel {
     /// Returns the sums of all counters over all CPUs, by index.
     pub(crate) fn counters(&self) -> [u64; Counter::SLOTS] {
         let map = self.bpf.map(maps::COUNTERS).unwrap();
-        let per_cpu = PerCpuArray::<_, [u64; Counter::SLOTS]>::try_from(map).unwrap().get(&0, 0).unwrap();
+        let per_cpu = PerCpuArray::<_, [u64; size_of::<Counters>() / 8]>::try_from(map).unwrap().get(&0, 0).unwrap();
         let mut sums = [0; Counter::SLOTS];
         for counters in per_cpu.iter() {
-            for (sum, counter) in sums.iter_mut().zip(counters) {
+            let counters = Counters::read_from_bytes(counters.as_bytes()).unwrap();
+            for (sum, counter) in sums.iter_mut().zip(counters.totals()) {
                 *sum += counter;
             }
         }

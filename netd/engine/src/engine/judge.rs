@@ -1,12 +1,14 @@
 //! From what a detector saw to a finding: one for each incident, told again when its severity changes, or its odds have.
 
+use std::net::IpAddr;
+
 use super::incident::Rare;
 use super::verdicts::{Culprit, Outcome, Surroundings};
 use super::{Command, Engine};
 use crate::detect::beacon::Shape;
 use crate::detect::checkin::CheckIns;
 use crate::detect::{self, About, Context, Detector, Evidence, Subject};
-use crate::finding::{Finding, Pair, Severity};
+use crate::finding::{Finding, Severity};
 use crate::history::Beat;
 use crate::policy::{Case, Decision, Direction, Effect};
 use crate::score::Ledger;
@@ -198,7 +200,12 @@ impl Engine {
     }
 
     pub(super) fn direction(&self, finding: &Finding) -> Direction {
-        let Pair { originator, responder, .. } = finding.pair;
+        self.direction_between(finding.pair.originator, finding.pair.responder)
+    }
+
+    /// Returns which way a conversation was opened, seen from the monitored networks.
+    #[must_use]
+    pub fn direction_between(&self, originator: IpAddr, responder: IpAddr) -> Direction {
         Direction::between(self.scope.is_local(originator), self.scope.is_local(responder))
     }
 

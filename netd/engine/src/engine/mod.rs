@@ -41,7 +41,7 @@ pub use pace::Withheld;
 pub use snapshot::RestoreError;
 
 use crate::attack::Attack;
-use crate::config::Config;
+use crate::config::{Config, Networks};
 use crate::detect::brute::Guesses;
 use crate::detect::dns::Watch;
 use crate::detect::icmp::Echoes;
@@ -298,6 +298,11 @@ impl Engine {
     /// Changes how far any policy goes, for what is said of findings: acting less is the caller's.
     pub fn set_ceiling(&mut self, ceiling: Ceiling) {
         self.verdicts.set_ceiling(ceiling);
+    }
+
+    /// Changes whose addresses are whose: what is decided from here on goes by it. The local networks stay.
+    pub fn set_networks(&mut self, networks: &Networks) {
+        self.scope = Scope::new(networks);
     }
 
     /// Changes the benign services; conversations are matched from here on.

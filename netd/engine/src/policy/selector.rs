@@ -34,6 +34,20 @@ pub enum Direction {
 }
 
 impl Direction {
+    /// Every direction, in order.
+    pub const ALL: [Self; 4] = [Self::Outbound, Self::Inbound, Self::Internal, Self::Transit];
+
+    /// Returns its name, as policies write it.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Outbound => "outbound",
+            Self::Inbound => "inbound",
+            Self::Internal => "internal",
+            Self::Transit => "transit",
+        }
+    }
+
     /// Returns the direction between ends of which it is known whether they are monitored.
     #[must_use]
     pub const fn between(is_originator_local: bool, is_responder_local: bool) -> Self {

@@ -26,7 +26,7 @@ use super::Context;
 use super::mode::ModeName;
 use super::problem::Problem;
 use crate::sinks::{Fate, SinkState};
-use crate::store::status::{Snapshot, UNPARSED};
+use crate::store::status::{InterfaceTraffic, Protected, Snapshot, UNPARSED};
 use crate::verdicts::{ListView, Status};
 
 /// The commit that netd was built from, where the build was told.
@@ -69,15 +69,18 @@ struct Metrics<'r>(&'r mut Registry);
 
 impl Metrics<'_> {
     fn packets(&mut self, snapshot: &Snapshot) {
-        let both = |ingress, egress| {
-            [(direction("ingress"), snapshot.kernel(ingress)), (direction("egress"), snapshot.kernel(egress))]
+        let by_interface = |count: fn(&InterfaceTraffic) -> [u64; 2]| {
+            let each = snapshot.traffic.iter().flat_map(move |met| {
+                let labels =
+                    |direction: &str| vec![("interface", met.interface.clone()), ("direction", direction.to_owned())];
+                let [ingress, egress] = count(met);
+                [(labels("ingress"), ingress), (labels("egress"), egress)]
+            });
+            each.collect::<Vec<_>>()
         };
-        self.count(
-            "packets",
-            "Packets met on the watched interfaces",
-            both(Counter::IngressPackets, Counter::EgressPackets),
-        );
-        self.count("bytes", "Bytes met on the watched interfaces", both(Counter::IngressBytes, Counter::EgressBytes));
+        let help = "Packets met on the watched interfaces; what XDP dropped was not met";
+        self.count("packets", help, by_interface(|met| met.packets));
+        self.count("bytes", "Bytes met on the watched interfaces", by_interface(|met| met.bytes));
         let unparsed = UNPARSED.map(|(reason, counter)| (label("reason", reason), snapshot.kernel(counter)));
         self.count("unparsed_packets", "Packets that could not be parsed and passed", unparsed);
         let dropped = [
@@ -100,9 +103,11 @@ impl Metrics<'_> {
         self.count("flows_begun", "Conversations begun", [(Vec::new(), engine.conversations_begun)]);
         let ended = context.flows.ended().counts().map(|ended| {
             let verdict = if ended.is_met { "met" } else { "none" };
-            (vec![("proto", ended.proto.to_owned()), ("verdict", verdict.to_owned())], ended.count)
+            let labels = [("proto", ended.proto), ("direction", ended.direction.name()), ("verdict", verdict)];
+            (labels.map(|(name, value)| (name, value.to_owned())).to_vec(), ended.count)
         });
-        self.count("flows", "Conversations that ended, and whether a verdict met their packets", ended);
+        let help = "Conversations that ended: which way they were opened, and whether a verdict met their packets";
+        self.count("flows", help, ended);
         self.gauge(
             "flow_table_entries",
             "Conversations in the kernel's table",
@@ -284,10 +289,25 @@ impl Metrics<'_> {
             [(Vec::new(), u64::from(status.kill_switch))],
         );
         self.programs(&snapshot.programs);
+        self.protected(snapshot);
         self.gauge("ready", "1 when netd does its work", [(Vec::new(), u64::from(snapshot.not_ready.is_empty()))]);
         self.gauge("degraded", "Things netd goes on without", [(Vec::new(), snapshot.degraded.len() as u64)]);
         let stores = snapshot.stores.iter().map(|(store, bytes)| (label("store", store), *bytes));
         self.gauge_in("store", Unit::Bytes, "Bytes on disk, by store", stores);
+    }
+
+    fn protected(&mut self, snapshot: &Snapshot) {
+        let Protected { own, gateways, resolvers, changes } = &*snapshot.protected;
+        let guards = [
+            ("own", own.len()),
+            ("gateway", gateways.len()),
+            ("resolver", resolvers.len()),
+            ("management", snapshot.managers.len()),
+        ];
+        let guards = guards.map(|(guard, addresses)| (label("guard", guard), addresses as u64));
+        self.gauge("protected_addresses", "Addresses that are never cut, by what they are to this host", guards);
+        let help = "Times that its own addresses, its gateways or its resolvers changed";
+        self.count("protected_address_changes", help, [(Vec::new(), *changes)]);
     }
 
     /// Adds a counter; its name gets `_total`.
@@ -319,8 +339,4 @@ fn gauges(values: impl IntoIterator<Item = (Labels, u64)>) -> Family<Labels, Gau
 
 fn label(name: &'static str, value: &str) -> Labels {
     vec![(name, value.to_owned())]
-}
-
-fn direction(value: &str) -> Labels {
-    label("direction", value)
 }

@@ -19,7 +19,7 @@ use super::problem::Problem;
 use crate::store::status::{Fill, Snapshot, UNPARSED};
 use crate::time;
 pub(super) use view::View;
-use view::{Enforced, FindingCounts, FlowCounts, Geoip, Operator, Packets, PolicyState, TableState};
+use view::{Enforced, FindingCounts, FlowCounts, Geoip, Operator, Packets, PolicyState, Protected, TableState};
 
 /// What the configuration file sets.
 #[derive(Serialize, JsonSchema)]
@@ -53,6 +53,8 @@ pub(super) async fn get(State(context): State<Context>) -> Result<Response, Prob
         policies: policies.collect(),
         policy_reload: &reload,
         operators: operators(&context).await,
+        managers: &snapshot.managers,
+        protected: Protected::from(&*snapshot.protected),
         hooks: &status.proofs,
         ready: snapshot.not_ready.is_empty(),
         not_ready: &snapshot.not_ready,

@@ -1,7 +1,7 @@
 //! What `/api/v1/status` tells, field by field. Counters count since the kernel's maps were made, or since the daemon
 //! began.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use netd_engine::Counts;
@@ -15,7 +15,7 @@ use crate::privileges::Held;
 use crate::store::audit::State as AuditState;
 use crate::store::history::Report;
 use crate::store::policies::Reload;
-use crate::store::status::{Degraded, Fill, Host, Interface, Loss, Programs};
+use crate::store::status::{self, Degraded, Fill, Host, Interface, Loss, Manager, Programs};
 use crate::time;
 use crate::verdicts::{Proof, Status, TableFill};
 
@@ -41,6 +41,10 @@ pub(in crate::api) struct View<'a> {
     pub(super) policy_reload: &'a Reload,
     /// Addresses that are not cut because an operator asks from there.
     pub(super) operators: Vec<Operator>,
+    /// Where those come from who are logged in over SSH, or were a moment ago. They are not cut.
+    pub(super) managers: &'a [Manager],
+    /// Who around this host is never cut, whatever lists and findings say.
+    pub(super) protected: Protected,
     /// What each hook made of what a verdict names; empty where nothing was to be proved.
     pub(super) hooks: &'a [Proof],
     /// Whether netd does its work.
@@ -115,6 +119,33 @@ pub(super) struct Operator {
     pub(super) address: IpAddr,
     /// Seconds for which it is spared, unless a further request comes from there.
     pub(super) seconds_left: u64,
+}
+
+/// Addresses around this host that are never cut; of very many of a kind, some.
+#[derive(Serialize, JsonSchema)]
+pub(super) struct Protected {
+    /// The host's own.
+    pub(super) own: Vec<IpAddr>,
+    /// Gateways of its routes.
+    pub(super) gateways: Vec<IpAddr>,
+    /// Servers that it asks for names.
+    pub(super) resolvers: Vec<IpAddr>,
+    /// How often they changed since the start.
+    pub(super) changes: u64,
+}
+
+impl From<&status::Protected> for Protected {
+    fn from(protected: &status::Protected) -> Self {
+        /// Addresses of a kind that are named.
+        const SOME: usize = 64;
+        let some = |addresses: &BTreeSet<IpAddr>| addresses.iter().copied().take(SOME).collect();
+        Self {
+            own: some(&protected.own),
+            gateways: some(&protected.gateways),
+            resolvers: some(&protected.resolvers),
+            changes: protected.changes,
+        }
+    }
 }
 
 /// What the kernel's programs counted.

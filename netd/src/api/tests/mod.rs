@@ -54,7 +54,9 @@ use crate::store::evidence::Evidence;
 use crate::store::history::History;
 use crate::store::policies::{Book, Files, InForce};
 use crate::store::questions;
-use crate::store::status::{self, Degraded, Fill, Interface, Loss, Programs, Runs, Snapshot};
+use crate::store::status::{
+    self, Degraded, Fill, Interface, InterfaceTraffic, Loss, Programs, Protected, Runs, Snapshot,
+};
 use crate::store::suppressions::Suppressions;
 use crate::store::tokens::{Scope, Tokens};
 use crate::store::{Findings, Flows};
@@ -284,6 +286,11 @@ fn snapshot() -> Snapshot {
     Snapshot {
         started: Timestamp(1_800_000_000_000_000_000),
         interfaces: vec![Interface { name: "eth0".into(), index: 2, attached: vec!["tcx ingress".into()] }],
+        traffic: vec![
+            InterfaceTraffic { interface: "eth0".into(), packets: [7, 0], bytes: [700, 0] },
+            InterfaceTraffic { interface: "other".into(), packets: [0, 1], bytes: [0, 60] },
+        ],
+        protected: Arc::new(Protected { gateways: ["10.0.0.1".parse().unwrap()].into(), ..Protected::default() }),
         kernel: vec![(Counter::IngressPackets, 7), (Counter::TurnRecordsLost, 3)],
         losses: vec![Loss { stage: "verdict_queue", lost: 0 }],
         flow_slots: Fill { entries: 5, capacity: 65_536 },

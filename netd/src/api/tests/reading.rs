@@ -1,5 +1,6 @@
 use netd_engine::finding::Severity;
 use netd_engine::flow::EndReason;
+use netd_engine::policy::Direction;
 
 use super::*;
 use crate::store::findings_for_tests::finding;
@@ -201,6 +202,8 @@ netd_process_looks counter
 netd_processes gauge
 netd_program_repinned counter
 netd_programs_missing gauge
+netd_protected_address_changes counter
+netd_protected_addresses gauge
 netd_ready gauge
 netd_resets counter
 netd_sink_events counter
@@ -228,7 +231,7 @@ process_virtual_memory_bytes gauge";
 async fn the_metrics_are_open_metrics_with_stable_names() {
     let api = Api::new();
     api.findings.report(finding(1, Severity::High, 0.9));
-    api.flows.end(conversation(1, EndReason::Closed));
+    api.flows.ended().count(&conversation(1, EndReason::Closed), Direction::Outbound);
     api.put_list("corp", "192.0.2.1\n2001:db8::/32\n").await;
 
     let answer = api.get("/metrics").await;
@@ -238,7 +241,9 @@ async fn the_metrics_are_open_metrics_with_stable_names() {
     names.sort_unstable();
     assert_eq!(names.join("\n"), METRICS);
     for line in [
-        "netd_packets_total{direction=\"ingress\"} 7",
+        "netd_packets_total{interface=\"eth0\",direction=\"ingress\"} 7",
+        "netd_bytes_total{interface=\"other\",direction=\"egress\"} 60",
+        "netd_protected_addresses{guard=\"gateway\"} 1",
         "netd_events_lost_total{stage=\"kernel_turn_records\"} 3",
         "netd_findings_total{detector=\"beacon\",severity=\"high\"} 1",
         "netd_blocklist_entries{list=\"corp\",family=\"ipv6\"} 1",
@@ -250,7 +255,7 @@ async fn the_metrics_are_open_metrics_with_stable_names() {
         "netd_build_info{version=\"0.1.0\",revision=\"unknown\"} 1",
         "netd_findings_total{detector=\"exfiltration\",severity=\"critical\"} 0",
         "netd_findings_open{severity=\"high\"} 1",
-        "netd_flows_total{proto=\"tcp\",verdict=\"none\"} 1",
+        "netd_flows_total{proto=\"tcp\",direction=\"outbound\",verdict=\"none\"} 1",
         "netd_bpf_map_capacity{map=\"flows\"} 65536",
         "netd_sink_events_total{sink=\"eve\",result=\"dropped\"} 2",
         "netd_sink_queue_events{sink=\"eve\"} 3",

@@ -143,7 +143,7 @@ pub(crate) fn numbered(link: &str) -> Option<(&str, u64)> {
     Some((kind, rest.strip_suffix(']')?.parse().ok()?))
 }
 
-fn bounded(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
+pub(crate) fn bounded(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     File::open(path)?.take(limit).read_to_end(&mut bytes)?;
     Ok(bytes)

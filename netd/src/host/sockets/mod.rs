@@ -14,8 +14,10 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 use super::netlink::{Message, Netlink};
 
 mod conversation;
+mod served;
 
 pub use conversation::destroy_conversation;
+pub use served::{established_at, listening};
 
 pub(super) const BY_FAMILY: u16 = 20;
 const DESTROY: u16 = 21;
@@ -187,10 +189,21 @@ fn open() -> Result<Netlink, Error> {
     Netlink::open(Some(SOCK_DIAG)).map_err(|source| Error::Open { source })
 }
 
-fn list_with(netlink: &mut Netlink, mut wanted: impl FnMut(&Socket) -> bool) -> Result<Vec<Socket>, Error> {
+fn list_with(netlink: &mut Netlink, wanted: impl FnMut(&Socket) -> bool) -> Result<Vec<Socket>, Error> {
+    dump(netlink, STATES, 0, wanted)
+}
+
+/// Lists TCP sockets in some of `states`, of `local_port` alone where that is not 0.
+fn dump(
+    netlink: &mut Netlink,
+    states: u32,
+    local_port: u16,
+    mut wanted: impl FnMut(&Socket) -> bool,
+) -> Result<Vec<Socket>, Error> {
     let mut sockets = Vec::new();
     for family in [libc::AF_INET as u8, libc::AF_INET6 as u8] {
-        let request = Request { family, protocol: libc::IPPROTO_TCP as u8, states: STATES, ..Request::default() };
+        let id = SocketId { local_port: local_port.to_be_bytes(), ..SocketId::default() };
+        let request = Request { family, protocol: libc::IPPROTO_TCP as u8, states, id, ..Request::default() };
         let dump = netlink.dump(&Message::new(BY_FAMILY, 0, &request), |_, body| {
             sockets.extend(socket(body).filter(&mut wanted));
         });

@@ -14,6 +14,7 @@ mod lists;
 mod mode;
 mod names;
 mod prepare;
+mod protecting;
 mod room;
 mod saved;
 mod settle;
@@ -241,25 +242,6 @@ impl<M: Maps> Service<M> {
         let entries: Vec<_> = below.by_ref().take(page.limit).map(|(_, held)| self.entry(held, now)).collect();
         let next = below.next().and_then(|_| entries.last()).map(|entry| entry.id);
         VerdictPage { entries, next }
-    }
-
-    /// Replaces what one guard protects.
-    pub fn protect(&mut self, guard: Guard, prefixes: &[IpNet], now: Now) -> Result<(), Refusal> {
-        let mut protected = self.protected.clone();
-        protected.set(guard, prefixes);
-        let (before, after) = (self.protected.keys(), protected.keys());
-        let added: Vec<_> = after.difference(&before).map(|key| (MapKey::Allow(*key), 1)).collect();
-        let removed: Vec<_> = before.difference(&after).map(|key| MapKey::Allow(*key)).collect();
-        if let Err(error) = self.maps.insert(&added) {
-            self.note_out_of_step(&error, now);
-            return Err(error.into());
-        }
-        self.protected = protected;
-        let told = self.maps.remove(&removed).and_then(|()| self.maps.bump_generation());
-        if let Err(error) = told {
-            self.note_out_of_step(&error, now);
-        }
-        Ok(())
     }
 
     /// Returns the maps: what they hold outlives the service.

@@ -1,3 +1,5 @@
+use std::sync::{Arc, Mutex};
+
 use netd_engine::verdict::{Response, Target};
 
 use super::*;
@@ -61,6 +63,37 @@ fn an_address_protected_later_passes_from_then_on_and_is_cut_again_afterwards() 
 
     service.protect(Guard::Operator, &[], START).unwrap();
     assert!(action(&fake, "198.51.100.7", START).is_some());
+}
+
+#[test]
+fn a_gateway_that_moves_is_protected_before_the_old_one_is_cut_again() {
+    let fake = Fake::default();
+    let mut service = service(&fake);
+    service.add(manual(prefix("198.51.100.0/24"), Response::Drop, 60), false, START).unwrap();
+    service.protect(Guard::Gateway, &[net("198.51.100.1/32")], START).unwrap();
+    // The new gateway was a resolver, and stays protected as it changes its guard.
+    service.protect(Guard::Resolver, &[net("198.51.100.2/32")], START).unwrap();
+    fake.set_boot_ns(START.boot_ns);
+    let seen = Arc::new(Mutex::new(Vec::new()));
+    let looks = Arc::clone(&seen);
+    fake.lock().watch = Some(Box::new(move |judge| {
+        let is_cut = |host| judge.rule("10.9.9.9", host, 443).is_some();
+        looks.lock().unwrap().push([is_cut("198.51.100.1"), is_cut("198.51.100.2"), is_cut("198.51.100.3")]);
+    }));
+
+    let guards =
+        [(Guard::Gateway, vec![net("198.51.100.2/32"), net("198.51.100.3/32")]), (Guard::Resolver, Vec::new())];
+    service.protect_all(&guards, START).unwrap();
+
+    let looks = seen.lock().unwrap();
+    assert!(looks.len() >= 3, "{looks:?}");
+    for [old, moved, new] in &*looks {
+        assert!(!moved, "{looks:?}");
+        assert!(!(*old && *new), "there was a moment without a gateway: {looks:?}");
+    }
+    fake.lock().watch = None;
+    assert!(action(&fake, "198.51.100.1", START).is_some());
+    assert_eq!(action(&fake, "198.51.100.3", START), None);
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! Netlink: requests, dumps and attributes, with every length checked against the bytes that came.
+//! Netlink: requests, dumps, news and attributes, with every length checked against the bytes that came.
 
 use std::{io, os::fd::OwnedFd, time::Duration};
 
@@ -12,6 +12,10 @@ use rustix::{
     },
 };
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+
+mod news;
+
+pub(crate) use news::{News, Told};
 
 const HEADER: usize = size_of::<Header>();
 const MESSAGE_ERROR: u16 = libc::NLMSG_ERROR as u16;
@@ -174,20 +178,10 @@ impl Netlink {
     }
 }
 
-/// Opens a socket that hears of changes in `groups`; it does not block.
-pub(crate) fn subscribe(groups: u32) -> io::Result<OwnedFd> {
-    open_socket(None, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK, groups)
-}
-
 fn open_socket(protocol: Option<Protocol>, flags: SocketFlags, groups: u32) -> io::Result<OwnedFd> {
     let fd = socket_with(AddressFamily::NETLINK, SocketType::RAW, flags, protocol)?;
     bind(&fd, &SocketAddrNetlink::new(0, groups))?;
     Ok(fd)
-}
-
-/// Iterates over the bodies of a datagram's messages of one kind.
-pub(crate) fn bodies(datagram: &[u8], kind: u16) -> impl Iterator<Item = &[u8]> {
-    messages(datagram).filter_map(move |(header, body)| (header.kind == kind).then_some(body))
 }
 
 /// Whether a datagram is the kernel's: other processes can write to our port.

@@ -11,6 +11,12 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 use super::netlink::{Message, Netlink, attribute};
 
+mod lasting;
+mod watch;
+
+pub use lasting::Lasting;
+pub use watch::Watch;
+
 /// `systemd-resolved` keeps the servers behind its stub in a file of its own.
 const RESOLVER_FILES: [&str; 2] = ["/etc/resolv.conf", "/run/systemd/resolve/resolv.conf"];
 
@@ -21,6 +27,8 @@ pub enum Error {
     Open { source: io::Error },
     #[error("cannot list this host's {what}")]
     List { what: &'static str, source: io::Error },
+    #[error("cannot hear of changes to this host's addresses")]
+    Subscribe { source: io::Error },
 }
 
 /// Addresses that matter to this host, as of one moment.
@@ -42,17 +50,19 @@ impl Addresses {
     /// When the kernel does not answer. A missing resolver file is not an error.
     pub fn current() -> Result<Self, Error> {
         let mut netlink = Netlink::open(None).map_err(|source| Error::Open { source })?;
-        Ok(Self {
-            own: own(&mut netlink)?,
-            gateways: gateways(&mut netlink)?,
-            resolvers: RESOLVER_FILES.iter().flat_map(|file| resolvers_in(Path::new(file))).collect(),
-        })
+        Ok(Self { own: own(&mut netlink)?, gateways: gateways(&mut netlink)?, resolvers: configured_resolvers() })
     }
 
     /// Iterates over all of them.
     pub fn iter(&self) -> impl Iterator<Item = IpAddr> + '_ {
         self.own.iter().chain(&self.gateways).chain(&self.resolvers).copied()
     }
+}
+
+/// Returns the name servers that this host's files name, without asking the kernel.
+#[must_use]
+pub fn configured_resolvers() -> BTreeSet<IpAddr> {
+    RESOLVER_FILES.iter().flat_map(|file| resolvers_in(Path::new(file))).collect()
 }
 
 /// `struct ifaddrmsg`.
