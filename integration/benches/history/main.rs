@@ -1,8 +1,8 @@
 //! How fast history is written and asked: flows out of a seeded, uneven distribution, through the writer itself.
 //!
-//! `make bench-history` prints one Markdown table: the p50 and p99 of each indexed question beside its limit; then flows
-//! written a second and bytes given to files for each, in full batches and in those of a quiet host; and what telling an
-//! ended flow costs with and without history. `--rows 10000000`, `--gate` fails when a limit is missed.
+//! `make bench-history` prints one Markdown table: the p50 and p99 of each indexed question beside its limit; then
+//! flows written a second and bytes given to files for each, in full batches and in those of a quiet host; and what
+//! telling an ended flow costs with and without history. `--rows 10000000`, `--gate` fails when a limit is missed.
 
 use std::io::Write as _;
 use std::path::Path;
