@@ -79,3 +79,28 @@ fn write(disk: &StateDir, bytes: &[u8]) {
         warn!(%error, "the histories were not saved; a restart would begin anew");
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const DAY_S: f64 = 86_400.0;
+
+    /// Returns how many files could not be taken over after a snapshot from `ahead_s` seconds after now.
+    fn unread(ahead_s: f64) -> u64 {
+        let folder = tempfile::tempdir().expect("a folder");
+        let disk = StateDir::open(folder.path()).expect("a state directory");
+        let mut engine = Engine::new(Config::default());
+        engine.tick(time::now().plus_secs(ahead_s));
+        write(&disk, &engine.snapshot());
+        restored(Config::default(), Some(&disk));
+        disk.unread()
+    }
+
+    #[test]
+    fn histories_are_taken_over_when_the_clock_was_set_back_by_days_and_set_aside_when_by_months() {
+        assert_eq!(unread(0.0), 0);
+        assert_eq!(unread(2.0 * DAY_S), 0);
+        assert_eq!(unread(60.0 * DAY_S), 1);
+    }
+}

@@ -13,6 +13,7 @@ mod days;
 mod error;
 mod flow;
 mod health;
+mod insert;
 mod interrupt;
 mod reader;
 mod saved;

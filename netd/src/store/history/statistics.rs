@@ -12,10 +12,10 @@ use serde::Serialize;
 use super::days::{Day, Span};
 use super::error::Error;
 use super::flow::{Live, Scores, verdict};
+use super::insert::reversed;
 use super::interrupt::Interrupt;
 use super::reader::{Reader, may_hold};
 use super::sql;
-use super::writer::reversed;
 use crate::query::Query;
 
 /// Groups times buckets held at once.

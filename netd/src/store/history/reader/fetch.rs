@@ -12,7 +12,7 @@ use rusqlite::{Connection, Row};
 use super::super::base64;
 use super::super::error::Error;
 use super::super::flow::{Flow, REASONS, RegionView, SOURCES, Scores, signed, verdict};
-use super::super::writer::reversed;
+use super::super::insert::reversed;
 use crate::query::Place;
 
 const SELECT: &str = "

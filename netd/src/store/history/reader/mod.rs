@@ -9,10 +9,10 @@ use super::days::{Day, Days};
 use super::error::Error;
 use super::flow::{Flow, Scores, signed};
 use super::health::Health;
+use super::insert::octets;
 use super::interrupt::Interrupt;
 use super::schema;
 use super::sql;
-use super::writer::octets;
 use crate::query::{Field, Place, Query};
 
 mod fetch;

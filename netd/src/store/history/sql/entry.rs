@@ -2,8 +2,8 @@
 
 use rusqlite::types::Value;
 
+use super::super::insert::community;
 use super::super::segments::{COMMUNITY, Key};
-use super::super::writer::community;
 use super::{Clause, Way, address, among, named};
 use crate::query::{Field, Pattern, Term, Test};
 

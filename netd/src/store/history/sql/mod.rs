@@ -4,8 +4,8 @@ use ipnet::IpNet;
 use rusqlite::types::Value;
 
 use super::flow::{REASONS, reason_name, signed};
+use super::insert::{community, octets, reversed};
 use super::segments::Key;
-use super::writer::{community, octets, reversed};
 use crate::query::{Below, Field, Pattern, Query, Span, Term, Test};
 
 mod entry;
