@@ -148,7 +148,8 @@ fn fate(ctx: &TcContext, parsing: &mut Parsing, hook: Hook, control: &'static Co
     // Every segment on the wire repeats the headers; a stripped tag goes back in front of each.
     let bytes = u64::from(skb.len) + u64::from((segments - 1) * packet.payload_offset) + u64::from(segments * tag);
     let weight = Weight { bytes, packets: segments };
-    seen(count, hook, skb.ifindex, weight);
+    let ifindex = skb.ifindex;
+    seen(count, hook, ifindex, weight);
     if reset::is_own(skb, packet) {
         return Fate::Pass;
     }
@@ -174,7 +175,7 @@ fn fate(ctx: &TcContext, parsing: &mut Parsing, hook: Hook, control: &'static Co
         bytes,
         packets: segments,
         segment: skb.gso_size,
-        ifindex: skb.ifindex,
+        ifindex,
         translated,
         turn_gap: control.turn_gap,
         active_timeout: control.active_timeout,

@@ -19,7 +19,10 @@ use netd::kernel::{
     Kernel, Options, Xdp,
     interfaces::{Choice, LinkLayer, Watch},
 };
-use netd_common::{control::Mode, counter::Counter};
+use netd_common::{
+    control::Mode,
+    counter::{Counter, Traffic},
+};
 use netd_lab::{namespace::Namespace, require_root};
 
 /// Both ways to attach.
@@ -73,6 +76,8 @@ fn packets_of_both_directions_are_counted_and_leave_with_the_programs() {
                 count(&kernel, Counter::AccountedPackets, 10);
 
                 let counters = kernel.counters().unwrap();
+                let slot = Traffic::slot(watch().current().next().unwrap().index);
+                assert_eq!(counters.read().unwrap().traffic()[slot].packets, [0, 10]);
                 drop(kernel);
                 assert_eq!(send(&socket, &sink, THERE, 10), 10);
                 assert_eq!(counters.read().unwrap().of(Counter::EgressPackets), 10);

@@ -20,14 +20,21 @@ const DESCRIPTORS: usize = 256;
 const NONE: &str = "4294967295";
 const LONGEST: u64 = 4 << 10;
 
-/// Returns the numbers of the sockets that root's processes of sshd hold.
-pub(super) fn sockets_of_sshd(proc: &Path) -> BTreeSet<u32> {
-    sshds(proc).iter().flat_map(|directory| sockets(directory)).collect()
+/// Returns the numbers of the sockets of sshd's processes that have let nobody in: the listening ones are among them, and
+/// no port that somebody let in has had forwarded.
+pub(super) fn unauthenticated(proc: &Path) -> BTreeSet<u32> {
+    of_sshd(proc, false)
 }
 
-/// Returns the numbers of the sockets of those among them that have let somebody in.
+/// Returns the numbers of the sockets of those that have let somebody in.
 pub(super) fn authenticated(proc: &Path) -> BTreeSet<u32> {
-    sshds(proc).iter().filter(|directory| has_begun_a_session(proc, directory)).flat_map(|d| sockets(d)).collect()
+    of_sshd(proc, true)
+}
+
+fn of_sshd(proc: &Path, has_let_in: bool) -> BTreeSet<u32> {
+    let directories = sshds(proc).into_iter();
+    let wanted = directories.filter(|directory| has_begun_a_session(proc, directory) == has_let_in);
+    wanted.flat_map(|directory| sockets(&directory)).collect()
 }
 
 /// Returns the directories of root's processes named `sshd` or, as its later versions, `sshd-session`.

@@ -79,7 +79,7 @@ impl Logins {
         }
         let named: BTreeSet<_> = logind::remote_hosts(&self.sessions)
             .into_iter()
-            .chain(utmp::remote_hosts(&self.utmp, |pid| self.lives(pid)))
+            .chain(utmp::remote_hosts(&self.utmp, |pid| self.proc.join(pid.to_string()).is_dir()))
             .collect();
         let (mut peers, unexplained): (BTreeMap<_, _>, BTreeMap<_, _>) =
             open.into_iter().partition(|(peer, _)| named.contains(peer));
@@ -92,7 +92,7 @@ impl Logins {
     }
 
     fn sshd_ports(&self) -> Result<BTreeSet<u16>, Error> {
-        let held = audit::sockets_of_sshd(&self.proc);
+        let held = audit::unauthenticated(&self.proc);
         let listening = if held.is_empty() { Vec::new() } else { sockets::listening()? };
         let ports: BTreeSet<_> = listening
             .iter()
@@ -100,10 +100,6 @@ impl Logins {
             .map(|socket| socket.key.src_port())
             .collect();
         Ok(if ports.is_empty() { BTreeSet::from([SSH]) } else { ports })
-    }
-
-    fn lives(&self, pid: u32) -> bool {
-        is_process(&self.proc, pid)
     }
 }
 
@@ -114,10 +110,6 @@ fn read_bounded(path: &Path, limit: u64) -> Option<String> {
 
 fn address(text: &str) -> Option<IpAddr> {
     text.trim().parse().ok().map(|address: IpAddr| address.to_canonical())
-}
-
-fn is_process(proc: &Path, pid: u32) -> bool {
-    proc.join(pid.to_string()).is_dir()
 }
 
 #[cfg(test)]

@@ -1,3 +1,7 @@
+//! Who counts as logged in, over files of a made-up host and over a real sshd.
+
+mod sshd;
+
 use std::fs;
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::time::Duration;
@@ -60,7 +64,7 @@ fn whoever_has_not_authenticated_holds_no_session_of_the_audit() {
     files.process(40, 4_000, "sshd", 0, "13", 400);
 
     assert_eq!(audit::authenticated(&files.logins.proc), BTreeSet::from([102, 202]));
-    assert_eq!(audit::sockets_of_sshd(&files.logins.proc), BTreeSet::from([100, 101, 102, 200, 201, 202, 400]));
+    assert_eq!(audit::unauthenticated(&files.logins.proc), BTreeSet::from([100, 101, 200, 201, 400]));
 }
 
 #[test]
