@@ -29,7 +29,7 @@ use crate::{
         events::Events,
         evidence::Evidence,
         history::Limits,
-        policies::{Book, InForce},
+        policies::{Book, Collection, InForce, Written},
         questions,
         suppressions::Suppressions,
         tokens::Tokens,
@@ -44,7 +44,6 @@ fn plan(options: &Options) -> privileges::Plan {
         config::Privileges::Drop => privileges::Level::Drop,
         config::Privileges::None => privileges::Level::None,
     };
-    let signals = options.engine.policies.iter().any(|policy| policy.signal().is_some());
     let folders = options.api.listen.iter().filter_map(|listen| match listen {
         api::Listen::Unix(path) => path.parent().map(std::path::Path::to_owned),
         api::Listen::Tcp(_) | api::Listen::Tls(_) => None,
@@ -53,12 +52,12 @@ fn plan(options: &Options) -> privileges::Plan {
     // At the end its directory of pins goes, which takes the right to remove from the one above.
     let pins = options.kernel.bpffs.parent().unwrap_or(&options.kernel.bpffs).to_owned();
     let writable = options.state_dir.iter().cloned().chain([pins]).chain(folders).chain(outputs);
-    privileges::Plan { level, signals, writable: writable.collect() }
+    privileges::Plan { level, writable: writable.collect(), ..privileges::Plan::default() }
 }
 
 /// Loads, takes over what a former run left, attaches, and gives up the privileges for that.
 pub(super) fn start(options: Options) -> anyhow::Result<(Kernel, Parts)> {
-    let privileges = plan(&options);
+    let mut privileges = plan(&options);
     let (mut kernel, mut degraded) = Kernel::load(&options.kernel).context("cannot load the kernel programs")?;
     // Until everything is in place a failure must leave enforcement of a former run as it was.
     kernel.keep(true);
@@ -80,6 +79,9 @@ pub(super) fn start(options: Options) -> anyhow::Result<(Kernel, Parts)> {
 
     let disk =
         options.state_dir.as_deref().map(StateDir::open).transpose().context("cannot open the state directory")?;
+    let (written, collection) = stated(&options.files.policies, disk.clone(), &mut degraded)?;
+    engine_config.policies = collection.policies();
+    privileges.signals = engine_config.policies.iter().any(|policy| policy.signal().is_some());
     let settings = Settings {
         mode: options.mode,
         protect: force::guards(&addresses, &options.protect),
@@ -137,11 +139,11 @@ pub(super) fn start(options: Options) -> anyhow::Result<(Kernel, Parts)> {
     let operators = Operators::new(handle.clone());
     let doorkeeper = api::Doorkeeper::new(options.api.access(), Arc::clone(&tokens), operators);
     let in_force = InForce {
-        policies: Arc::clone(&engine_config.policies),
+        policies: collection,
         services: engine_config.services.clone(),
         weights: Arc::new(engine_config.weights.clone()),
     };
-    let book = Book::new(options.files.clone(), in_force);
+    let book = Book::new(options.files.clone(), in_force).keeping(written);
     let book = Arc::new(if held.may_signal() { book } else { book.without_signals() });
     for policy in book.policies().iter() {
         if let Some(why) = book.withheld(policy) {
@@ -230,6 +232,22 @@ pub(super) fn start(options: Options) -> anyhow::Result<(Kernel, Parts)> {
         historian,
     };
     Ok((kernel, parts))
+}
+
+/// Reads the policies: the operator's, which must be sound, and those of the API as far as they go together with them.
+fn stated(
+    path: &Path,
+    disk: Option<StateDir>,
+    degraded: &mut Vec<kernel::Degraded>,
+) -> anyhow::Result<(Written, Collection)> {
+    let mut written = Written::open(disk);
+    let (collection, left_out) = written.read(path)?;
+    degraded.extend(left_out.into_iter().map(|left_out| kernel::Degraded {
+        what: format!("policy {} of the API", left_out.name),
+        why: left_out.why.to_string(),
+        consequence: format!("it is kept and not in force; netd policy remove {} gives it up", left_out.name),
+    }));
+    Ok((written, collection))
 }
 
 /// Opens history; without it netd goes on.
