@@ -2,7 +2,7 @@
 //!
 //! Rooms: `source` reads captures, `kernel` alone names aya, `host` knows processes and sockets, `verdicts` owns what
 //! is enforced, `query` is the filter language, `store` remembers, `sinks` writes and sends what happens, `export`
-//! is findings in others' formats, `api` alone
+//! is findings in others' formats, `rehearsal` holds policies against what was seen, `api` alone
 //! names axum, `cli` is one file a subcommand, `pipeline` alone spawns, `privileges` gives up what root could do.
 
 pub mod address;
@@ -17,6 +17,7 @@ pub mod kernel;
 pub mod pipeline;
 pub mod privileges;
 pub mod query;
+pub mod rehearsal;
 pub mod sinks;
 pub mod source;
 pub mod store;

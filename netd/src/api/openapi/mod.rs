@@ -92,7 +92,7 @@ fn describe(operation: &Operation) -> Value {
         "responses": responses,
     });
     match operation.body {
-        Body::None => {}
+        Body::None | Body::Policy { .. } => {}
         Body::Json(schema) => {
             described["requestBody"] =
                 json!({"required": true, "content": {"application/json": {"schema": reference(schema)}}});
@@ -101,6 +101,11 @@ fn describe(operation: &Operation) -> Value {
             described["requestBody"] =
                 json!({"required": true, "content": {"text/plain": {"schema": {"type": "string"}}}});
         }
+    }
+    if let Body::Policy { is_needed } = operation.body {
+        let text = json!({"schema": {"type": "string"}});
+        described["requestBody"] =
+            json!({"required": is_needed, "content": {"application/yaml": text, "text/plain": text}});
     }
     if operation.path.starts_with("/v1/") {
         described["security"] = json!([{"bouncer": []}, {"bearer": []}]);

@@ -27,6 +27,10 @@ pub(super) enum Body {
     /// By the name of its schema.
     Json(&'static str),
     Text,
+    /// A policy, or several.
+    Policy {
+        is_needed: bool,
+    },
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -366,7 +370,38 @@ const ENFORCEMENT: &[Operation] = &[
         .answer(Answer::Json("Feed")),
     get("/api/v1/policies", "list_policies", "enforcement", "Policies, in the order in which they are asked")
         .answer(Answer::Json("PolicyPage")),
-    get("/api/v1/policies/{name}", "get_policy", "enforcement", "One policy").answer(Answer::Json("Policy")),
+    get("/api/v1/policies/{name}", "get_policy", "enforcement", "One policy, and its text")
+        .answer(Answer::Json("PolicyText"))
+        .status(&[200, 304]),
+    get("/api/v1/policies/{name}", "put_policy", "enforcement", "Puts a policy in force, or in another's place")
+        .with("PUT")
+        .query(&[DRY_RUN])
+        .body(Body::Policy { is_needed: true })
+        .answer(Answer::Json("PolicyChange"))
+        .status(&[200, 201, 409, 412]),
+    get("/api/v1/policies/{name}", "remove_policy", "enforcement", "Takes a policy of the API out of force")
+        .with("DELETE")
+        .query(&[DRY_RUN])
+        .answer(Answer::Json("PolicyChange"))
+        .status(&[200, 409, 412]),
+    get("/api/v1/policies:simulate", "simulate_policies", "enforcement", "What policies would have cut of what was seen")
+        .with("POST")
+        .query(&[
+            parameter("since", Moment, "Findings and flows since; 24h when empty"),
+            parameter("limit", Number(1_000_000), "Flows looked at, at most; 100,000 when empty"),
+        ])
+        .body(Body::Policy { is_needed: false })
+        .answer(Answer::Json("PolicySimulation")),
+    get("/api/v1/policies:generate", "generate_policies", "enforcement", "Proposes an egress policy from what was seen")
+        .with("POST")
+        .query(&[
+            parameter("format", OneOf(&["netd", "kubernetes", "cilium"]), "How it is written"),
+            parameter("by", OneOf(&["process", "container"]), "Whose destinations stand together"),
+            parameter("since", Moment, "Flows since; 7d when empty"),
+            parameter("least", Number(1_000_000), "Flows that make a destination a rule; 3 when empty"),
+            parameter("limit", Number(1_000_000), "Flows looked at, at most; 100,000 when empty"),
+        ])
+        .answer(Answer::Bytes("application/yaml")),
     get("/api/v1/policies:validate", "validate_policies", "enforcement", "Says what a text of policies would change")
         .with("POST")
         .body(Body::Text)

@@ -1,4 +1,8 @@
-//! `/api/v1/policies`, `POST /api/v1/policies:validate`, `POST /api/v1/config:reload`.
+//! `/api/v1/policies`, what can be asked of policies before they act, and `POST /api/v1/config:reload`.
+
+mod change;
+mod rehearse;
+mod view;
 
 use std::sync::Arc;
 
@@ -7,38 +11,17 @@ use axum::body::Body;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse as _, Response};
-use netd_engine::policy::{Ceiling, Difference, Fault, Policies, Policy, Source, Spec};
-use serde::Serialize;
+use netd_engine::policy::{Ceiling, Difference, Fault, Policies, Policy, Source};
 use serde_json::{Value, json};
 
-use super::Context;
+pub(super) use self::change::{put, remove};
+pub(super) use self::rehearse::{generate, simulate};
+use self::view::{View, Whole};
 use super::input::{self, BODY_LIMIT, Name};
 use super::problem::{Detail, Problem};
+use super::{Context, blocklists};
 use crate::config::policies;
 use crate::store::policies::{Book, Trigger};
-
-/// A policy as the API shows it.
-#[derive(Serialize)]
-struct View<'a> {
-    name: &'a str,
-    /// From 0, in the order in which policies are asked.
-    order: usize,
-    mode: Value,
-    tests: usize,
-    spec: &'a Spec,
-}
-
-impl<'a> View<'a> {
-    fn new(order: usize, policy: &'a Policy, ceiling: &Ceiling, book: &Book) -> Self {
-        Self {
-            name: &policy.name,
-            order,
-            mode: mode(policy, ceiling, book),
-            tests: policy.spec.tests.len(),
-            spec: &policy.spec,
-        }
-    }
-}
 
 /// Returns requested and effective mode of a policy, with the reason where they differ, or where some of what it asks
 /// for cannot be done.
@@ -51,18 +34,26 @@ pub(super) fn mode(policy: &Policy, ceiling: &Ceiling, book: &Book) -> Value {
 
 pub(super) async fn list(State(context): State<Context>) -> Result<Response, Problem> {
     let ceiling = context.verdicts.status().await?.ceiling();
-    let known = context.policies.policies();
-    let items: Vec<_> =
-        known.iter().enumerate().map(|(order, policy)| View::new(order, policy, &ceiling, &context.policies)).collect();
+    let known = context.policies.collection();
+    let items: Vec<_> = known.iter().map(|stated| View::new(&stated, &ceiling, &context.policies)).collect();
     Ok(Json(json!({"items": items, "reload": *context.policies.last()})).into_response())
 }
 
-pub(super) async fn get(State(context): State<Context>, Name(name): Name) -> Result<Response, Problem> {
+pub(super) async fn get(
+    State(context): State<Context>,
+    Name(name): Name,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
     let ceiling = context.verdicts.status().await?.ceiling();
-    let policies = context.policies.policies();
-    let found = policies.iter().enumerate().find(|(_, policy)| *policy.name == *name);
-    let (order, policy) = found.ok_or_else(|| Problem::not_found(format!("there is no policy {name}")))?;
-    Ok(Json(View::new(order, policy, &ceiling, &context.policies)).into_response())
+    let known = context.policies.collection();
+    let stated = known.get(&name).ok_or_else(|| Problem::not_found(format!("there is no policy {name}")))?;
+    let tag = stated.tag();
+    let mut answer = match blocklists::is_known(&headers, &tag) {
+        true => StatusCode::NOT_MODIFIED.into_response(),
+        false => Json(Whole::new(&stated, &ceiling, &context.policies)).into_response(),
+    };
+    blocklists::set_tag(&mut answer, &tag);
+    Ok(answer)
 }
 
 /// Says whether a text states policies, and what they would change.
@@ -71,10 +62,7 @@ pub(super) async fn validate(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Problem> {
-    let mut bytes = Vec::new();
-    input::read(&headers, body, BODY_LIMIT, |piece| bytes.extend_from_slice(piece)).await?;
-    let text = String::from_utf8(bytes)
-        .map_err(|_| Problem::new(StatusCode::BAD_REQUEST, "bad-body", "Bad body", "the body is not UTF-8 text"))?;
+    let text = text(&headers, body, BODY_LIMIT).await?;
     let read = Policies::read(&[Source { file: "body", text: &text }]);
     let read = read.map_err(|faults| refused(&faults, "it cannot be used as a policy"))?;
     let warnings = policies::warnings(&read);
@@ -91,6 +79,14 @@ pub(super) async fn reload(State(context): State<Context>) -> Result<Response, P
         true => Err(refused(&reload.faults, "the policies in force stay as they are")),
         false => Ok(Json(&*reload).into_response()),
     }
+}
+
+/// Reads a body that states policies. JSON is YAML, too.
+async fn text(headers: &HeaderMap, body: Body, limit: usize) -> Result<String, Problem> {
+    let mut bytes = Vec::new();
+    input::read(headers, body, limit, |piece| bytes.extend_from_slice(piece)).await?;
+    String::from_utf8(bytes)
+        .map_err(|_| Problem::new(StatusCode::BAD_REQUEST, "bad-body", "Bad body", "the body is not UTF-8 text"))
 }
 
 fn refused(faults: &[Fault], consequence: &str) -> Problem {
