@@ -134,8 +134,11 @@ pub(super) async fn content(
     list: Arc<List>,
     singles: Vec<EntryView>,
 ) -> Result<HttpResponse, Problem> {
-    let mut answer =
-        if is_known(headers, tag) { StatusCode::NOT_MODIFIED.into_response() } else { written(list, singles).await?.into_response() };
+    let mut answer = if is_known(headers, tag) {
+        StatusCode::NOT_MODIFIED.into_response()
+    } else {
+        written(list, singles).await?.into_response()
+    };
     set_tag(&mut answer, tag);
     Ok(answer)
 }

@@ -24,6 +24,7 @@ mod health;
 mod history;
 mod hunts;
 mod input;
+mod jobs;
 mod live;
 mod metrics;
 mod openapi;
@@ -64,6 +65,7 @@ use crate::store::audit::Audit;
 use crate::store::events::Events;
 use crate::store::evidence::Evidence;
 use crate::store::history::History;
+use crate::store::jobs::Jobs;
 use crate::store::policies::Book;
 use crate::store::questions::Asker;
 use crate::store::status::Sources;
@@ -108,6 +110,8 @@ pub struct Context {
     pub databases: Arc<netd_geoip::Databases>,
     /// What was written down, where it is kept.
     pub history: Option<Arc<History>>,
+    /// Captures that are replayed in the background.
+    pub jobs: Jobs,
     pub audit: Audit,
     pub tokens: Arc<Tokens>,
     /// Decides who may ask.

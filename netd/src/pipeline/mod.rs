@@ -21,6 +21,7 @@ mod intel;
 mod names;
 mod operators;
 mod policies;
+mod replays;
 mod respond;
 mod shift;
 mod sinks;
@@ -64,6 +65,7 @@ use crate::{
         events::Events,
         evidence::Evidence,
         history::{History, Limits},
+        jobs::Jobs,
         policies::{Book, Files},
         questions, status,
         suppressions::Suppressions,
@@ -214,6 +216,9 @@ struct Parts {
     refused: Arc<AtomicU64>,
     history: Option<Arc<History>>,
     historian: Option<history::Keeper>,
+    jobs: Jobs,
+    /// None without a place to keep captures.
+    replayer: Option<replays::Replayer>,
 }
 
 impl Parts {
@@ -236,6 +241,7 @@ impl Parts {
         let names = names::run(self.handle.clone(), self.resolved);
         let feeds = self.feeds.run(self.handle.clone(), shutdown.clone());
         let sinks = self.sinks.start()?;
+        let replaying = self.replayer.map(replays::Replayer::start).transpose()?;
         let context = api::Context {
             verdicts: self.handle,
             findings: self.findings,
@@ -254,6 +260,7 @@ impl Parts {
             hosts: self.hosts,
             databases: Arc::clone(&self.databases),
             history: self.history,
+            jobs: self.jobs.clone(),
             audit: self.audit.clone(),
             tokens: self.tokens,
             doorkeeper: self.doorkeeper,
@@ -302,6 +309,7 @@ impl Parts {
             ended = self.watcher.run(kernel, shutdown.clone()) => ended.context("the watcher ended early"),
         };
         shutdown.cancel();
+        self.jobs.close();
         while let Some(ended) = tasks.join_next().await {
             result = result.and(ended.context("a task panicked").flatten());
         }
@@ -314,6 +322,10 @@ impl Parts {
             None => Ok(()),
         };
         sinks.finish().await;
+        // It ends within milliseconds of being told to; a fault of its own was logged and takes nothing else along.
+        if let Some(replaying) = replaying {
+            let _ = tokio::task::spawn_blocking(|| replaying.join()).await;
+        }
         result.and(ended).and(kept)
     }
 }

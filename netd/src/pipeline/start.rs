@@ -14,7 +14,7 @@ use tracing::{info, warn};
 
 use super::{
     ENFORCE_QUEUE, LOOKUPS, LOOKUPS_PER_S, Options, Parts, analyse, feeds, force, geoip, history, host, intel,
-    policies, shift, sinks, snapshot, succession, sweep, watch,
+    policies, replays, shift, sinks, snapshot, succession, sweep, watch,
 };
 use crate::{
     api, config,
@@ -29,6 +29,7 @@ use crate::{
         events::Events,
         evidence::Evidence,
         history::Limits,
+        jobs::{self, Jobs},
         policies::{Book, Collection, InForce, Written},
         questions,
         suppressions::Suppressions,
@@ -134,6 +135,7 @@ pub(super) fn start(options: Options) -> anyhow::Result<(Kernel, Parts)> {
     let (feeds, board, texts) = feeds::Feeds::new(options.feeds, disk_for_histories.clone());
     let (intel, renewed) = intel::Renewer::new(options.lists, options.intel, texts);
     let (tell_lookup, lookups) = mpsc::channel(LOOKUPS);
+    let (jobs, queue) = jobs_of(options.state_dir.as_deref(), &mut degraded);
     let (asker, asked) = questions::channel();
     let (handle, commands) = verdicts::channel();
     let operators = Operators::new(handle.clone());
@@ -152,6 +154,13 @@ pub(super) fn start(options: Options) -> anyhow::Result<(Kernel, Parts)> {
             degraded.push(kernel::Degraded { what: format!("policy {}", policy.name), why, consequence });
         }
     }
+    let replayer = queue.map(|queue| replays::Replayer {
+        queue,
+        read: book.subscribe(),
+        intel: renewed.clone(),
+        databases: Arc::clone(&databases),
+        local: options.local_networks.clone(),
+    });
     let (keeper, kept) = policies::Keeper::new(Arc::clone(&book), &options.files.policies, handle.clone());
     let (tally, tallies) = channel::channel(analyse::Tally::default());
     let mut engine = snapshot::restored(engine_config, disk_for_histories.as_ref());
@@ -230,6 +239,8 @@ pub(super) fn start(options: Options) -> anyhow::Result<(Kernel, Parts)> {
         refused,
         history,
         historian,
+        jobs,
+        replayer,
     };
     Ok((kernel, parts))
 }
@@ -248,6 +259,22 @@ fn stated(
         consequence: format!("it is kept and not in force; netd policy remove {} gives it up", left_out.name),
     }));
     Ok((written, collection))
+}
+
+/// Makes room for captures that are replayed; without it netd goes on.
+fn jobs_of(state_dir: Option<&Path>, degraded: &mut Vec<kernel::Degraded>) -> (Jobs, Option<jobs::Queue>) {
+    let Some(state_dir) = state_dir else { return (Jobs::default(), None) };
+    match Jobs::open(state_dir) {
+        Ok((jobs, queue)) => (jobs, Some(queue)),
+        Err(error) => {
+            degraded.push(kernel::Degraded {
+                what: "replay".to_owned(),
+                why: error.to_string(),
+                consequence: "POST /api/v1/replay takes no capture".to_owned(),
+            });
+            (Jobs::default(), None)
+        }
+    }
 }
 
 /// Opens history; without it netd goes on.

@@ -329,14 +329,19 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::store::Row;
     use crate::store::flows_for_tests::conversation;
     use crate::store::history::Scores;
-    use crate::store::Row;
 
     fn flow(name: Option<&str>, responder: &str, port: u16) -> Flow {
         let container = json!({"id": "a", "name": "shop", "pod": {"namespace": "web"}});
         let process = json!({"exe": "/usr/bin/curl", "comm": "curl", "container": container});
-        let row = Row { sequence: 1, ended: None, conversation: conversation(40_000, EndReason::Idle), written: Default::default() };
+        let row = Row {
+            sequence: 1,
+            ended: None,
+            conversation: conversation(40_000, EndReason::Idle),
+            written: Default::default(),
+        };
         Flow {
             name: name.map(str::to_owned),
             responder: responder.parse().unwrap(),

@@ -183,7 +183,11 @@ mod tests {
 
     fn flow(end_s: u64, port: u16) -> Flow {
         let conversation = conversation(40_000, EndReason::Idle);
-        let flow = Flow::of(&Row { sequence: 1, ended: None, conversation, written: Default::default() }, None, &Scores::new());
+        let flow = Flow::of(
+            &Row { sequence: 1, ended: None, conversation, written: Default::default() },
+            None,
+            &Scores::new(),
+        );
         Flow { end: Timestamp(1_800_000_000_000_000_000 + end_s * 1_000_000_000), responder_port: port, ..flow }
     }
 

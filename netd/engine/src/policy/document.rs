@@ -35,7 +35,9 @@ impl Place {
     pub fn document<'t>(&self, text: &'t str) -> &'t str {
         let (mut start, mut at) = (0, 0);
         for (number, line) in (1..).zip(text.split_inclusive('\n')) {
-            let is_divider = line.strip_prefix("---").is_some_and(|rest| rest.is_empty() || rest.starts_with([' ', '\t', '\r', '\n']));
+            let is_divider = line
+                .strip_prefix("---")
+                .is_some_and(|rest| rest.is_empty() || rest.starts_with([' ', '\t', '\r', '\n']));
             if is_divider && number > self.line {
                 return text.get(start..at).unwrap_or(text);
             }

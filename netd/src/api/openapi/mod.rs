@@ -92,7 +92,7 @@ fn describe(operation: &Operation) -> Value {
         "responses": responses,
     });
     match operation.body {
-        Body::None | Body::Policy { .. } => {}
+        Body::None | Body::Policy { .. } | Body::Capture => {}
         Body::Json(schema) => {
             described["requestBody"] =
                 json!({"required": true, "content": {"application/json": {"schema": reference(schema)}}});
@@ -106,6 +106,13 @@ fn describe(operation: &Operation) -> Value {
         let text = json!({"schema": {"type": "string"}});
         described["requestBody"] =
             json!({"required": is_needed, "content": {"application/yaml": text, "text/plain": text}});
+    }
+    if let Body::Capture = operation.body {
+        let bytes = json!({"schema": {"type": "string", "format": "binary"}});
+        described["requestBody"] = json!({"required": true, "content": {
+            "application/vnd.tcpdump.pcap": bytes,
+            "application/octet-stream": bytes,
+        }});
     }
     if operation.path.starts_with("/v1/") {
         described["security"] = json!([{"bouncer": []}, {"bearer": []}]);

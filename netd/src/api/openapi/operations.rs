@@ -31,6 +31,8 @@ pub(super) enum Body {
     Policy {
         is_needed: bool,
     },
+    /// A pcap or pcapng file.
+    Capture,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -384,24 +386,34 @@ const ENFORCEMENT: &[Operation] = &[
         .query(&[DRY_RUN])
         .answer(Answer::Json("PolicyChange"))
         .status(&[200, 409, 412]),
-    get("/api/v1/policies:simulate", "simulate_policies", "enforcement", "What policies would have cut of what was seen")
-        .with("POST")
-        .query(&[
-            parameter("since", Moment, "Findings and flows since; 24h when empty"),
-            parameter("limit", Number(1_000_000), "Flows looked at, at most; 100,000 when empty"),
-        ])
-        .body(Body::Policy { is_needed: false })
-        .answer(Answer::Json("PolicySimulation")),
-    get("/api/v1/policies:generate", "generate_policies", "enforcement", "Proposes an egress policy from what was seen")
-        .with("POST")
-        .query(&[
-            parameter("format", OneOf(&["netd", "kubernetes", "cilium"]), "How it is written"),
-            parameter("by", OneOf(&["process", "container"]), "Whose destinations stand together"),
-            parameter("since", Moment, "Flows since; 7d when empty"),
-            parameter("least", Number(1_000_000), "Flows that make a destination a rule; 3 when empty"),
-            parameter("limit", Number(1_000_000), "Flows looked at, at most; 100,000 when empty"),
-        ])
-        .answer(Answer::Bytes("application/yaml")),
+    get(
+        "/api/v1/policies:simulate",
+        "simulate_policies",
+        "enforcement",
+        "What policies would have cut of what was seen",
+    )
+    .with("POST")
+    .query(&[
+        parameter("since", Moment, "Findings and flows since; 24h when empty"),
+        parameter("limit", Number(1_000_000), "Flows looked at, at most; 100,000 when empty"),
+    ])
+    .body(Body::Policy { is_needed: false })
+    .answer(Answer::Json("PolicySimulation")),
+    get(
+        "/api/v1/policies:generate",
+        "generate_policies",
+        "enforcement",
+        "Proposes an egress policy from what was seen",
+    )
+    .with("POST")
+    .query(&[
+        parameter("format", OneOf(&["netd", "kubernetes", "cilium"]), "How it is written"),
+        parameter("by", OneOf(&["process", "container"]), "Whose destinations stand together"),
+        parameter("since", Moment, "Flows since; 7d when empty"),
+        parameter("least", Number(1_000_000), "Flows that make a destination a rule; 3 when empty"),
+        parameter("limit", Number(1_000_000), "Flows looked at, at most; 100,000 when empty"),
+    ])
+    .answer(Answer::Bytes("application/yaml")),
     get("/api/v1/policies:validate", "validate_policies", "enforcement", "Says what a text of policies would change")
         .with("POST")
         .body(Body::Text)
@@ -497,6 +509,18 @@ const OPERATION: &[Operation] = &[
     get("/api/v1/version", "get_version", "operation", "Which netd this is").answer(Answer::Json("Version")),
     get("/api/v1/openapi.json", "get_openapi", "operation", "This document"),
     get("/api/v1/status", "get_status", "operation", "Mode, counters, losses, tables").answer(Answer::Json("Status")),
+    get("/api/v1/replay", "replay_capture", "operation", "Replays a capture in the background")
+        .with("POST")
+        .query(&[parameter("local", Text, "Monitored networks, separated by commas; the daemon's own when empty")])
+        .body(Body::Capture)
+        .answer(Answer::Json("Job"))
+        .status(&[202, 409, 413, 429, 507]),
+    get("/api/v1/jobs", "list_jobs", "operation", "Captures that wait, are replayed, or were")
+        .answer(Answer::Page("Job")),
+    get("/api/v1/jobs/{id}", "get_job", "operation", "A job, and what it found").answer(Answer::Json("JobResult")),
+    get("/api/v1/jobs/{id}", "cancel_job", "operation", "Ends a job that is not over, and forgets it")
+        .with("DELETE")
+        .answer(Answer::Json("Job")),
     get("/api/v1/sinks", "list_sinks", "operation", "Where what happens is written or sent to")
         .answer(Answer::Page("Sink")),
     get("/api/v1/config", "get_config", "operation", "What the configuration file sets, without secrets")

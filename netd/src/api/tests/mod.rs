@@ -19,6 +19,7 @@ mod policies;
 mod putting;
 mod reading;
 mod rehearsing;
+mod replaying;
 mod resolving;
 mod sessions;
 mod sockets;
@@ -54,6 +55,7 @@ use crate::store::audit::Audit;
 use crate::store::events::Events;
 use crate::store::evidence::Evidence;
 use crate::store::history::History;
+use crate::store::jobs::Jobs;
 use crate::store::policies::{Book, Files, InForce};
 use crate::store::questions;
 use crate::store::status::{self, Degraded, Fill, Interface, Loss, Programs, Runs, Snapshot};
@@ -77,6 +79,13 @@ pub(crate) struct Api {
     streams: Slots,
     snapshots: watch::Sender<Arc<Snapshot>>,
     _service: JoinHandle<Service<Fake>>,
+}
+
+/// What lies on a disk.
+#[derive(Default)]
+struct Kept {
+    history: Option<Arc<History>>,
+    jobs: Jobs,
 }
 
 struct Answer {
@@ -155,6 +164,25 @@ impl Api {
         audit: Audit,
         loopback: Option<Scope>,
     ) -> Self {
+        Self::whole(engine, flows, Kept { history, ..Kept::default() }, policies, audit, loopback)
+    }
+
+    /// Takes captures in to be replayed.
+    fn with_jobs(jobs: Jobs) -> Self {
+        let policies = Arc::new(Book::new(Files::default(), InForce::default()));
+        let engine = Engine::new(netd_engine::config::Config::default());
+        let kept = Kept { jobs, ..Kept::default() };
+        Self::whole(engine, 1_000, kept, policies, Audit::none(), Some(Scope::Admin))
+    }
+
+    fn whole(
+        engine: Engine,
+        flows: usize,
+        Kept { history, jobs }: Kept,
+        policies: Arc<Book>,
+        audit: Audit,
+        loopback: Option<Scope>,
+    ) -> Self {
         let fake = Fake::default();
         let settings = Settings {
             mode: Mode::Enforce,
@@ -195,6 +223,7 @@ impl Api {
             hosts: Arc::from(["netd.example".to_owned()]),
             databases: databases(),
             history,
+            jobs,
             audit: audit.clone(),
             tokens: Arc::clone(&tokens),
             doorkeeper: Doorkeeper::new(
@@ -262,6 +291,10 @@ impl Api {
     }
 
     async fn send(&self, method: Method, path: &str, headers: &[(&str, &str)], body: &str) -> Answer {
+        self.send_bytes(method, path, headers, body.as_bytes()).await
+    }
+
+    async fn send_bytes(&self, method: Method, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Answer {
         let mut request = Request::builder().method(method.clone()).uri(path);
         if !headers.iter().any(|(name, _)| *name == "authorization") {
             request = request.extension(Peer::Unix { uid: 0, pid: None });
@@ -272,7 +305,7 @@ impl Api {
         for (name, value) in headers.iter().filter(|(_, value)| !value.is_empty()) {
             request = request.header(*name, *value);
         }
-        let response = self.router.clone().oneshot(request.body(Body::from(body.to_owned())).unwrap()).await.unwrap();
+        let response = self.router.clone().oneshot(request.body(Body::from(body.to_vec())).unwrap()).await.unwrap();
         let (parts, body) = response.into_parts();
         let bytes = to_bytes(body, 64 << 20).await.unwrap();
         let answer =

@@ -74,7 +74,10 @@ async fn what_is_put_is_in_force_shown_with_its_text_and_there_after_a_restart()
         let shown = api.get("/api/v1/policies/mine").await;
         assert_eq!(shown.json()["text"], text);
         assert_eq!(shown.json()["origin"]["kind"], "api");
-        assert_eq!((shown.header("etag"), put.header("etag")), (put.json()["tag"].as_str().unwrap(), shown.header("etag")));
+        assert_eq!(
+            (shown.header("etag"), put.header("etag")),
+            (put.json()["tag"].as_str().unwrap(), shown.header("etag"))
+        );
     }
 
     let api = place.api();

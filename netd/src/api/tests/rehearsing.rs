@@ -39,8 +39,14 @@ async fn a_text_is_held_against_findings_and_flows_and_nothing_is_done() {
     assert_eq!((&text["policies"], &text["findings"], &text["flows"]), (&json!(["mine"]), &json!(1), &json!(3)));
     assert_eq!((&text["block"], &text["reached"]), (&json!(1), &Value::Null));
     let cut = &text["cut"][0];
-    assert_eq!((&cut["target"], &cut["flows"], &cut["bytes"]), (&json!("198.51.100.9:443 tcp"), &json!(3), &json!(180)));
-    assert_eq!((&in_force["policies"], &in_force["alert"], &in_force["cut"]), (&json!(["default"]), &json!(1), &json!([])));
+    assert_eq!(
+        (&cut["target"], &cut["flows"], &cut["bytes"]),
+        (&json!("198.51.100.9:443 tcp"), &json!(3), &json!(180))
+    );
+    assert_eq!(
+        (&in_force["policies"], &in_force["alert"], &in_force["cut"]),
+        (&json!(["default"]), &json!(1), &json!([]))
+    );
     assert_eq!(api.get("/api/v1/verdicts").await.json()["items"], json!([]));
     let later = api.post("/api/v1/policies:simulate?since=2028-01-01T00:00:00Z", BLOCKS).await.json();
     assert_eq!((&later["findings"], &later["flows"]), (&json!(0), &json!(0)));
