@@ -5,9 +5,12 @@ use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use axum::{Extension, Json};
 use ipnet::IpNet;
+use netd_common::control::Mode;
 use netd_engine::finding::Finding;
+use netd_engine::process::Process;
 use netd_engine::suppress::Matching;
 use netd_engine::verdict::{Origin, Response, Target, Verdict};
+use rustix::process::Signal;
 use serde::{Deserialize, Serialize};
 
 use super::auth::Granted;
@@ -16,9 +19,13 @@ use super::problem::Problem;
 use super::verdicts::{self, TargetView};
 use super::{Context, findings, suppressions};
 use crate::export::Sought;
+use crate::host::group::{self, Member};
+use crate::signals::{self, Killer};
+use crate::source::job::chain;
 use crate::store::audit::caller;
 use crate::store::tokens::Scope;
 use crate::time;
+use crate::verdicts::Now;
 
 /// Characters of a title that a verdict repeats; it holds names that strangers chose.
 const LONGEST_TITLE: usize = 256;
@@ -45,6 +52,8 @@ impl Fields for Wanted {
 enum Action {
     /// Cuts the far side's address; takes the scope `block`.
     Block,
+    /// Kills the process, and whoever goes with it; takes the scope `block`.
+    Kill,
     /// Hides this finding and others like it; takes the scope `triage`.
     Suppress,
 }
@@ -56,6 +65,23 @@ pub(super) struct Done {
     dry_run: bool,
     #[serde(flatten)]
     what: What,
+}
+
+/// A process that a finding is about.
+#[derive(Serialize)]
+struct Killable {
+    pid: u32,
+    /// Clock ticks after boot: with the number it means one process, and no other that gets the number later.
+    start_ticks: u64,
+    comm: String,
+    exe: Option<String>,
+}
+
+impl From<&Process> for Killable {
+    fn from(process: &Process) -> Self {
+        let Process { id, comm, exe, .. } = process;
+        Self { pid: id.pid, start_ticks: id.start_ticks, comm: comm.clone(), exe: exe.clone() }
+    }
 }
 
 #[derive(Serialize)]
@@ -72,6 +98,18 @@ enum What {
         verdict: verdicts::View,
         renewed: bool,
         destroyed_sockets: u64,
+    },
+    WouldKill {
+        process: Killable,
+        /// Who would be signalled, that process among them.
+        members: Vec<Member>,
+        /// Why nobody is, if nobody is.
+        withheld: Option<&'static str>,
+    },
+    Killed {
+        process: Killable,
+        /// Processes that were signalled.
+        killed: usize,
     },
     WouldSuppress {
         #[serde(rename = "match")]
@@ -98,6 +136,10 @@ pub(super) async fn act(
         Action::Block => {
             granted.require(Scope::Block)?;
             block(&context, &finding, wanted).await?
+        }
+        Action::Kill => {
+            granted.require(Scope::Block)?;
+            kill(&context, &finding, wanted).await?
         }
         Action::Suppress => {
             granted.require(Scope::Triage)?;
@@ -127,10 +169,7 @@ async fn block(context: &Context, finding: &Finding, wanted: Wanted) -> Result<W
             verdicts: coverage.verdicts.into_iter().map(verdicts::view).collect(),
         });
     }
-    let reason = match wanted.reason {
-        Some(reason) => input::reason(reason)?,
-        None => format!("finding {}: {}", finding.id, finding.title).chars().take(LONGEST_TITLE).collect(),
-    };
+    let reason = reason(finding, wanted.reason)?;
     let verdict = Verdict { target, response: Response::Drop, until, origin: Origin::Manual, reason, shadow: false };
     let added = context.verdicts.add(verdict, false).await?;
     let entry = context.verdicts.verdict(added.id).await?;
@@ -139,6 +178,75 @@ async fn block(context: &Context, finding: &Finding, wanted: Wanted) -> Result<W
         renewed: added.renewed,
         destroyed_sockets: added.destroyed_sockets,
     })
+}
+
+/// Kills the process that a finding is about, as a policy would: not where netd itself is held back.
+async fn kill(context: &Context, finding: &Finding, wanted: Wanted) -> Result<What, Problem> {
+    if wanted.ttl.is_some() {
+        return Err(Problem::unprocessable("bad-ttl", "Bad time to live", "ttl: nobody is killed for a time"));
+    }
+    let Some(process) = &finding.process else {
+        let detail = "no process of this host is known for the finding";
+        return Err(Problem::unprocessable("no-process", "No process to kill", detail));
+    };
+    let now = Now::read();
+    // Numbers and starts begin anew with every boot.
+    if finding.time.0 < now.wall.0.saturating_sub(now.boot_ns) {
+        let detail = "the finding is of a former boot: its process is gone";
+        return Err(Problem::new(StatusCode::CONFLICT, "gone", "Process gone", detail));
+    }
+    let (id, process) = (process.id, Killable::from(process));
+    let withheld = withheld(context).await?;
+    let Killer { signaller, .. } = &context.killer;
+    if wanted.dry_run {
+        let members = signaller.whom(id).await.map_err(|error| not_signalled(&error))?;
+        return Ok(What::WouldKill { process, members, withheld });
+    }
+    if let Some(why) = withheld {
+        return Err(Problem::new(StatusCode::CONFLICT, "withheld", "Nobody is killed", why));
+    }
+    let why = reason(finding, wanted.reason)?;
+    let killed = signaller.signal(id, Signal::KILL, &caller(), &why).await;
+    Ok(What::Killed { process, killed: killed.map_err(|error| not_signalled(&error))? })
+}
+
+/// Returns why nobody is killed at the moment, whoever it is.
+async fn withheld(context: &Context) -> Result<Option<&'static str>, Problem> {
+    let status = context.verdicts.status().await?;
+    Ok(match context.killer.withheld {
+        Some(why) => Some(why),
+        None if status.kill_switch => Some("the kill switch is on"),
+        None if status.effective != Mode::Enforce => Some("netd itself does not enforce"),
+        None => None,
+    })
+}
+
+/// Returns what is written down: what the operator says, or which finding it is about.
+fn reason(finding: &Finding, given: Option<String>) -> Result<String, Problem> {
+    match given {
+        Some(reason) => input::reason(reason),
+        None => Ok(format!("finding {}: {}", finding.id, finding.title).chars().take(LONGEST_TITLE).collect()),
+    }
+}
+
+fn not_signalled(error: &signals::Error) -> Problem {
+    let detail = chain(error);
+    let conflict = |slug, title| Problem::new(StatusCode::CONFLICT, slug, title, detail.clone());
+    match error {
+        signals::Error::Unrecorded(_) => {
+            Problem::new(StatusCode::SERVICE_UNAVAILABLE, "unrecorded", "Nobody is killed without a record", detail)
+        }
+        signals::Error::Group(group::Error::Gone { .. } | group::Error::Unknown { .. }) => {
+            conflict("gone", "Process gone")
+        }
+        signals::Error::Group(group::Error::Never { .. } | group::Error::Holds { .. }) => {
+            conflict("protected", "Protected process")
+        }
+        signals::Error::Group(group::Error::Read { .. } | group::Error::Signal { .. }) => {
+            conflict("kernel", "The kernel refused")
+        }
+        signals::Error::Lost => Problem::internal(),
+    }
 }
 
 async fn suppress(context: &Context, finding: &Finding, wanted: Wanted) -> Result<What, Problem> {

@@ -61,6 +61,7 @@ use tower_http::catch_panic::CatchPanicLayer;
 use self::problem::Problem;
 use crate::feeds::board::Board;
 use crate::privileges::Held;
+use crate::signals::Killer;
 use crate::store::audit::Audit;
 use crate::store::events::Events;
 use crate::store::evidence::Evidence;
@@ -116,6 +117,7 @@ pub struct Context {
     pub tokens: Arc<Tokens>,
     /// Decides who may ask.
     pub doorkeeper: Doorkeeper,
+    pub killer: Killer,
     /// What the daemon may still do to the host.
     pub privileges: Arc<Held>,
 }

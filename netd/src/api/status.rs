@@ -116,6 +116,7 @@ pub(super) async fn get(State(context): State<Context>) -> Result<Response, Prob
         "history": snapshot.history,
         "audit": context.audit.state(),
         "privileges": *context.privileges,
+        "api_kill": {"allowed": context.killer.withheld.is_none(), "why_not": context.killer.withheld},
         "unsaved": status.unsaved,
         "out_of_step": status.out_of_step,
     });

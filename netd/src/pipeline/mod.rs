@@ -58,6 +58,7 @@ use crate::{
     feeds::board::Board,
     kernel::{self, Kernel, interfaces},
     privileges,
+    signals::{Killer, Signaller},
     sinks::Sink,
     store::{
         Findings, Flows,
@@ -197,7 +198,8 @@ struct Parts {
     commands: mpsc::Receiver<verdicts::Command>,
     enforcements: mpsc::Receiver<respond::Asked>,
     orders: mpsc::Receiver<netd_engine::respond::Order>,
-    programs: Arc<netd_engine::process::Programs>,
+    signaller: Signaller,
+    killer: Killer,
     findings: Arc<Findings>,
     flows: Arc<Flows>,
     events: Events,
@@ -233,9 +235,8 @@ impl Parts {
         let responder = respond::Responder {
             handle: self.handle.clone(),
             findings: Arc::clone(&self.findings),
-            programs: self.programs,
+            signaller: self.signaller.clone(),
             refused: self.refused,
-            audit: self.audit.clone(),
             shift: self.analyst.shift,
         };
         let names = names::run(self.handle.clone(), self.resolved);
@@ -261,6 +262,7 @@ impl Parts {
             databases: Arc::clone(&self.databases),
             history: self.history,
             jobs: self.jobs.clone(),
+            killer: self.killer,
             audit: self.audit.clone(),
             tokens: self.tokens,
             doorkeeper: self.doorkeeper,

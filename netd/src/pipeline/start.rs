@@ -21,6 +21,7 @@ use crate::{
     host::addresses::Addresses,
     kernel::{self, Kernel, interfaces},
     privileges,
+    signals::{Killer, Signaller},
     sinks::{Sink, Site, Surroundings},
     store::{
         Findings, Flows,
@@ -82,7 +83,8 @@ pub(super) fn start(options: Options) -> anyhow::Result<(Kernel, Parts)> {
         options.state_dir.as_deref().map(StateDir::open).transpose().context("cannot open the state directory")?;
     let (written, collection) = stated(&options.files.policies, disk.clone(), &mut degraded)?;
     engine_config.policies = collection.policies();
-    privileges.signals = engine_config.policies.iter().any(|policy| policy.signal().is_some());
+    let signals = engine_config.policies.iter().any(|policy| policy.signal().is_some());
+    privileges.signals = signals || options.api.kill;
     let settings = Settings {
         mode: options.mode,
         protect: force::guards(&addresses, &options.protect),
@@ -130,7 +132,7 @@ pub(super) fn start(options: Options) -> anyhow::Result<(Kernel, Parts)> {
     let historian = past.map(|past| past.keeper(events.listen(), Arc::clone(&findings)));
     let (enforce, enforcements) = mpsc::channel(ENFORCE_QUEUE);
     let (respond, orders) = mpsc::channel(ENFORCE_QUEUE);
-    let programs = Arc::new(engine_config.programs.clone());
+    let signaller = Signaller { audit: audit.clone(), programs: Arc::new(engine_config.programs.clone()) };
     let (resolve, resolved) = mpsc::channel(ENFORCE_QUEUE);
     let (feeds, board, texts) = feeds::Feeds::new(options.feeds, disk_for_histories.clone());
     let (intel, renewed) = intel::Renewer::new(options.lists, options.intel, texts);
@@ -221,7 +223,8 @@ pub(super) fn start(options: Options) -> anyhow::Result<(Kernel, Parts)> {
         commands,
         enforcements,
         orders,
-        programs,
+        killer: killer(options.api.kill, &held, &signaller),
+        signaller,
         findings,
         flows,
         events,
@@ -259,6 +262,20 @@ fn stated(
         consequence: format!("it is kept and not in force; netd policy remove {} gives it up", left_out.name),
     }));
     Ok((written, collection))
+}
+
+/// Returns who kills processes for the API.
+fn killer(is_wanted: bool, held: &privileges::Held, signaller: &Signaller) -> Killer {
+    let withheld = match (is_wanted, held.may_signal()) {
+        (true, true) => None,
+        (true, false) => {
+            Some("netd does not hold CAP_KILL: its unit has to grant it, and privileges = \"none\" gives it up")
+        }
+        (false, _) => {
+            Some("restart needed: [api] kill = true in the configuration keeps CAP_KILL and lets the API use it")
+        }
+    };
+    Killer { signaller: signaller.clone(), withheld }
 }
 
 /// Makes room for captures that are replayed; without it netd goes on.

@@ -13,6 +13,7 @@ mod exporting;
 mod handing_over;
 mod history;
 mod hunting;
+mod killing;
 mod listing;
 mod operating;
 mod policies;
@@ -50,6 +51,7 @@ use tower::ServiceExt as _;
 use super::auth::Peer;
 use super::{Access, Context, Doorkeeper, Listener, Means, Slots, router, serve};
 use crate::feeds::board::Board;
+use crate::signals::{Killer, Signaller};
 use crate::sinks::SinkState;
 use crate::store::audit::Audit;
 use crate::store::events::Events;
@@ -81,11 +83,13 @@ pub(crate) struct Api {
     _service: JoinHandle<Service<Fake>>,
 }
 
-/// What lies on a disk.
+/// What only some daemons have.
 #[derive(Default)]
 struct Kept {
     history: Option<Arc<History>>,
     jobs: Jobs,
+    /// Whether the API may kill.
+    kills: bool,
 }
 
 struct Answer {
@@ -175,10 +179,17 @@ impl Api {
         Self::whole(engine, 1_000, kept, policies, Audit::none(), Some(Scope::Admin))
     }
 
+    /// Kills whom it is asked to.
+    fn killing(audit: Audit) -> Self {
+        let policies = Arc::new(Book::new(Files::default(), InForce::default()));
+        let engine = Engine::new(netd_engine::config::Config::default());
+        Self::whole(engine, 1_000, Kept { kills: true, ..Kept::default() }, policies, audit, Some(Scope::Admin))
+    }
+
     fn whole(
         engine: Engine,
         flows: usize,
-        Kept { history, jobs }: Kept,
+        Kept { history, jobs, kills }: Kept,
         policies: Arc<Book>,
         audit: Audit,
         loopback: Option<Scope>,
@@ -231,6 +242,10 @@ impl Api {
                 Arc::clone(&tokens),
                 Operators::new(handle.clone()),
             ),
+            killer: Killer {
+                signaller: Signaller { audit: audit.clone(), programs: Arc::default() },
+                withheld: (!kills).then_some("nobody kills here"),
+            },
             privileges: Arc::default(),
         };
         let service = tokio::spawn(verdicts::run(service, commands, events, audit.clone(), CancellationToken::new()));
