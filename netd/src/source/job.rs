@@ -45,9 +45,10 @@ fn replayed(work: &Work, config: Config, prepare: impl FnOnce(&mut Engine), watc
     let mut replay = Replay::new(Accounting::new(&Settings::default())).watched(watched.clone());
     let mut findings = Findings::default();
     let errors = replay.run_open(vec![capture], &mut engine, |command| findings.take(command));
-    let error = match watched.stop() {
+    let error = match watched.ended() {
         Some(Stop::Late) => Some(format!("it took longer than {} minutes", LONGEST.as_secs() / 60)),
         Some(Stop::Asked) => Some("it was cancelled".to_owned()),
+        Some(Stop::Memory) => Some("memory ran short; netd replay on another machine takes its own".to_owned()),
         None => errors.first().map(|error| chain(error)),
     };
     Outcome {

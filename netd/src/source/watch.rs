@@ -1,12 +1,17 @@
 //! A replay watched from another thread: how far it is, and whether it is to go on.
 
 use std::io::{self, Read};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
-/// Packets between two looks.
+use crate::host::memory;
+
+/// Packets between two looks, and between two at the memory.
 const STRIDE: u64 = 4_096;
+const MEMORY_STRIDE: u64 = 16 * STRIDE;
+/// Bytes that a replay leaves available: what it takes is freed at its end, what the daemon needs is needed at once.
+const RESERVE: u64 = 128 << 20;
 
 /// How far a replay is.
 #[derive(Debug, Default)]
@@ -24,6 +29,8 @@ pub enum Stop {
     Asked,
     /// It took too long.
     Late,
+    /// There was not enough memory left for whoever else needs some.
+    Memory,
 }
 
 /// A [`Watch`] as the replay has it.
@@ -31,6 +38,7 @@ pub enum Stop {
 pub struct Watched {
     watch: Arc<Watch>,
     deadline: Instant,
+    ended: Arc<OnceLock<Stop>>,
 }
 
 impl Watch {
@@ -53,17 +61,14 @@ impl Watch {
 
 impl Watched {
     #[must_use]
-    pub const fn new(watch: Arc<Watch>, deadline: Instant) -> Self {
-        Self { watch, deadline }
+    pub fn new(watch: Arc<Watch>, deadline: Instant) -> Self {
+        Self { watch, deadline, ended: Arc::default() }
     }
 
-    /// Returns why the replay is to end, if it is.
+    /// Returns why the replay was ended, if it was.
     #[must_use]
-    pub fn stop(&self) -> Option<Stop> {
-        match self.watch.is_stopped() {
-            true => Some(Stop::Asked),
-            false => (Instant::now() >= self.deadline).then_some(Stop::Late),
-        }
+    pub fn ended(&self) -> Option<Stop> {
+        self.ended.get().copied()
     }
 
     /// Notes how far the replay is, now and then, and returns whether it is to go on.
@@ -73,7 +78,22 @@ impl Watched {
             return true;
         }
         self.note(packets, wire_bytes);
-        self.stop().is_none()
+        if packets.is_multiple_of(MEMORY_STRIDE) && memory::available().is_some_and(|left| left < RESERVE) {
+            self.ended.get_or_init(|| Stop::Memory);
+        }
+        !self.is_over()
+    }
+
+    /// Returns whether the replay is to end, and remembers why.
+    fn is_over(&self) -> bool {
+        let stop = match self.watch.is_stopped() {
+            true => Some(Stop::Asked),
+            false => (Instant::now() >= self.deadline).then_some(Stop::Late),
+        };
+        if let Some(stop) = stop {
+            self.ended.get_or_init(|| stop);
+        }
+        self.ended.get().is_some()
     }
 
     pub(super) fn note(&self, packets: u64, wire_bytes: u64) {
@@ -95,11 +115,44 @@ struct Counting<R> {
 
 impl<R: Read> Read for Counting<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        if self.watched.stop().is_some() {
+        if self.watched.is_over() {
             return Err(io::Error::other("the replay was ended"));
         }
         let length = self.file.read(buffer)?;
         self.watched.watch.file_bytes.fetch_add(length as u64, Ordering::Relaxed);
         Ok(length)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn a_replay_ends_when_it_is_late_or_asked_to_and_says_which() {
+        let later = Instant::now() + Duration::from_secs(3_600);
+        let late = Watched::new(Arc::default(), Instant::now());
+        let asked = Watched::new(Arc::default(), later);
+        let free = Watched::new(Arc::default(), later);
+        asked.watch.stop();
+
+        assert!(!late.goes_on(STRIDE, 9) && !asked.goes_on(STRIDE, 9) && free.goes_on(STRIDE, 9));
+        assert_eq!([late.ended(), asked.ended(), free.ended()], [Some(Stop::Late), Some(Stop::Asked), None]);
+        assert_eq!(free.watch.progress(), [STRIDE, 9, 0]);
+    }
+
+    #[test]
+    fn a_file_that_holds_no_packet_is_ended_too() {
+        let watched = Watched::new(Arc::default(), Instant::now() + Duration::from_secs(3_600));
+        let mut file = watched.counting(&b"four"[..]);
+        let mut buffer = [0; 2];
+
+        file.read_exact(&mut buffer).unwrap();
+        watched.watch.stop();
+
+        assert!(file.read(&mut buffer).is_err());
+        assert_eq!(watched.watch.progress(), [0, 0, 2]);
     }
 }

@@ -54,11 +54,12 @@ use crate::feeds::board::Board;
 use crate::signals::{Killer, Signaller};
 use crate::sinks::SinkState;
 use crate::store::audit::Audit;
+use crate::store::disk::StateDir;
 use crate::store::events::Events;
 use crate::store::evidence::Evidence;
 use crate::store::history::History;
 use crate::store::jobs::Jobs;
-use crate::store::policies::{Book, Files, InForce};
+use crate::store::policies::{Book, Files, InForce, Written};
 use crate::store::questions;
 use crate::store::status::{self, Degraded, Fill, Interface, Loss, Programs, Runs, Snapshot};
 use crate::store::suppressions::Suppressions;
@@ -130,6 +131,14 @@ impl Api {
 
     fn with_policies(policies: Arc<Book>) -> Self {
         Self::of(1_000, None, policies, Audit::none(), Some(Scope::Admin))
+    }
+
+    /// Keeps policies that it is given.
+    pub(crate) fn keeping_policies(state_dir: &Path) -> Self {
+        let mut written = Written::open(Some(StateDir::open(state_dir).unwrap()));
+        let (policies, _) = written.read(Path::new("")).unwrap();
+        let book = Book::new(Files::default(), InForce { policies, ..InForce::default() });
+        Self::with_policies(Arc::new(book.keeping(written)))
     }
 
     /// Holds so many flows in memory.

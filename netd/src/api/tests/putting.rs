@@ -1,8 +1,6 @@
 //! Policies put and removed, beside the operator's own.
 
 use super::*;
-use crate::store::disk::StateDir;
-use crate::store::policies::Written;
 
 /// A state directory, the operator's files beside it, and the API over both.
 struct Place {
