@@ -2,8 +2,8 @@
 //!
 //! Rooms: `source` reads captures, `kernel` alone names aya, `host` knows processes and sockets, `verdicts` owns what
 //! is enforced, `query` is the filter language, `store` remembers, `sinks` writes and sends what happens, `export`
-//! is findings in others' formats, `api` alone
-//! names axum, `cli` is one file a subcommand, `pipeline` alone spawns, `privileges` gives up what root could do.
+//! is findings in others' formats, `rehearsal` holds policies against what was seen, `api` alone
+//! names axum, `signals` stops and kills processes, `cli` is one file a subcommand, `pipeline` alone spawns, `privileges` gives up what root could do.
 
 pub mod address;
 pub mod api;
@@ -17,6 +17,8 @@ pub mod kernel;
 pub mod pipeline;
 pub mod privileges;
 pub mod query;
+pub mod rehearsal;
+pub mod signals;
 pub mod sinks;
 pub mod source;
 pub mod store;

@@ -426,6 +426,7 @@ fn threads(id: u32) -> Result<(Vec<u64>, bool)> {
 
 fn privileges(_: Setting) -> Result<Outcome> {
     const DAC_READ_SEARCH: u64 = 1 << 2;
+    const KILL: u64 = 1 << 5;
     const NET_ADMIN: u64 = 1 << 12;
     const SYS_PTRACE: u64 = 1 << 19;
     const SYS_ADMIN: u64 = 1 << 21;
@@ -434,6 +435,14 @@ fn privileges(_: Setting) -> Result<Outcome> {
     let (sets, confined) = threads(daemon.id()?)?;
     let held = sets.iter().fold(0, |all, set| all | set);
     let minimum = DAC_READ_SEARCH | NET_ADMIN | SYS_PTRACE | SYS_ADMIN;
+    daemon.terminate()?;
+    drop(daemon);
+
+    // One right more where the API may kill, and it is told.
+    let mut daemon = Daemon::start(&lab, Setup { api: "kill = true", ..Setup::default() })?;
+    let killing = threads(daemon.id()?)?.0.iter().fold(0, |all, set| all | set);
+    let is_told = daemon.api().get("/api/v1/status")?["api_kill"]["allowed"] == true;
+    let kills = is_told && killing == held | KILL;
     daemon.terminate()?;
     drop(daemon);
 
@@ -462,12 +471,16 @@ fn privileges(_: Setting) -> Result<Outcome> {
     });
     let ended = daemon.terminate()?.success();
     let measured = format!(
-        "drop: {held:#x} in {} threads, minimum {minimum:#x}, confined {confined}; none: {:#x}, confined {none_confined}; cut \
+        "drop: {held:#x} in {} threads, minimum {minimum:#x}, confined {confined}; with kill one \
+         more {kills}; none: {:#x}, confined {none_confined}; cut \
          {cut}, by list {listed}, released {free}, new interface {}, ended well {ended}",
         sets.len() / 4,
         none.iter().fold(0, |all, set| all | set),
         followed.is_ok(),
     );
     let without = none.iter().all(|set| *set == 0) && none_confined;
-    outcome(held & !minimum == 0 && confined && without && cut && listed && free && followed.is_ok() && ended, measured)
+    outcome(
+        held & !minimum == 0 && confined && kills && without && cut && listed && free && followed.is_ok() && ended,
+        measured,
+    )
 }

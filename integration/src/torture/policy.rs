@@ -1,6 +1,8 @@
 //! Faults of policies and of the hooks that act on them.
 
 use std::fs;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
@@ -13,6 +15,12 @@ use crate::lab::Lab;
 
 pub(super) const ROWS: &[Row] = &[
     Row { id: "T71", fault: "a bad policy on reload", goal: "100 % refused, old kept, diff shown", play: bad_policies },
+    Row {
+        id: "T71b",
+        fault: "SIGKILL while policies are put through the API",
+        goal: "what was answered is in force after the restart, and none is half",
+        play: kept_policies,
+    },
     Row { id: "T81", fault: "every hook asked to deny", goal: "0 silent no-ops", play: hooks },
 ];
 
@@ -94,6 +102,47 @@ fn bad_policies(setting: Setting) -> Result<Outcome> {
          difference shown: {is_shown}"
     );
     Ok(Outcome { measured, holds: refused == tried && is_shown })
+}
+
+fn kept_policies(setting: Setting) -> Result<Outcome> {
+    const ANSWERED: u64 = 20;
+    let lab = Lab::host()?;
+    let mut daemon = Daemon::start(&lab, Setup { mode: "observe", ..Setup::default() })?;
+    let (rounds, mut kept, mut answered) = (setting.amount(20, 3), 0, 0);
+    for _ in 0..rounds {
+        let (api, first) = (daemon.api(), answered + 1);
+        let last = Arc::new(AtomicU64::new(answered));
+        let told = Arc::clone(&last);
+        // Puts one after the other until nobody answers.
+        let writer = std::thread::spawn(move || {
+            for number in first.. {
+                let text = POLICY.replace("ttl: 1h", &format!("ttl: {number}m"));
+                match api.send("PUT", "/api/v1/policies/kept", "application/yaml", &text).and_then(|put| put.accepted())
+                {
+                    Ok(_) => told.store(number, Ordering::Relaxed),
+                    Err(_) => return,
+                }
+            }
+        });
+        let deadline = Instant::now() + PATIENCE;
+        while last.load(Ordering::Relaxed) < answered + ANSWERED {
+            ensure!(Instant::now() < deadline, "no policy is taken: {}", daemon.log());
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        daemon.kill()?;
+        ensure!(writer.join().is_ok(), "the writer panicked");
+        answered = last.load(Ordering::Relaxed);
+        daemon.again(&[])?;
+        let policy = daemon.api().get("/api/v1/policies/kept")?;
+        // The one after the last answer may have been kept already.
+        let is_there =
+            |number: u64| policy["text"].as_str().is_some_and(|text| text.contains(&format!("ttl: {number}m\n")));
+        let found = [answered, answered + 1].into_iter().find(|number| is_there(*number));
+        kept += u32::from(found.is_some() && policy["origin"]["kind"] == "api");
+        answered = found.unwrap_or(answered + 1);
+    }
+    let measured = format!("{kept} of {rounds} restarts with the last of {answered} policies in force");
+    Ok(Outcome { measured, holds: kept == rounds })
 }
 
 /// Waits for a reload that was asked for in this way and came out as wanted.

@@ -172,10 +172,11 @@ pub(super) async fn content(
     list: Arc<List>,
     singles: Vec<EntryView>,
 ) -> Result<HttpResponse, Problem> {
-    let known = headers.get(header::IF_NONE_MATCH).and_then(|value| value.to_str().ok());
-    let is_known = known.is_some_and(|tags| tags.split(',').any(|one| one.trim() == tag || one.trim() == "*"));
-    let mut answer =
-        if is_known { StatusCode::NOT_MODIFIED.into_response() } else { written(list, singles).await?.into_response() };
+    let mut answer = if is_known(headers, tag) {
+        StatusCode::NOT_MODIFIED.into_response()
+    } else {
+        written(list, singles).await?.into_response()
+    };
     set_tag(&mut answer, tag);
     Ok(answer)
 }
@@ -312,6 +313,12 @@ pub(super) fn if_match(headers: &HeaderMap) -> Result<Option<String>, Problem> {
         Problem::new(StatusCode::BAD_REQUEST, "bad-header", "Bad header", "If-Match is not an entity tag")
     })?;
     Ok(Some(text.to_owned()))
+}
+
+/// Returns whether whoever asks has the content with this tag already.
+pub(super) fn is_known(headers: &HeaderMap, tag: &str) -> bool {
+    let known = headers.get(header::IF_NONE_MATCH).and_then(|value| value.to_str().ok());
+    known.is_some_and(|tags| tags.split(',').any(|one| one.trim() == tag || one.trim() == "*"))
 }
 
 pub(super) fn set_tag(answer: &mut HttpResponse, tag: &str) {

@@ -10,6 +10,7 @@ use axum::http::Uri;
 use axum::response::{IntoResponse as _, Response};
 use netd_engine::finding::Pair;
 use netd_engine::flow::protocol_name;
+use netd_engine::time::Timestamp;
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::Serialize;
 use serde_json::Value;
@@ -195,10 +196,17 @@ pub(super) async fn pair_of(context: &Context, id: u64) -> Result<Option<Pair>, 
     kept.map(pair).transpose()
 }
 
+/// Returns a query of everything since.
+pub(super) fn since(since: Timestamp) -> Result<Query, Problem> {
+    let mut query = Query::parse(Table::Flows, "", time::now()).map_err(|error| bad_query("q", &error))?;
+    query.since = Some(since);
+    Ok(query)
+}
+
 /// Returns a page of memory and files together.
 ///
 /// A flow goes from memory to disk, never back: memory is read first, and what is in both is taken from there.
-async fn page(
+pub(super) async fn page(
     context: &Context,
     query: Query,
     after: Option<Place>,

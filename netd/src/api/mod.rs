@@ -24,6 +24,7 @@ mod health;
 mod history;
 mod hunts;
 mod input;
+mod jobs;
 mod live;
 mod metrics;
 mod mode;
@@ -61,10 +62,12 @@ use tower_http::catch_panic::CatchPanicLayer;
 use self::problem::Problem;
 use crate::feeds::board::Board;
 use crate::privileges::Held;
+use crate::signals::Killer;
 use crate::store::audit::Audit;
 use crate::store::events::Events;
 use crate::store::evidence::Evidence;
 use crate::store::history::History;
+use crate::store::jobs::Jobs;
 use crate::store::policies::Book;
 use crate::store::questions::Asker;
 use crate::store::status::Sources;
@@ -109,10 +112,13 @@ pub struct Context {
     pub databases: Arc<netd_geoip::Databases>,
     /// What was written down, where it is kept.
     pub history: Option<Arc<History>>,
+    /// Captures that are replayed in the background.
+    pub jobs: Jobs,
     pub audit: Audit,
     pub tokens: Arc<Tokens>,
     /// Decides who may ask.
     pub doorkeeper: Doorkeeper,
+    pub killer: Killer,
     /// What the daemon may still do to the host.
     pub privileges: Arc<Held>,
 }

@@ -9,8 +9,8 @@ use axum::routing::{self, MethodRouter};
 use super::auth::{Gate, Need, require};
 use super::{
     Context, actions, allowlists, audit, blocklists, confirmations, decisions, entities, entries, evidence, explain,
-    export, feeds, findings, flows, health, hunts, metrics, mode, openapi, policies, session, sinks, stats, status,
-    stream, suppressions, tokens, verdicts,
+    export, feeds, findings, flows, health, hunts, jobs, metrics, mode, openapi, policies, session, sinks, stats,
+    status, stream, suppressions, tokens, verdicts,
 };
 use crate::store::tokens::Scope::{self, Admin, Block, Metrics, Policy, Read, Triage};
 
@@ -64,7 +64,11 @@ pub(super) fn table() -> Vec<Route> {
         route("/api/v1/listeners", Read, get(hunts::listeners)),
         route("/api/v1/policies", Read, get(policies::list)),
         route("/api/v1/policies/{name}", Read, get(policies::get)),
+        route("/api/v1/policies/{name}", Policy, put(policies::put)),
+        route("/api/v1/policies/{name}", Policy, delete(policies::remove)),
         route("/api/v1/policies:validate", Read, post(policies::validate)),
+        route("/api/v1/policies:simulate", Read, post(policies::simulate)),
+        route("/api/v1/policies:generate", Read, post(policies::generate)),
         route("/api/v1/config:reload", Policy, post(policies::reload)),
         route("/api/v1/suppressions", Read, get(suppressions::list)),
         route("/api/v1/suppressions", Triage, post(suppressions::add)),
@@ -97,6 +101,11 @@ pub(super) fn table() -> Vec<Route> {
         route("/api/v1/feeds", Read, get(feeds::list)),
         route("/api/v1/feeds/{target}", Policy, post(feeds::act)),
         route("/api/v1/sinks", Read, get(sinks::list)),
+        // A capture is somebody's traffic, and so is what is found in it.
+        route("/api/v1/replay", Triage, post(jobs::replay)),
+        route("/api/v1/jobs", Triage, get(jobs::list)),
+        route("/api/v1/jobs/{id}", Triage, get(jobs::get)),
+        route("/api/v1/jobs/{id}", Triage, delete(jobs::cancel)),
         route("/api/v1/decisions", Read, get(decisions::list)),
         // The paths of another product, where its clients look for them.
         route("/v1/decisions", Read, get(decisions::query)),

@@ -444,6 +444,50 @@ async fn findings_are_exported_and_hunted_for() {
 }
 
 #[tokio::test]
+async fn a_policy_is_put_simulated_proposed_and_removed() {
+    let state = tempfile::tempdir().unwrap();
+    let api = Api::keeping_policies(state.path());
+    let process = netd_engine::process::Process { exe: Some("/usr/bin/curl".into()), ..Default::default() };
+    let seen = conversation(40_000, EndReason::Idle);
+    api.flows.end(netd_engine::flow::Conversation { process: Some(process), ..seen });
+    api.findings.report(finding(1, Severity::High, 0.999));
+    let file = state.path().join("mine.yaml");
+    let policy = "apiVersion: netd/v1\nkind: ResponsePolicy\nmetadata: {name: mine}\nspec: {mode: enforce}\n";
+    std::fs::write(&file, policy).unwrap();
+    let bad = state.path().join("bad.yaml");
+    std::fs::write(&bad, policy.replace("enforce", "shoot")).unwrap();
+    let [file, bad] = [&file, &bad].map(|path| path.to_str().unwrap());
+    let since = ["--since", "2027-01-01T00:00:00Z"];
+
+    let printed = printed(
+        &api,
+        &[
+            &["policy", "put", "mine", file, "--dry-run"],
+            &["policy", "put", "mine", file],
+            &["policy", "put", "mine", file],
+            &["policy", "put", "mine", bad],
+            &["policy", "simulate", since[0], since[1]],
+            &["policy", "simulate", bad],
+            &["policy", "generate", since[0], since[1], "--least", "1"],
+            &["policy", "remove", "mine"],
+            &["policy", "remove", "default"],
+        ],
+    )
+    .await;
+
+    assert!(printed[0].1.starts_with("policy mine would be added\n"), "{}", printed[0].1);
+    assert!(printed[1].1.contains("policy mine added\nwarning: policy mine has no tests\n"), "{}", printed[1].1);
+    assert!(printed[2].1.contains("policy mine is as it was"), "{}", printed[2].1);
+    assert_eq!((printed[3].0, printed[3].1.contains("mine of the API:4:14: error: ")), (1, true), "{}", printed[3].1);
+    assert!(printed[4].1.starts_with("1 findings and 1 flows since 2027"), "{}", printed[4].1);
+    assert!(printed[4].1.contains("198.51.100.9:443 tcp  cut       mine"), "{}", printed[4].1);
+    assert_eq!((printed[5].0, printed[5].1.contains("bad.yaml:4:14: error: ")), (1, true), "{}", printed[5].1);
+    assert!(printed[6].1.contains("processes: [\"/usr/bin/curl\"]"), "{}", printed[6].1);
+    assert_eq!(printed[7], (0, "policy mine removed\n".to_owned()));
+    assert_eq!((printed[8].0, printed[8].1.contains("netd ships")), (1, true), "{}", printed[8].1);
+}
+
+#[tokio::test]
 async fn a_request_is_printed_and_not_sent() {
     let api = Api::new();
     api.findings.report(finding(4, Severity::High, 0.9));

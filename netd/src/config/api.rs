@@ -20,6 +20,8 @@ pub struct Api {
     pub hosts: Vec<String>,
     /// Whether it shows its documentation at `/docs`.
     pub docs: bool,
+    /// Whether it may have processes of findings killed; it keeps CAP_KILL.
+    pub kill: bool,
     /// What whoever reaches a loopback address may do without a token.
     pub loopback: Grant,
     /// Group of unix sockets; empty: the daemon's own.
@@ -73,6 +75,7 @@ impl Default for Api {
             ],
             hosts: Vec::new(),
             docs: true,
+            kill: false,
             loopback: Grant::Read,
             group: String::new(),
             group_scope: Grant::Read,

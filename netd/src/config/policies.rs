@@ -4,7 +4,7 @@ use std::fs::{self, File};
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
-use netd_engine::policy::{Fault, MOST, Policies, Source};
+use netd_engine::policy::{Fault, MOST, Place, Policies, Source};
 use netd_engine::services::Services;
 
 /// The policy that netd ships: findings only.
@@ -17,14 +17,52 @@ const MAX_FILE: u64 = 1 << 20;
 #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))]
 pub struct Faults(pub Vec<Fault>);
 
+/// A file of policies as it was read.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Text {
+    /// What faults call the file.
+    pub file: String,
+    pub text: String,
+}
+
+/// The files of policies at a path: what could be read of them, and the faults of the others.
+#[derive(Debug, Default)]
+pub struct Texts {
+    pub texts: Vec<Text>,
+    pub faults: Vec<Fault>,
+}
+
 /// Reads policies: of a file, or of every `*.yaml` and `*.yml` of a directory by name. An empty path is the one that
 /// netd ships.
 ///
 /// # Errors
 /// Each fault with file, line and column, and what was expected.
 pub fn read(path: &Path) -> Result<Policies, Faults> {
+    let Texts { texts, faults } = texts(path)?;
+    stated(&texts, faults).map(|(policies, _)| policies)
+}
+
+/// Returns what texts state together, and where.
+///
+/// # Errors
+/// `faults`, and those of the texts.
+pub fn stated(texts: &[Text], faults: Vec<Fault>) -> Result<(Policies, Vec<Place>), Faults> {
+    let sources: Vec<_> = texts.iter().map(|Text { file, text }| Source { file, text }).collect();
+    match Policies::read_placed(&sources) {
+        Ok(stated) if faults.is_empty() => Ok(stated),
+        Ok(_) => Err(Faults(faults)),
+        Err(more) => Err(Faults(faults.into_iter().chain(more).collect())),
+    }
+}
+
+/// Reads the files of policies at a path, in their order. An empty path is the policy that netd ships.
+///
+/// # Errors
+/// When there are none, or too many.
+pub fn texts(path: &Path) -> Result<Texts, Faults> {
     if path.as_os_str().is_empty() {
-        return Policies::read(&[Source { file: "the policy netd ships", text: SHIPPED }]).map_err(Faults);
+        let shipped = Text { file: "the policy netd ships".to_owned(), text: SHIPPED.to_owned() };
+        return Ok(Texts { texts: vec![shipped], faults: Vec::new() });
     }
     let fault = |path: &Path, error: io::Error| Fault::whole(path.display().to_string(), error.to_string());
     let files = files(path).map_err(|error| Faults(vec![fault(path, error)]))?;
@@ -32,19 +70,14 @@ pub fn read(path: &Path) -> Result<Policies, Faults> {
         let message = format!("{} policy files; expected from 1 to {MOST} that end in .yaml or .yml", files.len());
         return Err(Faults(vec![Fault::whole(path.display().to_string(), message)]));
     }
-    let (mut texts, mut faults) = (Vec::new(), Vec::new());
+    let mut read = Texts::default();
     for file in files {
         match text(&file) {
-            Ok(text) => texts.push((file.display().to_string(), text)),
-            Err(error) => faults.push(fault(&file, error)),
+            Ok(text) => read.texts.push(Text { file: file.display().to_string(), text }),
+            Err(error) => read.faults.push(fault(&file, error)),
         }
     }
-    let sources: Vec<_> = texts.iter().map(|(file, text)| Source { file, text }).collect();
-    match Policies::read(&sources) {
-        Ok(policies) if faults.is_empty() => Ok(policies),
-        Ok(_) => Err(Faults(faults)),
-        Err(more) => Err(Faults(faults.into_iter().chain(more).collect())),
-    }
+    Ok(read)
 }
 
 /// Returns whether a change of this file can be one of policies at `path`. Kubernetes swaps `..data` beneath its files.
@@ -96,6 +129,12 @@ fn text(file: &Path) -> io::Result<String> {
         true => Ok(text),
         false => Err(io::Error::other(format!("more than {MAX_FILE} bytes; a policy is a few kilobytes"))),
     }
+}
+
+/// Returns whether the policy that netd ships has this name.
+#[must_use]
+pub fn is_shipped(name: &str) -> bool {
+    Policies::read(&[Source { file: "", text: SHIPPED }]).is_ok_and(|shipped| shipped.get(name).is_some())
 }
 
 /// Returns what can be meant and is likely not.

@@ -16,7 +16,7 @@ pub enum Takes {
 }
 
 /// Every key of the configuration file.
-pub const KEYS: [(&str, Takes); 44] = [
+pub const KEYS: [(&str, Takes); 45] = [
     ("mode", Takes::Restart),
     ("interfaces", Takes::Restart),
     ("xdp", Takes::Restart),
@@ -40,6 +40,7 @@ pub const KEYS: [(&str, Takes); 44] = [
     ("api.listen", Takes::Restart),
     ("api.hosts", Takes::Restart),
     ("api.docs", Takes::Restart),
+    ("api.kill", Takes::Restart),
     ("api.loopback", Takes::Restart),
     ("api.group", Takes::Restart),
     ("api.group_scope", Takes::Restart),

@@ -65,11 +65,12 @@ fn privileges(status: &Value) -> Check {
     let held = &status["privileges"];
     let names: Vec<String> = list(held, "capabilities").map(|held| text(&held["name"])).collect();
     let names = if names.is_empty() { "no capability".to_owned() } else { names.join(" ") };
+    let kills = if status["api_kill"]["allowed"] == true { "; the API may kill processes of findings" } else { "" };
     match text(&held["level"]).as_str() {
         "keep" => {
             Check::warn("held", "everything that netd was started with", "privileges = \"drop\" in the configuration")
         }
-        _ => Check::ok("held", names),
+        _ => Check::ok("held", format!("{names}{kills}")),
     }
 }
 
@@ -104,6 +105,15 @@ mod tests {
             "losses": [{"stage": "x", "lost": 0}], "privileges": {"level": "drop", "capabilities": []},
             "audit": {"seq": 3, "error": null},
         })
+    }
+
+    #[test]
+    fn that_the_api_may_kill_is_told_with_what_is_held() {
+        let mut status = healthy();
+        status["api_kill"] = json!({"allowed": true, "why_not": null});
+
+        assert_eq!(privileges(&status).found, "no capability; the API may kill processes of findings");
+        assert_eq!(privileges(&healthy()).found, "no capability");
     }
 
     #[test]

@@ -10,6 +10,8 @@ use std::{fs, io, process};
 
 use netd_engine::process::{Class, Process, ProcessId, Programs};
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
+use schemars::JsonSchema;
+use serde::Serialize;
 
 use super::process::files::{self, Stat};
 
@@ -43,14 +45,7 @@ pub enum Error {
 /// When the process is gone or must not be signalled, or its group holds init, netd or a login server: then nobody got
 /// the signal. When a process could not be signalled, others may have been.
 pub fn signal(id: ProcessId, signal: Signal, programs: &Programs) -> Result<usize, Error> {
-    let pid = id.pid;
-    match pid {
-        0 | 1 => return Err(Error::Never { pid, whom: "init" }),
-        _ if pid == process::id() => return Err(Error::Never { pid, whom: "netd" }),
-        _ if id.start_ticks == 0 => return Err(Error::Unknown { pid }),
-        _ => {}
-    }
-    let leader = Held::take(pid).filter(|held| held.stat.start == id.start_ticks).ok_or(Error::Gone { pid })?;
+    let leader = Held::leader(id)?;
     let mut signalled = HashSet::new();
     for _ in 0..ROUNDS {
         let members = members(&leader, programs)?;
@@ -69,6 +64,27 @@ pub fn signal(id: ProcessId, signal: Signal, programs: &Programs) -> Result<usiz
     Ok(signalled.len())
 }
 
+/// A process that a signal would reach.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct Member {
+    /// Its number.
+    pub pid: u32,
+    /// Its own name for itself.
+    pub comm: String,
+}
+
+/// Returns whom [`signal`] would reach, the lowest number first.
+///
+/// # Errors
+///
+/// As [`signal`].
+pub fn whom(id: ProcessId, programs: &Programs) -> Result<Vec<Member>, Error> {
+    let members = members(&Held::leader(id)?, programs)?;
+    let mut named: Vec<_> = members.into_iter().map(|Held { pid, stat, .. }| Member { pid, comm: stat.comm }).collect();
+    named.sort_unstable_by_key(|member| member.pid);
+    Ok(named)
+}
+
 /// A process that stays the same one as long as this is held.
 struct Held {
     pid: u32,
@@ -77,6 +93,22 @@ struct Held {
 }
 
 impl Held {
+    /// Returns the process that is meant, unless it must not be signalled.
+    fn leader(id: ProcessId) -> Result<Self, Error> {
+        let pid = id.pid;
+        match pid {
+            0 | 1 => return Err(Error::Never { pid, whom: "init" }),
+            _ if pid == process::id() => return Err(Error::Never { pid, whom: "netd" }),
+            _ if id.start_ticks == 0 => return Err(Error::Unknown { pid }),
+            _ => {}
+        }
+        let leader = Self::take(pid).filter(|held| held.stat.start == id.start_ticks).ok_or(Error::Gone { pid })?;
+        match leader.stat.is_kernels {
+            true => Err(Error::Never { pid, whom: "a thread of the kernel" }),
+            false => Ok(leader),
+        }
+    }
+
     /// Returns none for a process that is gone.
     fn take(pid: u32) -> Option<Self> {
         let pidfd = pidfd_open(Pid::from_raw(pid.cast_signed())?, PidfdFlags::empty()).ok()?;
@@ -99,6 +131,9 @@ fn members(leader: &Held, programs: &Programs) -> Result<Vec<Held>, Error> {
         }
         if *pid == process::id() {
             return Err(holds("netd itself"));
+        }
+        if stat.is_kernels {
+            return Err(holds("a thread of the kernel"));
         }
         let is_below = is_below(*pid, leader.pid, &all);
         match class(*pid, stat, programs).filter(|_| !is_below) {

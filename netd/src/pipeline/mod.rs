@@ -22,6 +22,7 @@ mod management;
 mod names;
 mod operators;
 mod policies;
+mod replays;
 mod respond;
 mod shift;
 mod sinks;
@@ -61,6 +62,7 @@ use crate::{
     host::logins::Ports,
     kernel::{self, Kernel, interfaces},
     privileges,
+    signals::{Killer, Signaller},
     sinks::Sink,
     store::{
         Findings, Flows,
@@ -68,6 +70,7 @@ use crate::{
         events::Events,
         evidence::Evidence,
         history::{History, Limits},
+        jobs::Jobs,
         policies::{Book, Files},
         questions, status,
         suppressions::Suppressions,
@@ -203,7 +206,8 @@ struct Parts {
     commands: mpsc::Receiver<verdicts::Command>,
     enforcements: mpsc::Receiver<respond::Asked>,
     orders: mpsc::Receiver<netd_engine::respond::Order>,
-    programs: Arc<netd_engine::process::Programs>,
+    signaller: Signaller,
+    killer: Killer,
     findings: Arc<Findings>,
     flows: Arc<Flows>,
     events: Events,
@@ -222,6 +226,9 @@ struct Parts {
     refused: Arc<AtomicU64>,
     history: Option<Arc<History>>,
     historian: Option<history::Keeper>,
+    jobs: Jobs,
+    /// None without a place to keep captures.
+    replayer: Option<replays::Replayer>,
 }
 
 impl Parts {
@@ -236,14 +243,14 @@ impl Parts {
         let responder = respond::Responder {
             handle: self.handle.clone(),
             findings: Arc::clone(&self.findings),
-            programs: self.programs,
+            signaller: self.signaller.clone(),
             refused: self.refused,
-            audit: self.audit.clone(),
             shift: self.analyst.shift,
         };
         let names = names::run(self.handle.clone(), self.resolved);
         let feeds = self.feeds.run(self.handle.clone(), shutdown.clone());
         let sinks = self.sinks.start()?;
+        let replaying = self.replayer.map(replays::Replayer::start).transpose()?;
         let context = api::Context {
             verdicts: self.handle,
             findings: self.findings,
@@ -262,6 +269,8 @@ impl Parts {
             hosts: self.hosts,
             databases: Arc::clone(&self.databases),
             history: self.history,
+            jobs: self.jobs.clone(),
+            killer: self.killer,
             audit: self.audit.clone(),
             tokens: self.tokens,
             doorkeeper: self.doorkeeper,
@@ -312,6 +321,7 @@ impl Parts {
             ended = self.watcher.run(kernel, shutdown.clone()) => ended.context("the watcher ended early"),
         };
         shutdown.cancel();
+        self.jobs.close();
         while let Some(ended) = tasks.join_next().await {
             result = result.and(ended.context("a task panicked").flatten());
         }
@@ -324,6 +334,10 @@ impl Parts {
             None => Ok(()),
         };
         sinks.finish().await;
+        // It ends within milliseconds of being told to; a fault of its own was logged and takes nothing else along.
+        if let Some(replaying) = replaying {
+            let _ = tokio::task::spawn_blocking(|| replaying.join()).await;
+        }
         result.and(ended).and(kept)
     }
 }

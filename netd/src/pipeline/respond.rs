@@ -10,7 +10,6 @@ use std::{
 
 use netd_common::control::Mode;
 use netd_engine::{
-    process::Programs,
     respond::{Measure, Order},
     verdict::Verdict,
 };
@@ -21,9 +20,10 @@ use tracing::{info, warn};
 use super::shift::Shift;
 use crate::{
     host::{group, sockets},
+    signals::{self, Signaller},
     store::{
         Findings,
-        audit::{Actor, Audit, Caller, Change, Effect},
+        audit::{Actor, Caller},
         responses::{Done, Outcome, Response},
     },
     time,
@@ -33,10 +33,9 @@ use crate::{
 pub(super) struct Responder {
     pub(super) handle: Handle,
     pub(super) findings: Arc<Findings>,
-    pub(super) programs: Arc<Programs>,
+    pub(super) signaller: Signaller,
     /// Automatic verdicts that the service refused.
     pub(super) refused: Arc<AtomicU64>,
-    pub(super) audit: Audit,
     pub(super) shift: Shift,
 }
 
@@ -164,19 +163,19 @@ impl Responder {
         let Some(id) = order.process else {
             return Err((Outcome::Failed, "no process of this host is known for it".to_owned()));
         };
-        let change = Change::new(Effect::Increases, "process.signal", format!("pid {}", id.pid));
         let caller = Caller { actor: Actor::Finding { id: order.finding }, request: None };
-        let admitted = self.audit.admit(time::now(), &caller, change.reason(format!("{signal:?}")));
-        admitted.map_err(|error| (Outcome::Refused, error.to_string()))?;
-        let programs = Arc::clone(&self.programs);
-        let told = blocking(move || Ok::<_, std::convert::Infallible>(group::signal(id, signal, &programs))).await?;
-        told.map_err(|error| match error {
-            group::Error::Never { .. } | group::Error::Holds { .. } | group::Error::Unknown { .. } => {
-                (Outcome::Refused, error.to_string())
-            }
-            group::Error::Gone { .. } | group::Error::Read { .. } | group::Error::Signal { .. } => {
-                (Outcome::Failed, format!("{:#}", anyhow::Error::new(error)))
-            }
+        self.signaller.signal(id, signal, &caller, order.detector).await.map_err(|error| {
+            let outcome = match &error {
+                signals::Error::Unrecorded(_)
+                | signals::Error::Group(
+                    group::Error::Never { .. } | group::Error::Holds { .. } | group::Error::Unknown { .. },
+                ) => return (Outcome::Refused, error.to_string()),
+                signals::Error::Group(
+                    group::Error::Gone { .. } | group::Error::Read { .. } | group::Error::Signal { .. },
+                )
+                | signals::Error::Lost => Outcome::Failed,
+            };
+            (outcome, format!("{:#}", anyhow::Error::new(error)))
         })
     }
 }

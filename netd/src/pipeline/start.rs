@@ -14,13 +14,14 @@ use tracing::{info, warn};
 
 use super::{
     ENFORCE_QUEUE, LOOKUPS, LOOKUPS_PER_S, Options, Parts, analyse, feeds, force, geoip, history, host, intel,
-    management, policies, shift, sinks, snapshot, succession, surroundings, sweep, watch,
+    management, policies, replays, shift, sinks, snapshot, succession, surroundings, sweep, watch,
 };
 use crate::{
     api, config,
     host::addresses::{self, Addresses},
     kernel::{self, Kernel, interfaces},
     privileges,
+    signals::{Killer, Signaller},
     sinks::{Sink, Site, Surroundings},
     store::{
         Findings, Flows,
@@ -29,7 +30,8 @@ use crate::{
         events::Events,
         evidence::Evidence,
         history::Limits,
-        policies::{Book, InForce},
+        jobs::{self, Jobs},
+        policies::{Book, Collection, InForce, Written},
         questions,
         suppressions::Suppressions,
         tokens::Tokens,
@@ -44,7 +46,6 @@ fn plan(options: &Options) -> privileges::Plan {
         config::Privileges::Drop => privileges::Level::Drop,
         config::Privileges::None => privileges::Level::None,
     };
-    let signals = options.engine.policies.iter().any(|policy| policy.signal().is_some());
     let folders = options.api.listen.iter().filter_map(|listen| match listen {
         api::Listen::Unix(path) => path.parent().map(std::path::Path::to_owned),
         api::Listen::Tcp(_) | api::Listen::Tls(_) => None,
@@ -53,12 +54,12 @@ fn plan(options: &Options) -> privileges::Plan {
     // At the end its directory of pins goes, which takes the right to remove from the one above.
     let pins = options.kernel.bpffs.parent().unwrap_or(&options.kernel.bpffs).to_owned();
     let writable = options.state_dir.iter().cloned().chain([pins]).chain(folders).chain(outputs);
-    privileges::Plan { level, signals, writable: writable.collect() }
+    privileges::Plan { level, writable: writable.collect(), ..privileges::Plan::default() }
 }
 
 /// Loads, takes over what a former run left, attaches, and gives up the privileges for that.
 pub(super) fn start(options: Options) -> anyhow::Result<(Kernel, Parts)> {
-    let privileges = plan(&options);
+    let mut privileges = plan(&options);
     let (mut kernel, mut degraded) = Kernel::load(&options.kernel).context("cannot load the kernel programs")?;
     // Until everything is in place a failure must leave enforcement of a former run as it was.
     kernel.keep(true);
@@ -83,6 +84,10 @@ pub(super) fn start(options: Options) -> anyhow::Result<(Kernel, Parts)> {
 
     let disk =
         options.state_dir.as_deref().map(StateDir::open).transpose().context("cannot open the state directory")?;
+    let (written, collection) = stated(&options.files.policies, disk.clone(), &mut degraded)?;
+    engine_config.policies = collection.policies();
+    let signals = engine_config.policies.iter().any(|policy| policy.signal().is_some());
+    privileges.signals = signals || options.api.kill;
     let mut protect = force::guards(&addresses, &options.protect);
     protect.push((Guard::Management, present.iter().copied().map(IpNet::from).collect()));
     let settings = Settings {
@@ -132,11 +137,12 @@ pub(super) fn start(options: Options) -> anyhow::Result<(Kernel, Parts)> {
     let historian = past.map(|past| past.keeper(events.listen(), Arc::clone(&findings)));
     let (enforce, enforcements) = mpsc::channel(ENFORCE_QUEUE);
     let (respond, orders) = mpsc::channel(ENFORCE_QUEUE);
-    let programs = Arc::new(engine_config.programs.clone());
+    let signaller = Signaller { audit: audit.clone(), programs: Arc::new(engine_config.programs.clone()) };
     let (resolve, resolved) = mpsc::channel(ENFORCE_QUEUE);
     let (feeds, board, texts) = feeds::Feeds::new(options.feeds, disk_for_histories.clone());
     let (intel, renewed) = intel::Renewer::new(options.lists, options.intel, texts);
     let (tell_lookup, lookups) = mpsc::channel(LOOKUPS);
+    let (jobs, queue) = jobs_of(options.state_dir.as_deref(), &mut degraded);
     let (asker, asked) = questions::channel();
     let (handle, commands) = verdicts::channel();
     let operators = Operators::new(handle.clone());
@@ -145,11 +151,11 @@ pub(super) fn start(options: Options) -> anyhow::Result<(Kernel, Parts)> {
         surroundings::Follower::new(changes, addresses, configured, logged_in.clone(), handle.clone());
     let doorkeeper = api::Doorkeeper::new(options.api.access(), Arc::clone(&tokens), operators);
     let in_force = InForce {
-        policies: Arc::clone(&engine_config.policies),
+        policies: collection,
         services: engine_config.services.clone(),
         weights: Arc::new(engine_config.weights.clone()),
     };
-    let book = Book::new(options.files.clone(), in_force);
+    let book = Book::new(options.files.clone(), in_force).keeping(written);
     let book = Arc::new(if held.may_signal() { book } else { book.without_signals() });
     for policy in book.policies().iter() {
         if let Some(why) = book.withheld(policy) {
@@ -158,6 +164,13 @@ pub(super) fn start(options: Options) -> anyhow::Result<(Kernel, Parts)> {
             degraded.push(kernel::Degraded { what: format!("policy {}", policy.name), why, consequence });
         }
     }
+    let replayer = queue.map(|queue| replays::Replayer {
+        queue,
+        read: book.subscribe(),
+        intel: renewed.clone(),
+        databases: Arc::clone(&databases),
+        local: options.local_networks.clone(),
+    });
     let (keeper, kept) = policies::Keeper::new(Arc::clone(&book), &options.files.policies, handle.clone());
     let (tally, tallies) = channel::channel(analyse::Tally::default());
     let mut engine = snapshot::restored(engine_config, disk_for_histories.as_ref());
@@ -223,7 +236,8 @@ pub(super) fn start(options: Options) -> anyhow::Result<(Kernel, Parts)> {
         commands,
         enforcements,
         orders,
-        programs,
+        killer: killer(options.api.kill, &held, &signaller),
+        signaller,
         findings,
         flows,
         events,
@@ -241,8 +255,56 @@ pub(super) fn start(options: Options) -> anyhow::Result<(Kernel, Parts)> {
         refused,
         history,
         historian,
+        jobs,
+        replayer,
     };
     Ok((kernel, parts))
+}
+
+/// Reads the policies: the operator's, which must be sound, and those of the API as far as they go together with them.
+fn stated(
+    path: &Path,
+    disk: Option<StateDir>,
+    degraded: &mut Vec<kernel::Degraded>,
+) -> anyhow::Result<(Written, Collection)> {
+    let mut written = Written::open(disk);
+    let (collection, left_out) = written.read(path)?;
+    degraded.extend(left_out.into_iter().map(|left_out| kernel::Degraded {
+        what: format!("policy {} of the API", left_out.name),
+        why: left_out.why.to_string(),
+        consequence: format!("it is kept and not in force; netd policy remove {} gives it up", left_out.name),
+    }));
+    Ok((written, collection))
+}
+
+/// Returns who kills processes for the API.
+fn killer(is_wanted: bool, held: &privileges::Held, signaller: &Signaller) -> Killer {
+    let withheld = match (is_wanted, held.may_signal()) {
+        (true, true) => None,
+        (true, false) => {
+            Some("netd does not hold CAP_KILL: its unit has to grant it, and privileges = \"none\" gives it up")
+        }
+        (false, _) => {
+            Some("restart needed: [api] kill = true in the configuration keeps CAP_KILL and lets the API use it")
+        }
+    };
+    Killer { signaller: signaller.clone(), withheld }
+}
+
+/// Makes room for captures that are replayed; without it netd goes on.
+fn jobs_of(state_dir: Option<&Path>, degraded: &mut Vec<kernel::Degraded>) -> (Jobs, Option<jobs::Queue>) {
+    let Some(state_dir) = state_dir else { return (Jobs::default(), None) };
+    match Jobs::open(state_dir) {
+        Ok((jobs, queue)) => (jobs, Some(queue)),
+        Err(error) => {
+            degraded.push(kernel::Degraded {
+                what: "replay".to_owned(),
+                why: error.to_string(),
+                consequence: "POST /api/v1/replay takes no capture".to_owned(),
+            });
+            (Jobs::default(), None)
+        }
+    }
 }
 
 /// Opens history; without it netd goes on.

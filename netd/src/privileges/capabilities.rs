@@ -22,7 +22,7 @@ const NEEDED: [(caps::Capability, &str); 4] = [
     (caps::Capability::CAP_DAC_READ_SEARCH, "reads executables and folders that only their owner may read"),
     (caps::Capability::CAP_SYS_ADMIN, "looks for sockets in the network namespaces of containers"),
 ];
-const SIGNALS: (caps::Capability, &str) = (caps::Capability::CAP_KILL, "stops or kills, as a policy asks");
+const SIGNALS: (caps::Capability, &str) = (caps::Capability::CAP_KILL, "stops or kills, as a policy or the API asks");
 /// Before 6.1 the kernel asks for these even where a descriptor is held.
 const OLD_KERNEL: [(caps::Capability, &str); 2] = [
     (caps::Capability::CAP_BPF, "reads and writes maps before kernel 6.1"),

@@ -34,7 +34,7 @@ pub enum Level {
 #[derive(Clone, Debug, Default)]
 pub struct Plan {
     pub level: Level,
-    /// Whether a policy lets processes be stopped or killed.
+    /// Whether a policy, or the API, may have processes stopped or killed.
     pub signals: bool,
     /// Folders that are written to.
     pub writable: Vec<PathBuf>,

@@ -2,4 +2,7 @@
 
 pub mod accounting;
 pub mod capture;
+pub mod job;
 pub mod replay;
+pub mod summary;
+pub mod watch;

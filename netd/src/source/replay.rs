@@ -12,6 +12,7 @@ use netd_engine::{Command, Engine};
 
 use super::accounting::{Accounting, Arrival};
 use super::capture::{Capture, Error, Frame, Link, network_layer};
+use super::watch::Watched;
 
 /// The engine's clock ticks once in this much capture time.
 const TICK_NS: u64 = 1_000_000_000;
@@ -50,12 +51,27 @@ pub struct Replay {
     /// Asked when the captures are at their end, before their conversations are.
     question: Option<Question>,
     explanation: Option<Explanation>,
+    watched: Option<Watched>,
 }
 
 impl Replay {
     #[must_use]
     pub fn new(accounting: Accounting) -> Self {
-        Self { accounting, tally: Tally::default(), now_ns: 0, next_tick_ns: 0, question: None, explanation: None }
+        Self {
+            accounting,
+            tally: Tally::default(),
+            now_ns: 0,
+            next_tick_ns: 0,
+            question: None,
+            explanation: None,
+            watched: None,
+        }
+    }
+
+    /// Tells somebody how far it is, and ends where it is when it is asked to.
+    #[must_use]
+    pub fn watched(self, by: Watched) -> Self {
+        Self { watched: Some(by), ..self }
     }
 
     /// Asks the engine at the end of the captures.
@@ -107,6 +123,9 @@ impl Replay {
         } else if let Some(capture) = captures.pop() {
             errors.extend(self.read(capture, engine, &mut each).err());
         }
+        if let Some(watched) = &self.watched {
+            watched.note(self.tally.packets, self.tally.bytes);
+        }
         self.accounting.finish(self.now_ns, engine);
         engine.tick(Timestamp(self.now_ns));
         self.explanation = self.question.as_ref().map(|question| engine.explain(question));
@@ -116,10 +135,17 @@ impl Replay {
     }
 
     fn read(&mut self, mut capture: Capture, engine: &mut Engine, each: &mut impl FnMut(Command)) -> Result<(), Error> {
-        while let Some(frame) = capture.next_frame()? {
+        while self.goes_on()
+            && let Some(frame) = capture.next_frame()?
+        {
             self.observe(&frame, engine, each);
         }
         Ok(())
+    }
+
+    #[inline]
+    fn goes_on(&self) -> bool {
+        self.watched.as_ref().is_none_or(|watched| watched.goes_on(self.tally.packets, self.tally.bytes))
     }
 
     fn merge(
@@ -131,7 +157,9 @@ impl Replay {
     ) {
         let mut heads: Vec<Head> = captures.into_iter().filter_map(|capture| Head::open(capture, errors)).collect();
         // Of equal times the capture named first comes first.
-        while let Some(next) = (0..heads.len()).min_by_key(|at| heads[*at].time_ns) {
+        while self.goes_on()
+            && let Some(next) = (0..heads.len()).min_by_key(|at| heads[*at].time_ns)
+        {
             self.observe(&heads[next].frame(), engine, each);
             if !heads[next].advance(errors) {
                 heads.remove(next);

@@ -11,6 +11,8 @@ use std::str::FromStr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use netd_engine::policy::Name as PolicyName;
+
 use crate::verdicts::blocklist::ListName;
 
 /// Why the state directory could not be used.
@@ -26,7 +28,8 @@ pub enum Error {
     Lost,
 }
 
-/// One file of the state directory. Every name is a constant, a number or a [`ListName`]: no other text becomes a path.
+/// One file of the state directory. Every name is a constant, a number, a [`ListName`] or a [`PolicyName`]: no other text
+/// becomes a path.
 #[derive(Clone, Copy, Debug)]
 pub enum File<'a> {
     Verdicts,
@@ -39,6 +42,25 @@ pub enum File<'a> {
     Undo(u64),
     /// The last good copy of a feed.
     Feed(&'a ListName),
+    /// A policy that the API was given.
+    Policy(&'a PolicyName),
+}
+
+impl File<'_> {
+    /// Returns what makes the first line a comment to whoever else reads the content's format.
+    const fn comment(self) -> &'static str {
+        match self {
+            Self::Policy(_) => COMMENT,
+            Self::Verdicts
+            | Self::Suppressions
+            | Self::Tokens
+            | Self::Histories
+            | Self::List(_)
+            | Self::AllowList(_)
+            | Self::Undo(_)
+            | Self::Feed(_) => "",
+        }
+    }
 }
 
 /// The state directory, held by one daemon at a time.
@@ -50,13 +72,15 @@ pub struct StateDir {
     unread: Arc<AtomicU64>,
 }
 
-const FOLDERS: [&str; 4] = ["lists", "allowlists", "undo", "feeds"];
+const FOLDERS: [&str; 5] = ["lists", "allowlists", "undo", "feeds", "policies"];
 /// The audit log's folder in the state directory.
 pub const AUDIT: &str = "audit";
 /// The folder of netd's own authority for TLS.
 pub const TLS: &str = "tls";
 
 const MAGIC: &str = "netd-state 1";
+/// YAML's.
+const COMMENT: &str = "# ";
 
 /// Bytes that are hashed and written in one go.
 const BUFFER: usize = 256 << 10;
@@ -89,7 +113,7 @@ impl StateDir {
     ) -> Result<(), Error> {
         let path = self.path_of(file);
         let temporary = path.with_extension("tmp");
-        let written = write_through(&temporary, content).map_err(io_error("write", &temporary));
+        let written = write_through(&temporary, file.comment(), content).map_err(io_error("write", &temporary));
         if let Err(error) = written {
             // Leaves room on a full disk; that the file cannot be removed either adds nothing.
             let _ = fs::remove_file(&temporary);
@@ -162,6 +186,12 @@ impl StateDir {
         self.stems("allowlists", ".list")
     }
 
+    /// Returns the names of the saved policies, in order.
+    #[must_use]
+    pub fn policies(&self) -> Vec<PolicyName> {
+        self.stems("policies", ".yaml")
+    }
+
     /// Returns the numbers of the saved undos, in order.
     #[must_use]
     pub fn undos(&self) -> Vec<u64> {
@@ -194,13 +224,14 @@ impl StateDir {
             File::AllowList(name) => self.path.join("allowlists").join(format!("{name}.list")),
             File::Undo(id) => self.path.join("undo").join(format!("{id}.undo")),
             File::Feed(name) => self.path.join("feeds").join(format!("{name}.feed")),
+            File::Policy(name) => self.path.join("policies").join(format!("{name}.yaml")),
         }
     }
 }
 
 /// The first line, whose length is the same whatever it says.
-fn head(length: u64, hash: &blake3::Hash) -> String {
-    format!("{MAGIC} {length:020} {}\n", hash.to_hex())
+fn head(comment: &str, length: u64, hash: &blake3::Hash) -> String {
+    format!("{comment}{MAGIC} {length:020} {}\n", hash.to_hex())
 }
 
 /// Hands on what it counts and hashes.
@@ -223,15 +254,19 @@ impl<W: io::Write> io::Write for Hashing<W> {
     }
 }
 
-fn write_through(path: &Path, content: impl FnOnce(&mut dyn io::Write) -> io::Result<()>) -> io::Result<()> {
+fn write_through(
+    path: &Path,
+    comment: &str,
+    content: impl FnOnce(&mut dyn io::Write) -> io::Result<()>,
+) -> io::Result<()> {
     let mut file = options().truncate(true).open(path)?;
     // The place of the first line, which is known last.
-    file.write_all(head(0, &blake3::hash(b"")).as_bytes())?;
+    file.write_all(head(comment, 0, &blake3::hash(b"")).as_bytes())?;
     let mut out = io::BufWriter::with_capacity(BUFFER, Hashing { out: file, hasher: blake3::Hasher::new(), length: 0 });
     content(&mut out)?;
     let Hashing { out: mut file, hasher, length } = out.into_inner().map_err(io::IntoInnerError::into_error)?;
     file.rewind()?;
-    file.write_all(head(length, &hasher.finalize()).as_bytes())?;
+    file.write_all(head(comment, length, &hasher.finalize()).as_bytes())?;
     file.sync_all()
 }
 
@@ -239,6 +274,7 @@ fn write_through(path: &Path, content: impl FnOnce(&mut dyn io::Write) -> io::Re
 fn checked(bytes: &[u8]) -> Option<&[u8]> {
     let end = bytes.iter().take(256).position(|b| *b == b'\n')?;
     let (head, content) = (std::str::from_utf8(bytes.get(..end)?).ok()?, bytes.get(end + 1..)?);
+    let head = head.strip_prefix(COMMENT).unwrap_or(head);
     let (length, hash) = head.strip_prefix(MAGIC)?.strip_prefix(' ')?.split_once(' ')?;
     let is_whole = length.parse() == Ok(content.len()) && blake3::hash(content).to_hex().as_str() == hash;
     is_whole.then_some(content)

@@ -9,6 +9,7 @@ pub mod evidence;
 mod findings;
 mod flows;
 pub mod history;
+pub mod jobs;
 pub mod policies;
 pub mod questions;
 mod record;

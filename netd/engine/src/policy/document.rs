@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
+use std::str::FromStr;
 
 use schemars::{JsonSchema, Schema};
 use serde::{Deserialize, Serialize};
@@ -18,6 +19,74 @@ pub struct Source<'a> {
     pub file: &'a str,
     pub text: &'a str,
 }
+
+/// Where a policy stands.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Place {
+    /// In which of the sources, from 0.
+    pub source: usize,
+    /// A line of its document, from 1.
+    pub line: u64,
+}
+
+impl Place {
+    /// Returns the policy's document, out of the text of its source.
+    #[must_use]
+    pub fn document<'t>(&self, text: &'t str) -> &'t str {
+        let (mut start, mut at) = (0, 0);
+        for (number, line) in (1..).zip(text.split_inclusive('\n')) {
+            let is_divider = line
+                .strip_prefix("---")
+                .is_some_and(|rest| rest.is_empty() || rest.starts_with([' ', '\t', '\r', '\n']));
+            if is_divider && number > self.line {
+                return text.get(start..at).unwrap_or(text);
+            }
+            if is_divider {
+                // What follows on the divider's line belongs to the document.
+                start = if line.trim_end().len() > 3 { at } else { at + line.len() };
+            }
+            at += line.len();
+        }
+        text.get(start..).unwrap_or(text)
+    }
+}
+
+/// A policy's name: 1 to 64 letters, digits, `-`, `_`, `.`. It is safe in paths, metrics and logs.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Name(String);
+
+/// Why a text cannot be a policy's name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BadName(String);
+
+impl Name {
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for Name {
+    type Err = BadName;
+
+    fn from_str(text: &str) -> Result<Self, BadName> {
+        name_flaw(text).map_or_else(|| Ok(Self(text.to_owned())), |flaw| Err(BadName(flaw)))
+    }
+}
+
+impl fmt::Display for Name {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Display for BadName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for BadName {}
 
 /// One thing that is wrong, and where.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
@@ -117,10 +186,10 @@ pub fn schema() -> Schema {
 }
 
 /// Reads every document of every file; a name stands once in all of them.
-pub(super) fn read(sources: &[Source<'_>]) -> Result<Vec<Policy>, Vec<Fault>> {
+pub(super) fn read(sources: &[Source<'_>]) -> Result<Vec<(Policy, Place)>, Vec<Fault>> {
     let (mut policies, mut faults) = (Vec::new(), Vec::new());
     let mut names = HashMap::<String, String>::new();
-    for source in sources {
+    for (at, source) in sources.iter().enumerate() {
         let documents = match documents(*source) {
             Ok(documents) => documents,
             Err(fault) => {
@@ -139,7 +208,8 @@ pub(super) fn read(sources: &[Source<'_>]) -> Result<Vec<Policy>, Vec<Fault>> {
             if let Some(flaw) = spec.value.flaw() {
                 fault(spec.defined, flaw);
             }
-            policies.push(Policy { name: name.as_str().into(), spec: spec.value });
+            let place = Place { source: at, line: metadata.defined.line() };
+            policies.push((Policy { name: name.as_str().into(), spec: spec.value }, place));
         }
     }
     if let Some(first) = sources.first().filter(|_| faults.is_empty()) {

@@ -16,7 +16,7 @@ use std::sync::Arc;
 pub use canary::{Canary, Share};
 pub use decision::{Ceiling, Decision, Effect, Ruling, Why};
 pub use difference::{Change, Difference};
-pub use document::{ApiVersion, Fault, Metadata, Source, schema};
+pub use document::{ApiVersion, BadName, Fault, Metadata, Name, Place, Source, schema};
 pub use selector::{Case, Direction, Selector};
 pub use span::Span;
 pub use spec::{Action, BlockWhen, Mode, Scope, Score, Spec, Threshold, Throttle};
@@ -75,7 +75,17 @@ impl Policies {
     ///
     /// One for each file that cannot be used, and for each name that stands twice.
     pub fn read(sources: &[Source<'_>]) -> Result<Self, Vec<Fault>> {
-        document::read(sources).map(Self)
+        Self::read_placed(sources).map(|(policies, _)| policies)
+    }
+
+    /// The same, with the place of each policy.
+    ///
+    /// # Errors
+    ///
+    /// As [`Policies::read`].
+    pub fn read_placed(sources: &[Source<'_>]) -> Result<(Self, Vec<Place>), Vec<Fault>> {
+        let (policies, places) = document::read(sources)?.into_iter().unzip();
+        Ok((Self(policies), places))
     }
 
     pub fn iter(&self) -> impl Iterator<Item = &Policy> {

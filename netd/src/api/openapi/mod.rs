@@ -103,6 +103,18 @@ fn describe(operation: &Operation, schemas: &mut Schemas) -> Value {
             described["requestBody"] =
                 json!({"required": true, "content": {"text/plain": {"schema": {"type": "string"}}}});
         }
+        Body::Policy { is_needed } => {
+            let text = json!({"schema": {"type": "string"}});
+            described["requestBody"] =
+                json!({"required": is_needed, "content": {"application/yaml": text, "text/plain": text}});
+        }
+        Body::Capture => {
+            let bytes = json!({"schema": {"type": "string", "format": "binary"}});
+            described["requestBody"] = json!({"required": true, "content": {
+                "application/vnd.tcpdump.pcap": bytes,
+                "application/octet-stream": bytes,
+            }});
+        }
     }
     if operation.path.starts_with("/v1/") {
         described["security"] = json!([{"bouncer": []}, {"bearer": []}]);

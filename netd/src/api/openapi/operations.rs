@@ -11,7 +11,7 @@ use crate::api::page::Page;
 use crate::api::stream::{self, Line};
 use crate::api::{
     actions, allowlists, blocklists, confirmations, decisions, entities, entries, evidence, explain, feeds, findings,
-    flows, health, hunts, mode, policies, session, sinks, stats, status, suppressions, tokens, verdicts,
+    flows, health, hunts, jobs, mode, policies, session, sinks, stats, status, suppressions, tokens, verdicts,
 };
 use crate::store::audit::Record;
 use crate::store::history::Flow;
@@ -40,6 +40,12 @@ pub(super) enum Body {
     None,
     Json(Described),
     Text,
+    /// A policy, or several.
+    Policy {
+        is_needed: bool,
+    },
+    /// A pcap or pcapng file.
+    Capture,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -397,7 +403,48 @@ const ENFORCEMENT: &[Operation] = &[
         .answer(json::<feeds::View>()),
     get("/api/v1/policies", "list_policies", "enforcement", "Policies, in the order in which they are asked")
         .answer(json::<policies::Listed>()),
-    get("/api/v1/policies/{name}", "get_policy", "enforcement", "One policy").answer(json::<policies::View>()),
+    get("/api/v1/policies/{name}", "get_policy", "enforcement", "One policy, and its text")
+        .answer(json::<policies::Whole>())
+        .status(&[200, 304]),
+    get("/api/v1/policies/{name}", "put_policy", "enforcement", "Puts a policy in force, or in another's place")
+        .with("PUT")
+        .query(&[DRY_RUN])
+        .body(Body::Policy { is_needed: true })
+        .answer(json::<policies::Change>())
+        .status(&[200, 201, 409, 412]),
+    get("/api/v1/policies/{name}", "remove_policy", "enforcement", "Takes a policy of the API out of force")
+        .with("DELETE")
+        .query(&[DRY_RUN])
+        .answer(json::<policies::Change>())
+        .status(&[200, 409, 412]),
+    get(
+        "/api/v1/policies:simulate",
+        "simulate_policies",
+        "enforcement",
+        "What policies would have cut of what was seen",
+    )
+    .with("POST")
+    .query(&[
+        parameter("since", Moment, "Findings and flows since; 24h when empty"),
+        parameter("limit", Number(1_000_000), "Flows looked at, at most; 100,000 when empty"),
+    ])
+    .body(Body::Policy { is_needed: false })
+    .answer(json::<policies::Simulation>()),
+    get(
+        "/api/v1/policies:generate",
+        "generate_policies",
+        "enforcement",
+        "Proposes an egress policy from what was seen",
+    )
+    .with("POST")
+    .query(&[
+        parameter("format", OneOf(&["netd", "kubernetes", "cilium"]), "How it is written"),
+        parameter("by", OneOf(&["process", "container"]), "Whose destinations stand together"),
+        parameter("since", Moment, "Flows since; 7d when empty"),
+        parameter("least", Number(1_000_000), "Flows that make a destination a rule; 3 when empty"),
+        parameter("limit", Number(1_000_000), "Flows looked at, at most; 100,000 when empty"),
+    ])
+    .answer(Answer::Bytes("application/yaml")),
     get("/api/v1/policies:validate", "validate_policies", "enforcement", "Says what a text of policies would change")
         .with("POST")
         .body(Body::Text)
@@ -495,6 +542,18 @@ const OPERATION: &[Operation] = &[
     get("/api/v1/version", "get_version", "operation", "Which netd this is").answer(json::<health::Version>()),
     get("/api/v1/openapi.json", "get_openapi", "operation", "This document"),
     get("/api/v1/status", "get_status", "operation", "Mode, counters, losses, tables").answer(json::<status::View>()),
+    get("/api/v1/replay", "replay_capture", "operation", "Replays a capture in the background")
+        .with("POST")
+        .query(&[parameter("local", Text, "Monitored networks, separated by commas; the daemon's own when empty")])
+        .body(Body::Capture)
+        .answer(json::<jobs::View>())
+        .status(&[202, 409, 413, 429, 507]),
+    get("/api/v1/jobs", "list_jobs", "operation", "Captures that wait, are replayed, or were")
+        .answer(page::<jobs::View>()),
+    get("/api/v1/jobs/{id}", "get_job", "operation", "A job, and what it found").answer(json::<jobs::Whole>()),
+    get("/api/v1/jobs/{id}", "cancel_job", "operation", "Ends a job that is not over, and forgets it")
+        .with("DELETE")
+        .answer(json::<jobs::View>()),
     get("/api/v1/sinks", "list_sinks", "operation", "Where what happens is written or sent to")
         .answer(page::<sinks::View>()),
     get("/api/v1/config", "get_config", "operation", "What the configuration file sets, without secrets")

@@ -19,7 +19,9 @@ use super::problem::Problem;
 use crate::store::status::{Fill, Snapshot, UNPARSED};
 use crate::time;
 pub(super) use view::View;
-use view::{Enforced, FindingCounts, FlowCounts, Geoip, Operator, Packets, PolicyState, Protected, TableState};
+use view::{
+    ApiKill, Enforced, FindingCounts, FlowCounts, Geoip, Operator, Packets, PolicyState, Protected, TableState,
+};
 
 /// What the configuration file sets.
 #[derive(Serialize, JsonSchema)]
@@ -81,6 +83,7 @@ pub(super) async fn get(State(context): State<Context>) -> Result<Response, Prob
         history: snapshot.history.as_ref(),
         audit: context.audit.state(),
         privileges: &context.privileges,
+        api_kill: ApiKill { allowed: context.killer.withheld.is_none(), why_not: context.killer.withheld },
         unsaved: status.unsaved.as_deref(),
         out_of_step: status.out_of_step.as_deref(),
     };

@@ -97,6 +97,8 @@ pub(in crate::api) struct View<'a> {
     pub(super) audit: AuditState,
     /// What the daemon may still do to the host.
     pub(super) privileges: &'a Held,
+    /// Whether the API may have processes of findings killed.
+    pub(super) api_kill: ApiKill,
     /// Why the last change is not on disk yet; null where it is.
     pub(super) unsaved: Option<&'a str>,
     /// Why the kernel may hold more than is wanted; null where it does not.
@@ -110,6 +112,15 @@ pub(super) struct PolicyState<'a> {
     pub(super) name: &'a str,
     /// How far it goes.
     pub(super) mode: policies::Modes,
+}
+
+/// Whether the API may have processes of findings killed.
+#[derive(Serialize, JsonSchema)]
+pub(super) struct ApiKill {
+    /// Whether it may.
+    pub(super) allowed: bool,
+    /// Why it may not; null where it may.
+    pub(super) why_not: Option<&'static str>,
 }
 
 /// An address that an operator asks from.

@@ -43,7 +43,7 @@ async fn who_must_not_be_cut_is_said_before_and_refused_after() {
     let named = act(&api, 6, json!({"action": "block"})).await.problem(422);
     assert!(named["detail"].as_str().unwrap().contains("cdn.example.net"), "{named}");
     act(&api, 9, json!({"action": "block"})).await.problem(404);
-    act(&api, 5, json!({"action": "kill"})).await.problem(422);
+    act(&api, 5, json!({"action": "maim"})).await.problem(422);
     act(&api, 5, json!({"action": "block", "ttl": "soon"})).await.problem(422);
 }
 

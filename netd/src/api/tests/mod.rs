@@ -13,10 +13,14 @@ mod exporting;
 mod handing_over;
 mod history;
 mod hunting;
+mod killing;
 mod listing;
 mod operating;
 mod policies;
+mod putting;
 mod reading;
+mod rehearsing;
+mod replaying;
 mod resolving;
 mod sessions;
 mod sockets;
@@ -47,12 +51,15 @@ use tower::ServiceExt as _;
 use super::auth::Peer;
 use super::{Access, Context, Doorkeeper, Listener, Means, Slots, router, serve};
 use crate::feeds::board::Board;
+use crate::signals::{Killer, Signaller};
 use crate::sinks::SinkState;
 use crate::store::audit::Audit;
+use crate::store::disk::StateDir;
 use crate::store::events::Events;
 use crate::store::evidence::Evidence;
 use crate::store::history::History;
-use crate::store::policies::{Book, Files, InForce};
+use crate::store::jobs::Jobs;
+use crate::store::policies::{Book, Files, InForce, Written};
 use crate::store::questions;
 use crate::store::status::{
     self, Degraded, Fill, Interface, InterfaceTraffic, Loss, Programs, Protected, Runs, Snapshot,
@@ -77,6 +84,15 @@ pub(crate) struct Api {
     streams: Slots,
     snapshots: watch::Sender<Arc<Snapshot>>,
     _service: JoinHandle<Service<Fake>>,
+}
+
+/// What only some daemons have.
+#[derive(Default)]
+struct Kept {
+    history: Option<Arc<History>>,
+    jobs: Jobs,
+    /// Whether the API may kill.
+    kills: bool,
 }
 
 struct Answer {
@@ -119,6 +135,14 @@ impl Api {
         Self::of(1_000, None, policies, Audit::none(), Some(Scope::Admin))
     }
 
+    /// Keeps policies that it is given.
+    pub(crate) fn keeping_policies(state_dir: &Path) -> Self {
+        let mut written = Written::open(Some(StateDir::open(state_dir).unwrap()));
+        let (policies, _) = written.read(Path::new("")).unwrap();
+        let book = Book::new(Files::default(), InForce { policies, ..InForce::default() });
+        Self::with_policies(Arc::new(book.keeping(written)))
+    }
+
     /// Holds so many flows in memory.
     fn made(flows: usize, history: Option<Arc<History>>) -> Self {
         Self::of(
@@ -151,6 +175,32 @@ impl Api {
         engine: Engine,
         flows: usize,
         history: Option<Arc<History>>,
+        policies: Arc<Book>,
+        audit: Audit,
+        loopback: Option<Scope>,
+    ) -> Self {
+        Self::whole(engine, flows, Kept { history, ..Kept::default() }, policies, audit, loopback)
+    }
+
+    /// Takes captures in to be replayed.
+    fn with_jobs(jobs: Jobs) -> Self {
+        let policies = Arc::new(Book::new(Files::default(), InForce::default()));
+        let engine = Engine::new(netd_engine::config::Config::default());
+        let kept = Kept { jobs, ..Kept::default() };
+        Self::whole(engine, 1_000, kept, policies, Audit::none(), Some(Scope::Admin))
+    }
+
+    /// Kills whom it is asked to.
+    fn killing(audit: Audit) -> Self {
+        let policies = Arc::new(Book::new(Files::default(), InForce::default()));
+        let engine = Engine::new(netd_engine::config::Config::default());
+        Self::whole(engine, 1_000, Kept { kills: true, ..Kept::default() }, policies, audit, Some(Scope::Admin))
+    }
+
+    fn whole(
+        engine: Engine,
+        flows: usize,
+        Kept { history, jobs, kills }: Kept,
         policies: Arc<Book>,
         audit: Audit,
         loopback: Option<Scope>,
@@ -195,6 +245,7 @@ impl Api {
             hosts: Arc::from(["netd.example".to_owned()]),
             databases: databases(),
             history,
+            jobs,
             audit: audit.clone(),
             tokens: Arc::clone(&tokens),
             doorkeeper: Doorkeeper::new(
@@ -202,6 +253,10 @@ impl Api {
                 Arc::clone(&tokens),
                 Operators::new(handle.clone()),
             ),
+            killer: Killer {
+                signaller: Signaller { audit: audit.clone(), programs: Arc::default() },
+                withheld: (!kills).then_some("nobody kills here"),
+            },
             privileges: Arc::default(),
         };
         let service = tokio::spawn(verdicts::run(service, commands, events, audit.clone(), CancellationToken::new()));
@@ -262,6 +317,10 @@ impl Api {
     }
 
     async fn send(&self, method: Method, path: &str, headers: &[(&str, &str)], body: &str) -> Answer {
+        self.send_bytes(method, path, headers, body.as_bytes()).await
+    }
+
+    async fn send_bytes(&self, method: Method, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Answer {
         let mut request = Request::builder().method(method.clone()).uri(path);
         if !headers.iter().any(|(name, _)| *name == "authorization") {
             request = request.extension(Peer::Unix { uid: 0, pid: None });
@@ -272,7 +331,7 @@ impl Api {
         for (name, value) in headers.iter().filter(|(_, value)| !value.is_empty()) {
             request = request.header(*name, *value);
         }
-        let response = self.router.clone().oneshot(request.body(Body::from(body.to_owned())).unwrap()).await.unwrap();
+        let response = self.router.clone().oneshot(request.body(Body::from(body.to_vec())).unwrap()).await.unwrap();
         let (parts, body) = response.into_parts();
         let bytes = to_bytes(body, 64 << 20).await.unwrap();
         let answer =

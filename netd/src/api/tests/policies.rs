@@ -1,6 +1,7 @@
 //! Which policies are in force, and how others take their place.
 
 use super::*;
+use crate::store::policies::Collection;
 
 const POLICY: &str =
     "apiVersion: netd/v1\nkind: ResponsePolicy\nmetadata: {name: mine}\nspec: {mode: enforce, tests: []}\n";
@@ -9,7 +10,7 @@ fn written(text: &str) -> (tempfile::TempDir, std::path::PathBuf, Arc<Book>) {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("mine.yaml");
     std::fs::write(&path, text).unwrap();
-    let policies = Arc::new(crate::config::policies::read(&path).unwrap());
+    let policies = Collection::read(&path, &Default::default()).unwrap();
     let files = Files { policies: path.clone(), ..Files::default() };
     (folder, path, Arc::new(Book::new(files, InForce { policies, ..InForce::default() })))
 }

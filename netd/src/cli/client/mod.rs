@@ -92,7 +92,12 @@ impl Client {
 
     /// Reads a resource of another type than JSON, as it is.
     pub fn text(&self, path: &str) -> Result<String, Error> {
-        let asked = Asked::new(Method::GET, path);
+        self.text_of(Method::GET, path)
+    }
+
+    /// Asks for what is answered in another type than JSON.
+    pub fn text_of(&self, method: Method, path: &str) -> Result<String, Error> {
+        let asked = Asked::new(method, path);
         self.unless_printing(&asked)?;
         self.sent(&asked, |answer| answer.text())
     }

@@ -1,7 +1,7 @@
-//! `netd policy`: policies checked, tried on captures and on what was seen, and proposed.
+//! `netd policy`: policies checked, tried on captures and on what was seen, proposed, put in force and removed.
 
+mod change;
 mod generate;
-mod proposal;
 mod simulate;
 mod trial;
 
@@ -10,10 +10,10 @@ use std::path::PathBuf;
 
 use netd_engine::policy::schema;
 
-use super::{Asking, Error};
+use super::Error;
 use crate::config::policies;
 
-/// Checks, tries and proposes policies.
+/// Checks, tries, proposes, puts and removes policies.
 #[derive(Clone, Debug, clap::Args)]
 pub(super) struct Args {
     #[command(subcommand)]
@@ -38,6 +38,8 @@ enum Action {
     Simulate(simulate::Args),
     /// Proposes an egress allow policy from the flows that the running netd has seen.
     Generate(generate::Args),
+    Put(change::Put),
+    Remove(change::Remove),
 }
 
 /// Runs the command and returns its exit status.
@@ -52,6 +54,8 @@ pub(super) fn run(args: &Args, out: &mut dyn Write) -> Result<u8, Error> {
         }
         Action::Simulate(args) => simulate::run(args, out).map(|()| 0),
         Action::Generate(args) => generate::run(args, out).map(|()| 0),
+        Action::Put(args) => change::put(args, out).map(|()| 0),
+        Action::Remove(args) => change::remove(args, out).map(|()| 0),
     }
 }
 

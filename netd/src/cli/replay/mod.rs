@@ -24,8 +24,10 @@ use crate::sinks::format::jsonl::{FindingLine, FlowLine};
 use crate::sinks::{Flow, Format, Record};
 use crate::source::accounting::{Accounting, Settings};
 use crate::source::capture::Capture;
+use crate::source::job::chain;
 use crate::source::replay::Replay;
-use crate::store::view::{ExplanationView, FollowedView, rounded};
+use crate::source::summary::Summary;
+use crate::store::view::{ExplanationView, FollowedView};
 
 /// Exit status when `--fail-on` is met.
 const FOUND: u8 = 3;
@@ -146,7 +148,7 @@ pub fn run(args: &Args, out: &mut dyn Write, err: &mut dyn Write) -> Result<u8, 
     match (replay.explanation(), heard.output) {
         (Some(explanation), _) => tell(args, explanation, out)?,
         (None, Output::Report) => report(&names(args), &heard.incidents, &summary, out)?,
-        (None, Output::Jsonl) => line(out, &summary)?,
+        (None, Output::Jsonl) => line(out, &SummaryLine { event: "summary", summary: &summary })?,
         (None, Output::Evidence) => evidence(&heard.incidents, &engine, out)?,
         (None, Output::Eve | Output::Zeek | Output::ZeekJson) => heard.formatted.finish(replay.tally().last, out)?,
         (None, Output::Flows | Output::Nothing) => {}
@@ -242,17 +244,6 @@ fn names(args: &Args) -> String {
     files.join(", ")
 }
 
-/// An error and what caused it, on one line.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text = format!("{text}: {cause}");
-        source = cause.source();
-    }
-    text
-}
-
 /// What the engine said so far.
 struct Heard {
     output: Output,
@@ -325,33 +316,10 @@ struct HistoryLine<'a> {
 
 /// The last line.
 #[derive(Serialize)]
-struct Summary {
+struct SummaryLine<'a> {
     event: &'static str,
-    packets: u64,
-    bytes: u64,
-    flows: u64,
-    turns: u64,
-    parsed: u64,
-    unparsed: BTreeMap<&'static str, u64>,
-    findings: u64,
-    duration_s: f64,
-}
-
-impl Summary {
-    fn of(replay: &Replay, engine: &Engine) -> Self {
-        let (tally, counts) = (replay.tally(), engine.counts());
-        Self {
-            event: "summary",
-            packets: tally.packets,
-            bytes: tally.bytes,
-            flows: counts.conversations_begun,
-            turns: counts.turns,
-            parsed: tally.parsed,
-            unparsed: tally.unparsed().collect(),
-            findings: counts.findings,
-            duration_s: rounded(tally.first.map_or(0.0, |first| tally.last.secs_since(first))),
-        }
-    }
+    #[serde(flatten)]
+    summary: &'a Summary,
 }
 
 fn report(name: &str, incidents: &BTreeMap<u64, Finding>, summary: &Summary, out: &mut dyn Write) -> io::Result<()> {

@@ -21,6 +21,9 @@ const MAX_STATUS: u64 = 16_384;
 const TEMPORARY: [&str; 8] =
     ["/tmp", "/var/tmp", "/dev/shm", "/dev/mqueue", "/run/shm", "/run/user", "/run/lock", "/var/lock"];
 
+/// Of the flags in `/proc/<pid>/stat`, include/linux/sched.h.
+const PF_KTHREAD: u32 = 0x0020_0000;
+
 /// `/proc/<pid>/stat`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Stat {
@@ -30,6 +33,8 @@ pub(crate) struct Stat {
     pub(crate) group: u32,
     /// The device number of the terminal that controls it; 0 for none.
     pub(crate) terminal: u32,
+    /// A thread of the kernel.
+    pub(crate) is_kernels: bool,
     /// Clock ticks after boot.
     pub(crate) start: u64,
 }
@@ -50,8 +55,10 @@ impl Stat {
         // One of another pid namespace is told as 0; none is negative.
         let group = fields.next()?.parse().unwrap_or_default();
         let terminal: i32 = fields.nth(1)?.parse().ok()?;
-        let start = fields.nth(14)?.parse().ok()?;
-        Some(Self { comm: comm.to_owned(), parent, group, terminal: terminal.cast_unsigned(), start })
+        let flags: u32 = fields.nth(1)?.parse().ok()?;
+        let start = fields.nth(12)?.parse().ok()?;
+        let is_kernels = flags & PF_KTHREAD != 0;
+        Some(Self { comm: comm.to_owned(), parent, group, terminal: terminal.cast_unsigned(), is_kernels, start })
     }
 }
 
@@ -159,7 +166,14 @@ mod tests {
     fn a_name_full_of_parentheses_does_not_shift_the_fields() {
         let stat = "7 (a) S 1 (b) c) S 42 7 7 34816 -1 0 0 0 0 0 0 0 0 0 20 0 1 0 12345 0 0";
 
-        let expected = Stat { comm: "a) S 1 (b) c".into(), parent: 42, group: 7, terminal: 34_816, start: 12_345 };
+        let expected = Stat {
+            comm: "a) S 1 (b) c".into(),
+            parent: 42,
+            group: 7,
+            terminal: 34_816,
+            is_kernels: false,
+            start: 12_345,
+        };
         assert_eq!(Stat::parse(stat), Some(expected));
     }
 

@@ -6,14 +6,52 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::net::IpAddr;
 
+use serde::Deserialize;
 use serde_json::Value;
 
+use crate::store::history::Flow;
+
 /// Whose destinations stand together.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
-pub(super) enum By {
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum By {
     #[default]
     Process,
     Container,
+}
+
+impl By {
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Process => "process",
+            Self::Container => "container",
+        }
+    }
+}
+
+/// Whose policies are written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum Notation {
+    /// netd's policy: a shadow that spares what was seen.
+    #[default]
+    Netd,
+    /// A NetworkPolicy for each pod's container.
+    Kubernetes,
+    /// A CiliumNetworkPolicy for each pod's container.
+    Cilium,
+}
+
+impl Notation {
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Netd => "netd",
+            Self::Kubernetes => "kubernetes",
+            Self::Cilium => "cilium",
+        }
+    }
 }
 
 /// Who opened flows.
@@ -36,36 +74,78 @@ struct Destination {
 }
 
 /// Each workload's destinations, and how many flows led there.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Proposal(BTreeMap<Workload, BTreeMap<Destination, u64>>);
+#[derive(Clone, Debug)]
+pub struct Proposal {
+    by: By,
+    workloads: BTreeMap<Workload, BTreeMap<Destination, u64>>,
+    /// Workloads and destinations kept.
+    size: usize,
+    /// Flows whose workload or destination found no room.
+    left_out: u64,
+}
 
-const DNS_PORT: u64 = 53;
+const DNS_PORT: u16 = 53;
+/// Workloads and destinations that a proposal holds: nobody reads more, and names and addresses come from the network.
+const MOST: usize = 20_000;
 
 impl Proposal {
-    /// Reads the flows that a known workload of this host opened.
-    pub(super) fn of(flows: &[Value], by: By) -> Self {
-        let mut workloads = BTreeMap::<_, BTreeMap<_, u64>>::new();
-        for flow in flows {
-            let is_dns = flow["responder_port"].as_u64() == Some(DNS_PORT);
-            if let (Some(workload), Some(destination)) = (workload(&flow["process"], by), destination(flow)) {
-                let destinations = workloads.entry(workload).or_default();
-                // Every policy begins with a rule for it.
-                if !is_dns {
-                    *destinations.entry(destination).or_default() += 1;
-                }
-            }
-        }
-        Self(workloads)
+    #[must_use]
+    pub fn new(by: By) -> Self {
+        Self { by, workloads: BTreeMap::new(), size: 0, left_out: 0 }
     }
 
-    pub(super) fn is_empty(&self) -> bool {
-        self.0.is_empty()
+    /// Takes a flow in that a known workload of this host opened.
+    pub fn observe(&mut self, flow: &Flow) {
+        let process = flow.process.as_ref().and_then(|process| workload(process, self.by));
+        let (Some(workload), Some(destination)) = (process, destination(flow)) else { return };
+        let is_full = self.size >= MOST;
+        if is_full && !self.workloads.contains_key(&workload) {
+            self.left_out += 1;
+            return;
+        }
+        let destinations = self.workloads.entry(workload).or_insert_with(|| {
+            self.size += 1;
+            BTreeMap::new()
+        });
+        // Every policy begins with a rule for it.
+        if flow.responder_port == DNS_PORT {
+            return;
+        }
+        if is_full && !destinations.contains_key(&destination) {
+            self.left_out += 1;
+            return;
+        }
+        *destinations.entry(destination).or_insert_with(|| {
+            self.size += 1;
+            0
+        }) += 1;
+    }
+
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.workloads.is_empty()
+    }
+
+    /// Returns how many flows have no place in it because it is as long as it may be.
+    #[must_use]
+    pub const fn left_out(&self) -> u64 {
+        self.left_out
+    }
+
+    /// Writes it down. Destinations with fewer than `least` flows are comments.
+    #[must_use]
+    pub fn write(&self, notation: Notation, least: u64) -> String {
+        match notation {
+            Notation::Netd => self.netd(least),
+            Notation::Kubernetes => self.kubernetes(least),
+            Notation::Cilium => self.cilium(least),
+        }
     }
 
     /// Writes netd's own policies: a shadow that counts what goes elsewhere.
-    pub(super) fn netd(&self, least: u64) -> String {
+    fn netd(&self, least: u64) -> String {
         let mut text = String::new();
-        for (at, (workload, destinations)) in self.0.iter().enumerate() {
+        for (at, (workload, destinations)) in self.workloads.iter().enumerate() {
             let separator = if at == 0 { "" } else { "---\n" };
             let subject = match &workload.namespace {
                 Some(namespace) => format!("namespaces: [{}], containers: [{}]", json(namespace), json(&workload.name)),
@@ -87,7 +167,7 @@ impl Proposal {
     }
 
     /// Writes NetworkPolicies. They know no names: those stand as comments beside.
-    pub(super) fn kubernetes(&self, least: u64) -> String {
+    fn kubernetes(&self, least: u64) -> String {
         let dns = "  - to: [{namespaceSelector: {matchLabels: {kubernetes.io/metadata.name: kube-system}}, podSelector: \
                    {matchLabels: {k8s-app: kube-dns}}}]\n    ports: [{port: 53, protocol: UDP}, {port: 53, protocol: TCP}]\n";
         self.each(
@@ -118,7 +198,7 @@ impl Proposal {
     }
 
     /// Writes CiliumNetworkPolicies. Names are allowed, never denied: a client chooses which name it asks for.
-    pub(super) fn cilium(&self, least: u64) -> String {
+    fn cilium(&self, least: u64) -> String {
         let dns = "  - toEndpoints: [{matchLabels: {\"k8s:io.kubernetes.pod.namespace\": kube-system, \"k8s:k8s-app\": \
                    kube-dns}}]\n    toPorts: [{ports: [{port: \"53\", protocol: ANY}], rules: {dns: [{matchPattern: \"*\"}]}}]\n";
         self.each("cilium.io/v2", "CiliumNetworkPolicy", "endpointSelector", "", dns, |to, flows| {
@@ -143,7 +223,7 @@ impl Proposal {
         rule: impl Fn(&Destination, u64) -> Rule,
     ) -> String {
         let mut text = String::new();
-        for (at, (workload, destinations)) in self.0.iter().enumerate() {
+        for (at, (workload, destinations)) in self.workloads.iter().enumerate() {
             let separator = if at == 0 { "" } else { "---\n" };
             let namespace = workload.namespace.as_deref().unwrap_or("default");
             let flows: u64 = destinations.values().sum();
@@ -196,17 +276,15 @@ fn workload(process: &Value, by: By) -> Option<Workload> {
     }
 }
 
-fn destination(flow: &Value) -> Option<Destination> {
-    let name = flow["name"].as_str().map(str::to_ascii_lowercase);
-    let address: IpAddr = flow["responder"].as_str()?.parse().ok()?;
+fn destination(flow: &Flow) -> Option<Destination> {
+    let address = flow.responder;
     // Nothing that stays on the host or speaks to everybody is egress.
     if address.is_loopback() || address.is_multicast() || address.is_unspecified() {
         return None;
     }
-    let port = u16::try_from(flow["responder_port"].as_u64()?).ok()?;
-    let protocol = flow["protocol"].as_str()?.to_owned();
+    let name = flow.name.as_deref().map(str::to_ascii_lowercase);
     let address = name.is_none().then_some(address);
-    Some(Destination { name, address, port, protocol })
+    Some(Destination { name, address, port: flow.responder_port, protocol: flow.protocol.clone() })
 }
 
 fn summed(values: impl Iterator<Item = (String, u64)>) -> BTreeMap<String, u64> {
@@ -246,32 +324,54 @@ fn slug(name: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use netd_engine::flow::EndReason;
     use netd_engine::policy::{Mode, Policies, Source};
     use serde_json::json;
 
     use super::*;
+    use crate::store::Row;
+    use crate::store::flows_for_tests::conversation;
+    use crate::store::history::Scores;
 
-    fn flow(name: Option<&str>, responder: &str, port: u16) -> Value {
+    fn flow(name: Option<&str>, responder: &str, port: u16) -> Flow {
         let container = json!({"id": "a", "name": "shop", "pod": {"namespace": "web"}});
         let process = json!({"exe": "/usr/bin/curl", "comm": "curl", "container": container});
-        json!({"name": name, "responder": responder, "responder_port": port, "protocol": "tcp", "process": process})
+        let row = Row {
+            sequence: 1,
+            ended: None,
+            conversation: conversation(40_000, EndReason::Idle),
+            written: Default::default(),
+        };
+        Flow {
+            name: name.map(str::to_owned),
+            responder: responder.parse().unwrap(),
+            responder_port: port,
+            process: Some(process),
+            ..Flow::of(&row, None, &Scores::new())
+        }
     }
 
-    fn flows() -> Vec<Value> {
+    fn flows() -> Vec<Flow> {
         let often = (0..3).map(|_| flow(Some("Api.Example"), "198.51.100.7", 443));
         let bare = (0..3).map(|_| flow(None, "203.0.113.7", 8_443));
         let rest = [
             flow(Some("evil\"]\nmode: enforce"), "198.51.100.8", 443),
             flow(None, "198.51.100.53", 53),
             flow(None, "127.0.0.1", 80),
-            json!({"responder": "198.51.100.9", "responder_port": 1, "protocol": "tcp", "process": null}),
+            Flow { process: None, ..flow(None, "198.51.100.9", 1) },
         ];
         often.chain(bare).chain(rest).collect()
     }
 
+    fn proposal(by: By) -> Proposal {
+        let mut proposal = Proposal::new(by);
+        flows().iter().for_each(|flow| proposal.observe(flow));
+        proposal
+    }
+
     #[test]
     fn netds_own_proposal_is_a_shadow_that_spares_what_was_seen_often() {
-        let text = Proposal::of(&flows(), By::Process).netd(3);
+        let text = proposal(By::Process).write(Notation::Netd, 3);
 
         let policies =
             Policies::read(&[Source { file: "proposal", text: &text }]).unwrap_or_else(|e| panic!("{e:?}\n{text}"));
@@ -285,7 +385,7 @@ mod tests {
 
     #[test]
     fn dns_comes_first_and_names_are_only_allowed() {
-        let text = Proposal::of(&flows(), By::Container).cilium(3);
+        let text = proposal(By::Container).write(Notation::Cilium, 3);
         let policy: Value = serde_saphyr::from_str(&text).unwrap_or_else(|error| panic!("{error}\n{text}"));
 
         let egress = policy["spec"]["egress"].as_array().unwrap();
@@ -298,7 +398,7 @@ mod tests {
 
     #[test]
     fn a_network_policy_allows_addresses_and_says_what_it_cannot() {
-        let text = Proposal::of(&flows(), By::Container).kubernetes(3);
+        let text = proposal(By::Container).write(Notation::Kubernetes, 3);
         let policy: Value = serde_saphyr::from_str(&text).unwrap_or_else(|error| panic!("{error}\n{text}"));
 
         let egress = policy["spec"]["egress"].as_array().unwrap();
@@ -306,5 +406,16 @@ mod tests {
         assert_eq!(egress[1]["to"][0]["ipBlock"]["cidr"], "203.0.113.7/32");
         assert_eq!(egress.len(), 2, "{text}");
         assert!(text.contains("a NetworkPolicy takes no names"), "{text}");
+    }
+
+    #[test]
+    fn a_proposal_has_an_end_however_many_destinations_there_are() {
+        let mut proposal = Proposal::new(By::Process);
+        for number in 0..MOST + 9 {
+            proposal.observe(&flow(Some(&format!("n{number}.example")), "198.51.100.7", 443));
+        }
+        proposal.observe(&flow(Some("n1.example"), "198.51.100.7", 443));
+
+        assert_eq!((proposal.size, proposal.left_out()), (MOST, 10));
     }
 }
