@@ -89,6 +89,24 @@ pub enum Why {
 }
 
 impl Why {
+    /// One of each.
+    const ALL: [Self; 14] = [
+        Self::Evidence,
+        Self::NoPolicy,
+        Self::Mode,
+        Self::BelowAlert,
+        Self::Exception { key: "names" },
+        Self::AlertsOnly,
+        Self::BelowBlock,
+        Self::OneKind,
+        Self::NotNamed,
+        Self::OutsideCanary,
+        Self::Protected,
+        Self::Suppression,
+        Self::BudgetSpent,
+        Self::InForce,
+    ];
+
     const fn name(self) -> &'static str {
         match self {
             Self::Evidence => "evidence",
@@ -110,23 +128,11 @@ impl Why {
 
     /// Returns what has this name; `spared_by` is the key of an exception's list.
     fn named(name: &str, spared_by: Option<&str>) -> Option<Self> {
-        Some(match name {
-            "evidence" => Self::Evidence,
-            "no_policy" => Self::NoPolicy,
-            "mode" => Self::Mode,
-            "below_alert" => Self::BelowAlert,
-            "alerts_only" => Self::AlertsOnly,
-            "below_block" => Self::BelowBlock,
-            "one_kind" => Self::OneKind,
-            "not_named" => Self::NotNamed,
-            "outside_canary" => Self::OutsideCanary,
-            "protected" => Self::Protected,
-            "suppression" => Self::Suppression,
-            "budget_spent" => Self::BudgetSpent,
-            "in_force" => Self::InForce,
-            "exception" => Self::Exception { key: selector::key(spared_by?)? },
-            _ => return None,
-        })
+        let why = Self::ALL.into_iter().find(|why| why.name() == name)?;
+        match matches!(why, Self::Exception { .. }) {
+            true => Some(Self::Exception { key: selector::key(spared_by?)? }),
+            false => Some(why),
+        }
     }
 
     /// Returns it as a sentence's end.
@@ -155,7 +161,8 @@ impl Why {
 /// What decided, as it is written.
 #[derive(Serialize, JsonSchema)]
 struct Said {
-    /// Stable name of what decided, snake case.
+    /// What decided, for programs.
+    #[schemars(extend("enum" = Why::ALL.map(Why::name)))]
     why: &'static str,
     /// The same in words.
     detail: String,
