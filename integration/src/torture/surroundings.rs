@@ -67,7 +67,7 @@ fn moved(setting: Setting) -> Result<Outcome> {
     ensure!(is_silent(&lab, NEW)? && is_silent(&lab, RESOLVER)?, "the list does not act");
 
     let (mut slowest, mut cut_again) = (Duration::ZERO, Duration::ZERO);
-    for _ in 0..setting.amount(20, 2) {
+    for _ in 0..setting.amount(20, 1) {
         let begun = Instant::now();
         lab.watched().ip(&[format!("route replace default via {NEW} dev eth0 onlink")])?;
         slowest = slowest.max(answered(&lab, None, NEW, begun)?);

@@ -67,9 +67,14 @@ pub(super) fn guards(addresses: &Addresses, protect: &[IpNet]) -> Vec<(Guard, Ve
     guards
 }
 
-/// Returns the part of it that netd finds out itself.
+/// Returns the part of it that netd finds out itself. IPv6 link-local addresses are left out: they are protected anyway,
+/// and come and go with every container.
 pub(super) fn found_out(addresses: &Addresses) -> Vec<(Guard, Vec<IpNet>)> {
-    let nets = |set: &BTreeSet<IpAddr>| set.iter().copied().map(IpNet::from).collect();
+    let needs_a_guard = |address: &IpAddr| match address {
+        IpAddr::V4(_) => true,
+        IpAddr::V6(v6) => !v6.is_unicast_link_local(),
+    };
+    let nets = |set: &BTreeSet<IpAddr>| set.iter().copied().filter(needs_a_guard).map(IpNet::from).collect();
     vec![
         (Guard::Own, nets(&addresses.own)),
         (Guard::Gateway, nets(&addresses.gateways)),

@@ -125,7 +125,10 @@ impl Follower {
         if counts == self.in_force || now < self.may_settle {
             return;
         }
-        if let Err(error) = self.handle.protect_all(force::found_out(&counts)).await {
+        let guards = force::found_out(&counts);
+        if guards != force::found_out(&self.in_force)
+            && let Err(error) = self.handle.protect_all(guards).await
+        {
             warn!(%error, "changed addresses of this host are not protected; trying again");
             self.may_settle = now + RETRY;
             return;
