@@ -376,13 +376,15 @@ fn callers(_: Setting) -> Result<Outcome> {
     let lab = Lab::host()?;
     let daemon = Daemon::start(&lab, Setup { listen: &["127.0.0.1:9443"], ..Setup::default() })?;
     // Method, path, and the scopes that cover it.
-    let routes: [(&str, &str, &[&str]); 8] = [
+    let routes: [(&str, &str, &[&str]); 10] = [
         ("GET", "/metrics", &["metrics", "read", "admin"]),
         ("GET", "/api/v1/status", &["read", "triage", "block", "policy", "admin"]),
         ("DELETE", "/api/v1/verdicts/999", &["block", "admin"]),
         ("DELETE", "/api/v1/blocklists/none", &["block", "admin"]),
         ("DELETE", "/api/v1/suppressions/999", &["triage", "admin"]),
         ("PUT", "/api/v1/mode", &["policy", "admin"]),
+        ("DELETE", "/api/v1/policies/nobody", &["policy", "admin"]),
+        ("GET", "/api/v1/jobs", &["triage", "admin"]),
         ("GET", "/api/v1/tokens", &["admin"]),
         ("GET", "/api/v1/audit", &["admin"]),
     ];

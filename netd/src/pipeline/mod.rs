@@ -18,6 +18,7 @@ mod geoip;
 mod history;
 mod host;
 mod intel;
+mod kept;
 mod management;
 mod names;
 mod operators;

@@ -1,20 +1,16 @@
 //! From nothing to everything that is ready to serve. One thread does it, and gives up its privileges on the way: what
 //! needs tokio is made ready here and runs later.
 
-use std::{
-    path::Path,
-    sync::{Arc, atomic::AtomicU64},
-};
+use std::sync::{Arc, atomic::AtomicU64};
 
 use anyhow::Context as _;
 use ipnet::IpNet;
-use netd_geoip::Databases;
 use tokio::sync::{mpsc, watch as channel};
 use tracing::{info, warn};
 
 use super::{
-    ENFORCE_QUEUE, LOOKUPS, LOOKUPS_PER_S, Options, Parts, analyse, feeds, force, geoip, history, host, intel,
-    management, policies, replays, shift, sinks, snapshot, succession, surroundings, sweep, watch,
+    ENFORCE_QUEUE, LOOKUPS, LOOKUPS_PER_S, Options, Parts, analyse, feeds, force, geoip, host, intel, kept, management,
+    policies, replays, shift, sinks, snapshot, succession, surroundings, sweep, watch,
 };
 use crate::{
     api, config,
@@ -29,9 +25,7 @@ use crate::{
         disk::StateDir,
         events::Events,
         evidence::Evidence,
-        history::Limits,
-        jobs::{self, Jobs},
-        policies::{Book, Collection, InForce, Written},
+        policies::{Book, InForce},
         questions,
         suppressions::Suppressions,
         tokens::Tokens,
@@ -84,7 +78,7 @@ pub(super) fn start(options: Options) -> anyhow::Result<(Kernel, Parts)> {
 
     let disk =
         options.state_dir.as_deref().map(StateDir::open).transpose().context("cannot open the state directory")?;
-    let (written, collection) = stated(&options.files.policies, disk.clone(), &mut degraded)?;
+    let (written, collection) = kept::policies(&options.files.policies, disk.clone(), &mut degraded)?;
     engine_config.policies = collection.policies();
     let signals = engine_config.policies.iter().any(|policy| policy.signal().is_some());
     privileges.signals = signals || options.api.kill;
@@ -124,7 +118,7 @@ pub(super) fn start(options: Options) -> anyhow::Result<(Kernel, Parts)> {
     info!(level = ?held.level, capabilities = names.join(" "), seccomp = held.seccomp, landlock = held.landlock, "privileges");
 
     let events = Events::default();
-    let past = past(options.state_dir.as_deref(), options.history, options.findings, &databases, &mut degraded);
+    let past = kept::past(options.state_dir.as_deref(), options.history, options.findings, &databases, &mut degraded);
     let (history, past) = past.map_or((None, None), |past| (Some(Arc::clone(&past.history)), Some(past)));
     let most_id = history.as_ref().map_or(0, |history| history.most_id());
     let flows = Flows::new(engine_config.flows.limit).numbered_after(most_id);
@@ -142,7 +136,7 @@ pub(super) fn start(options: Options) -> anyhow::Result<(Kernel, Parts)> {
     let (feeds, board, texts) = feeds::Feeds::new(options.feeds, disk_for_histories.clone());
     let (intel, renewed) = intel::Renewer::new(options.lists, options.intel, texts);
     let (tell_lookup, lookups) = mpsc::channel(LOOKUPS);
-    let (jobs, queue) = jobs_of(options.state_dir.as_deref(), &mut degraded);
+    let (jobs, queue) = kept::jobs(options.state_dir.as_deref(), &mut degraded);
     let (asker, asked) = questions::channel();
     let (handle, commands) = verdicts::channel();
     let operators = Operators::new(handle.clone());
@@ -261,22 +255,6 @@ pub(super) fn start(options: Options) -> anyhow::Result<(Kernel, Parts)> {
     Ok((kernel, parts))
 }
 
-/// Reads the policies: the operator's, which must be sound, and those of the API as far as they go together with them.
-fn stated(
-    path: &Path,
-    disk: Option<StateDir>,
-    degraded: &mut Vec<kernel::Degraded>,
-) -> anyhow::Result<(Written, Collection)> {
-    let mut written = Written::open(disk);
-    let (collection, left_out) = written.read(path)?;
-    degraded.extend(left_out.into_iter().map(|left_out| kernel::Degraded {
-        what: format!("policy {} of the API", left_out.name),
-        why: left_out.why.to_string(),
-        consequence: format!("it is kept and not in force; netd policy remove {} gives it up", left_out.name),
-    }));
-    Ok((written, collection))
-}
-
 /// Returns who kills processes for the API.
 fn killer(is_wanted: bool, held: &privileges::Held, signaller: &Signaller) -> Killer {
     let withheld = match (is_wanted, held.may_signal()) {
@@ -289,45 +267,6 @@ fn killer(is_wanted: bool, held: &privileges::Held, signaller: &Signaller) -> Ki
         }
     };
     Killer { signaller: signaller.clone(), withheld }
-}
-
-/// Makes room for captures that are replayed; without it netd goes on.
-fn jobs_of(state_dir: Option<&Path>, degraded: &mut Vec<kernel::Degraded>) -> (Jobs, Option<jobs::Queue>) {
-    let Some(state_dir) = state_dir else { return (Jobs::default(), None) };
-    match Jobs::open(state_dir) {
-        Ok((jobs, queue)) => (jobs, Some(queue)),
-        Err(error) => {
-            degraded.push(kernel::Degraded {
-                what: "replay".to_owned(),
-                why: error.to_string(),
-                consequence: "POST /api/v1/replay takes no capture".to_owned(),
-            });
-            (Jobs::default(), None)
-        }
-    }
-}
-
-/// Opens history; without it netd goes on.
-fn past(
-    state_dir: Option<&Path>,
-    limits: Option<Limits>,
-    findings: usize,
-    databases: &Arc<Databases>,
-    degraded: &mut Vec<kernel::Degraded>,
-) -> Option<history::Start> {
-    let folder = state_dir?.join("history");
-    let geography = (!databases.is_empty()).then(|| Arc::clone(databases) as _);
-    match history::open(&folder, limits?, findings, geography) {
-        Ok(start) => Some(start),
-        Err(error) => {
-            degraded.push(kernel::Degraded {
-                what: "history".to_owned(),
-                why: error.to_string(),
-                consequence: "flows and findings are forgotten at the end".to_owned(),
-            });
-            None
-        }
-    }
 }
 
 /// Returns this host's name as outputs tell it.

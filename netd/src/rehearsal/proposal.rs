@@ -6,53 +6,10 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::net::IpAddr;
 
-use serde::Deserialize;
 use serde_json::Value;
 
+use super::notation::{By, Notation};
 use crate::store::history::Flow;
-
-/// Whose destinations stand together.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, clap::ValueEnum)]
-#[serde(rename_all = "lowercase")]
-pub enum By {
-    #[default]
-    Process,
-    Container,
-}
-
-impl By {
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Process => "process",
-            Self::Container => "container",
-        }
-    }
-}
-
-/// Whose policies are written.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, clap::ValueEnum)]
-#[serde(rename_all = "lowercase")]
-pub enum Notation {
-    /// netd's policy: a shadow that spares what was seen.
-    #[default]
-    Netd,
-    /// A NetworkPolicy for each pod's container.
-    Kubernetes,
-    /// A CiliumNetworkPolicy for each pod's container.
-    Cilium,
-}
-
-impl Notation {
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Netd => "netd",
-            Self::Kubernetes => "kubernetes",
-            Self::Cilium => "cilium",
-        }
-    }
-}
 
 /// Who opened flows.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -121,7 +121,8 @@ impl Book {
         self.refuse_signals(&new).map_err(Refusal::Faults)?;
         let changed = Changed {
             is_new: known.is_none(),
-            is_changed: known != text,
+            // One that waits is put in force, or given up, whatever its text.
+            is_changed: known != text || written.waiting.contains_key(name),
             tag: text.as_deref().map(tag),
             difference: Difference::between(&old.policies(), &new.policies()),
             warnings: warnings(name, &old.policies(), &new.policies()),
