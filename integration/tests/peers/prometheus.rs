@@ -17,8 +17,10 @@ use crate::{alone, until};
 const NETD: &str = "127.0.0.1:9443";
 const PROMETHEUS: &str = "127.0.0.1:9090";
 
-/// Metrics that are there only when something else is configured, or has happened.
-const CONDITIONAL: [&str; 4] = [
+/// Metrics that are there only when something else is configured, has happened, or is counted by the host.
+const CONDITIONAL: [&str; 6] = [
+    "netd_bpf_program_run_time_seconds_total",
+    "netd_bpf_program_runs_total",
     "netd_detection_latency_seconds_bucket",
     "netd_feed_last_success_timestamp_seconds",
     "netd_response_latency_seconds_bucket",
