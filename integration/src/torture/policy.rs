@@ -108,7 +108,7 @@ fn kept_policies(setting: Setting) -> Result<Outcome> {
     const ANSWERED: u64 = 20;
     let lab = Lab::host()?;
     let mut daemon = Daemon::start(&lab, Setup { mode: "observe", ..Setup::default() })?;
-    let (rounds, mut kept, mut answered) = (setting.amount(20, 3), 0, 0);
+    let (rounds, mut kept, mut answered) = (setting.amount(20, 2), 0, 0);
     for _ in 0..rounds {
         let (api, first) = (daemon.api(), answered + 1);
         let last = Arc::new(AtomicU64::new(answered));
