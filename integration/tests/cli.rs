@@ -86,11 +86,13 @@ fn flows_status_and_findings_show_what_the_daemon_knows() {
     assert!(flows.len() == 1 && flows[0]["responder"] == C2.to_string(), "{lines}");
 
     let status = said(&daemon, &["status"]);
-    for part in
-        ["mode         enforce", "kill switch  off", "interface    lan0", "interface    wan0", "lost         nothing"]
-    {
+    for part in ["mode         enforce", "kill switch  off", "interface    lan0", "interface    wan0"] {
         assert!(status.contains(part), "{part}: {status}");
     }
+    // Processes of the host that are nobody's matter here may go while they are looked at.
+    let mut lost = status.lines().filter_map(|line| line.strip_prefix("lost ")).map(str::trim).peekable();
+    assert!(lost.peek().is_some(), "{status}");
+    assert!(lost.all(|what| what == "nothing" || what.ends_with(" stream_snapshot_parts")), "{status}");
     assert_eq!(said(&daemon, &["findings", "-o", "json"]).trim(), "[]");
 }
 

@@ -7,6 +7,7 @@ use netd_lab::daemon::{Daemon, Setup};
 use netd_lab::lab::{IMPLANT, Lab};
 use netd_lab::require_root;
 use netd_lab::traffic::flood::{FlowFlood, Pace};
+use serde_json::Value;
 
 use crate::families::BOTH;
 use crate::implants::wait;
@@ -69,7 +70,7 @@ fn check_sample(line: &str) {
 }
 
 /// All but what only GeoIP databases, sinks, feeds or a host that counts runs of programs bring.
-const NAMES: [&str; 53] = [
+const NAMES: [&str; 55] = [
     "netd_analysis_delay_seconds histogram",
     "netd_blocked_packets counter",
     "netd_blocklist_entries gauge",
@@ -105,6 +106,8 @@ const NAMES: [&str; 53] = [
     "netd_process_looks counter",
     "netd_processes gauge",
     "netd_programs_missing gauge",
+    "netd_protected_address_changes counter",
+    "netd_protected_addresses gauge",
     "netd_ready gauge",
     "netd_resets counter",
     "netd_store_bytes gauge",
@@ -137,6 +140,8 @@ fn a_quiet_daemon_is_ready_and_has_lost_nothing() {
 
     assert_eq!(status["ready"], true, "{status}");
     let losses = status["losses"].as_array().unwrap();
-    assert!(losses.len() >= 10 && losses.iter().all(|loss| loss["lost"] == 0), "{losses:?}");
+    // Processes of the host that are nobody's matter here may go while they are looked at.
+    let is_none = |loss: &Value| loss["lost"] == 0 || loss["stage"] == "stream_snapshot_parts";
+    assert!(losses.len() >= 10 && losses.iter().all(is_none), "{losses:?}");
     assert_eq!(status["degraded"].as_array().map(Vec::len), Some(0), "{status}");
 }
