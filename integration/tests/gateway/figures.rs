@@ -38,6 +38,9 @@ fn a_packet_forwarded_through_two_watched_interfaces_is_accounted_once() {
         wait(Duration::from_secs(15), || accounted() == (flows, packets, 0));
         println!("{family:?}: {packets} packets sent in {flows} flows, {:?} accounted", accounted());
     }
+    let metrics = api.send("GET", "/metrics", "text/plain", "").unwrap().body;
+    let batches = metrics.lines().find_map(|line| line.strip_prefix("netd_detector_duration_seconds_count "));
+    assert!(batches.is_some_and(|count| count != "0"), "what the detectors took is told: {batches:?}");
 }
 
 #[test]
@@ -70,7 +73,7 @@ fn check_sample(line: &str) {
 }
 
 /// All but what only GeoIP databases, sinks, feeds or a host that counts runs of programs bring.
-const NAMES: [&str; 55] = [
+const NAMES: [&str; 56] = [
     "netd_analysis_delay_seconds histogram",
     "netd_blocked_packets counter",
     "netd_blocklist_entries gauge",
@@ -80,6 +83,7 @@ const NAMES: [&str; 55] = [
     "netd_bytes counter",
     "netd_connects_refused counter",
     "netd_degraded gauge",
+    "netd_detector_duration_seconds histogram",
     "netd_dropped_packets counter",
     "netd_enforcement_latency_seconds histogram",
     "netd_events_lost counter",

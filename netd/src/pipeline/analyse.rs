@@ -103,8 +103,12 @@ impl Analyst {
         let (mut next_beat, mut next_view) = (Instant::now(), Instant::now());
         loop {
             let waited = shutdown.run_until_cancelled(self.wait()).await;
+            let begun = Instant::now();
             let taken = self.take();
             self.engine.tick(self.shift.now());
+            if taken > 0 {
+                self.findings.timings().detectors.observe(begun.elapsed().as_secs_f64());
+            }
             self.hear();
             let lost = self.carry_out();
             verdicts_lost += lost.verdicts;

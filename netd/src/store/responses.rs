@@ -67,13 +67,15 @@ pub type Labels = Vec<(&'static str, &'static str)>;
 /// A histogram for each label set.
 pub type Histograms = Family<Labels, Histogram, fn() -> Histogram>;
 
-/// Latencies by detector, and responses by action and result.
+/// Latencies by detector, what analysis takes, and responses by action and result.
 #[derive(Clone)]
 pub struct Timings {
     /// From what led to a finding to its report.
     pub detection: Histograms,
     /// The age of the oldest record of a batch when the batch was analysed.
     pub analysis: Histogram,
+    /// How long the detectors took for a batch.
+    pub detectors: Histogram,
     /// From a finding to its verdict in the kernel and on disk.
     pub enforcement: Histogram,
     /// From there to the response.
@@ -86,6 +88,7 @@ impl Default for Timings {
         Self {
             detection: Family::new_with_constructor(histogram),
             analysis: histogram(),
+            detectors: Histogram::new(BATCH_S),
             enforcement: histogram(),
             response: Family::new_with_constructor(histogram),
             responses: Family::default(),
@@ -108,6 +111,10 @@ impl Timings {
         }
     }
 }
+
+/// Seconds for a batch: of one record, or of some thousands.
+const BATCH_S: [f64; 13] =
+    [0.000_005, 0.000_01, 0.000_02, 0.000_05, 0.000_1, 0.000_2, 0.000_5, 0.001, 0.002, 0.005, 0.01, 0.1, 1.0];
 
 /// From half a millisecond to a minute.
 fn histogram() -> Histogram {

@@ -172,6 +172,8 @@ impl Metrics<'_> {
         self.0.register_with_unit("detection_latency", help, Unit::Seconds, timings.detection.clone());
         let help = "Age of the oldest record of a batch when it was analysed";
         self.0.register_with_unit("analysis_delay", help, Unit::Seconds, timings.analysis.clone());
+        let help = "How long the detectors took for a batch of records";
+        self.0.register_with_unit("detector_duration", help, Unit::Seconds, timings.detectors.clone());
         let help = "From a finding to its verdict in the kernel";
         self.0.register_with_unit("enforcement_latency", help, Unit::Seconds, timings.enforcement.clone());
         let help = "From what led to a finding to the response";

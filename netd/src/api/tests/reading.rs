@@ -174,6 +174,7 @@ netd_build info
 netd_bytes counter
 netd_connects_refused counter
 netd_degraded gauge
+netd_detector_duration_seconds histogram
 netd_dropped_packets counter
 netd_enforcement_latency_seconds histogram
 netd_events_lost counter
