@@ -280,7 +280,8 @@ impl Drop for Busy {
 }
 
 fn starved(setting: Setting) -> Result<Outcome> {
-    let (alerts, pause) = setting.amount((240, Duration::from_millis(500)), (12, Duration::from_millis(400)));
+    // As many as are told at once: what is withheld beyond that is row T26's matter.
+    let (alerts, pause) = setting.amount((60, Duration::from_secs(2)), (12, Duration::from_millis(400)));
     let lasts = pause * u32::from(alerts) + PATIENCE;
     let lab = Lab::gateway()?;
     let intel = C2.to_string();
